@@ -1,0 +1,86 @@
+# encrypt: see README.md. `make` builds build/encrypt; `make help` lists the rest.
+#
+#   VARIANT=asan   the same, with AddressSanitizer and UBSan, in build-asan/
+#   CC=clang       another compiler
+
+VARIANT ?= plain
+B := $(if $(filter plain,$(VARIANT)),build,build-$(VARIANT))
+CACHE := $(or $(ENCRYPT_CACHE),/var/cache/encrypt)
+LIBSSH2_VERSION := 1.11.1
+LIBSSH2 := $(CACHE)/libssh2-$(LIBSSH2_VERSION)
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+OPT := $(if $(filter asan,$(VARIANT)),-O1 -g -fsanitize=address$(,)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer,-O2 -g)
+, := ,
+HARDEN := -fstack-protector-strong -fPIE $(if $(filter asan,$(VARIANT)),,-D_FORTIFY_SOURCE=2)
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+PACKAGES := libcurl jansson yaml-0.1 libcrypto
+CFLAGS := -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT) $(HARDEN) -fvisibility=default \
+          -isystem $(LIBSSH2)/include $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(EXTRA_CFLAGS)
+LDFLAGS := $(if $(filter asan,$(VARIANT)),-fsanitize=address$(,)undefined) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+# The static libssh2 stays hidden: Debian's libcurl loads its own libssh2.so.1.
+LDLIBS := $(LIBSSH2)/lib/libssh2.a -Wl,--exclude-libs,libssh2.a $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+
+AREAS := provisioner state templates base
+sources = $(sort $(shell find $(1) -name '*.c' 2>/dev/null))
+objects = $(patsubst %.c,$(B)/%.o,$(call sources,$(1)))
+ARCHIVES := $(AREAS:%=$(B)/lib%.a)
+# Arrows run down only: the tests of an area link with it and with what lies below.
+BELOW_base := base
+BELOW_templates := templates base
+BELOW_state := state templates base
+BELOW_provisioner := provisioner state templates base
+archives_of = $(foreach a,$(BELOW_$(1)),$(B)/lib$(a).a)
+
+.DELETE_ON_ERROR:
+.PHONY: all help unit tidy format format-check clean deps
+all: $(B)/encrypt
+
+$(B)/encrypt: $(call objects,cmd) $(ARCHIVES)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+define AREA_rules
+$(B)/lib$(1).a: $(call objects,$(1))
+	rm -f $$@ && $(AR) rcs $$@ $$^
+endef
+$(foreach a,$(AREAS),$(eval $(call AREA_rules,$(a))))
+
+$(B)/%.o: %.c | $(LIBSSH2)/lib/libssh2.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIBSSH2)/lib/libssh2.a:
+	tools/build-libssh2 $(LIBSSH2_VERSION)
+
+# Unit tests: one program per file, tests/unit/<area>/test_*.c
+UNIT_SOURCES := $(call sources,tests/unit)
+UNIT := $(patsubst %.c,$(B)/%,$(UNIT_SOURCES))
+define UNIT_rules
+$(B)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $(call archives_of,$(1))
+	@mkdir -p $$(@D)
+	$(CC) $(CFLAGS) -MMD -MP -o $$@ $$< $(call archives_of,$(1)) $(LDFLAGS) $(LDLIBS) -lcmocka
+endef
+$(foreach a,$(AREAS),$(eval $(call UNIT_rules,$(a))))
+
+unit: $(UNIT)
+	tests/run-unit $(UNIT)
+
+$(B)/tests/model/model: tests/model/model.c $(call archives_of,provisioner)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(call archives_of,provisioner) $(LDFLAGS) $(LDLIBS)
+
+ALL_C := $(call sources,base cmd provisioner state templates tests examples)
+ALL_H := $(sort $(shell find base cmd provisioner state templates tests examples -name '*.h' 2>/dev/null))
+tidy:
+	clang-tidy --quiet $(ALL_C) -- $(filter-out -Werror,$(CFLAGS))
+format:
+	clang-format -i $(ALL_C) $(ALL_H)
+format-check:
+	clang-format --dry-run -Werror $(ALL_C) $(ALL_H)
+
+clean:
+	rm -rf build build-asan build-clang
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

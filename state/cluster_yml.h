@@ -1,0 +1,69 @@
+/*
+ * RKE's cluster.yml: what of it concerns us. Everything else in it is other people's and passed over.
+ * Source: rancher.com/docs/rke/latest/en/config-options, and RKE's types (v3.RancherKubernetesEngineConfig).
+ */
+#ifndef ENCRYPT_STATE_CLUSTER_YML_H
+#define ENCRYPT_STATE_CLUSTER_YML_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/yaml.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How one machine is reached. Strings are owned by the cluster; NULL where not given, except as said. */
+struct ssh_access {
+    char *address;  /* never NULL */
+    uint16_t port;  /* 22 */
+    char *user;     /* RKE has no default: the local user's name where not given. Never NULL */
+    char *key;      /* ssh_key: the private key's text. Wiped when freed */
+    char *key_path; /* the node's, else the cluster's, else ~/.ssh/id_rsa; `~` expanded. Never NULL unless `key` is there */
+    char *cert;     /* ssh_cert: the certificate's text */
+    char *cert_path;
+    size_t line;    /* where it stands in the file */
+};
+
+struct cluster_node {
+    struct ssh_access ssh;
+    char *name;             /* hostname_override, else address, lower-cased. Never NULL */
+    char *internal_address; /* else the address. Never NULL */
+    char *docker_socket;    /* "/var/run/docker.sock" where not given. Never NULL */
+    bool controlplane, etcd, worker;
+};
+
+enum secrets_encryption {
+    SECRETS_ENCRYPTION_ABSENT, /* no secrets_encryption_config, or null */
+    SECRETS_ENCRYPTION_DISABLED,
+    SECRETS_ENCRYPTION_ENABLED,
+};
+
+struct cluster {
+    char *path;                 /* the file, as given */
+    char *name;                 /* cluster_name, or NULL */
+    char *kubernetes_version;   /* or NULL */
+    char *prefix_path;          /* or NULL */
+    struct cluster_node *nodes; /* all, in the file's order */
+    size_t node_count;
+    bool ssh_agent_auth;        /* counts only here; it overrides node and bastion */
+    struct ssh_access *bastion; /* bastion_host, or NULL */
+    bool external_etcd;         /* services.etcd.external_urls is there */
+    enum secrets_encryption encryption;
+    size_t encryption_line;     /* of secrets_encryption_config, 0 where absent */
+    const struct yaml *custom_config; /* secrets_encryption_config.custom_config inside `document`, or NULL */
+    bool rotate_encryption_key;
+    struct yaml *document;
+};
+
+/* Reads and checks the file: REFUSED with file:line:column for what is not YAML, for a node without
+ * address, a port outside 1..65535, an address given twice, an unknown role, no control-plane node, a field we need that has
+ * the wrong kind (e.g. `enabled: maybe`). Fields that we don't need are never complained of. The
+ * file may hold keys (ssh_key, custom_config): no error quotes a value of those. */
+int cluster_read(const char *path, struct cluster **out, struct error *err) MUST_CHECK;
+/* The same from text, for tests and fuzzing. */
+int cluster_parse(const char *text, size_t len, const char *path, struct cluster **out,
+                  struct error *err) MUST_CHECK;
+void cluster_free(struct cluster *c);
+void cleanup_cluster(struct cluster **c);
+
+#endif

@@ -1,0 +1,109 @@
+/*
+ * The journal: what we know that neither RKE nor the nodes can tell. It stands as the member
+ * "encrypt" in the state file, and whole once more in a file of our own beside it
+ * (cluster.encrypt-state beside cluster.rkestate), since RKE drops members that it doesn't know. Each write
+ * raises `sequence`; reading takes the copy with the higher one.
+ *
+ * Intent is written before an act, observation after it. Both files are 0600: they hold keys.
+ *
+ *   { "version": 1, "sequence": 42, "cluster": "<uuid>", "generation": 3,
+ *     "transition": null | {
+ *       "id": "<uuid>", "why": "rotate-key", "opened": "2026-…Z", "by": "user@host",
+ *       "stage": "open" | "narrowing",
+ *       "from": "<yaml>", "to": "<yaml>",
+ *       "rewritten": false, "proved": null | {"revision": 123, "values": 2000, "at": "…"} },
+ *     "nodes": { "<address>": { "intent": null | {"form": "switch", "process": "<identity>"},
+ *                               "placed": null | {"sha256": "<of the file>", "process": "<identity>"},
+ *                               "runs":   null | {"sha256": "…", "process": "…"} } },
+ *     "keys": [ { "name": "key-…", "type": "aescbc", "secret": "<base64>", "fingerprint": "…",
+ *                 "created": "…", "activated": null | "…", "retired": null | "…" } ] }
+ *
+ * sha256 "none" stands for "no file, no flag". A process identity is opaque text from the driver.
+ */
+#ifndef ENCRYPT_STATE_JOURNAL_H
+#define ENCRYPT_STATE_JOURNAL_H
+
+#include "state/rkestate.h"
+#include "templates/encryption_config.h"
+
+#include <stdint.h>
+
+enum transition_stage { TRANSITION_OPEN, TRANSITION_NARROWING };
+
+struct transition {
+    char *id, *why, *opened, *by;
+    enum transition_stage stage;
+    struct encryption_config *from, *to; /* NULL: none */
+    bool rewritten;
+    bool proved;
+    int64_t proof_revision, proof_values;
+    char *proved_at;
+};
+
+struct node_file {
+    char *sha256;  /* of the file's bytes in hexadecimal, or "none"; NULL where nothing is recorded */
+    char *process; /* the identity of the apiserver's process then; NULL likewise */
+};
+
+struct node_record {
+    char *address;
+    char *intent_form;    /* "widen", "switch", "narrow", "from"; NULL where nothing is intended */
+    char *intent_process; /* the identity before the act; NULL where there was none */
+    struct node_file placed, runs;
+};
+
+struct key_record {
+    struct encryption_key key;
+    enum provider_type type;
+    char *created, *activated, *retired; /* RFC 3339, UTC; NULL where not yet */
+};
+
+struct journal {
+    char *cluster_id;    /* made with the journal, kept for the cluster's life */
+    int64_t sequence;    /* of the last write */
+    int64_t generation;  /* raised when a transition is finished */
+    struct transition *transition; /* NULL: none is open */
+    struct node_record *nodes;
+    size_t node_count;
+    struct key_record *keys; /* all keys ever, in order; never dropped but by `keys forget` */
+    size_t key_count;
+    char *sidecar_path;
+};
+
+/* Reads the journal of this state file from both places. Neither is there: a fresh one (with the keys of the state's
+ * current configuration entered as active). REFUSED: damaged (which file, where), a newer version,
+ * two of the same sequence that differ, one of another cluster than the other, a transition whose configurations don't read. `state` may be NULL (no state
+ * file): then *out is NULL where there is no sidecar either. */
+int journal_read(const struct rkestate *state, const char *state_path, struct journal **out,
+                 struct error *err) MUST_CHECK;
+
+/* Writes both: first the sidecar, then the state (whose own changes, made with rkestate_set_encryption(), become durable by
+ * it too). Raises the sequence. */
+int journal_write(struct journal *j, struct rkestate *state, struct error *err) MUST_CHECK;
+
+void journal_free(struct journal *j);
+void cleanup_journal(struct journal **j);
+
+/* The node's record, made where there is none. The pointer is good until the next call. */
+struct node_record *journal_node(struct journal *j, const char *address);
+void node_record_intend(struct node_record *n, const char *form, const char *process);
+void node_record_placed(struct node_record *n, const char *sha256, const char *process);
+void node_record_runs(struct node_record *n, const char *sha256, const char *process);
+
+/* Opens a transition (replacing none; one that is open already is a bug: abort). from/to are copied; their keys enter the history. */
+void journal_open(struct journal *j, const char *why, const struct encryption_config *from,
+                  const struct encryption_config *to);
+/* Closes it: keys of `to` are activated (where they were not), keys of `from` that `to` lacks are
+ * retired; generation + 1; the nodes' intents are cleared. */
+void journal_close(struct journal *j);
+
+/* Enters a key into the history where (type, name, secret) is not there yet. */
+void journal_add_key(struct journal *j, enum provider_type type, const struct encryption_key *k);
+void journal_add_config_keys(struct journal *j, const struct encryption_config *c);
+
+/* A fresh 32-byte key from libcrypto's CSPRNG, named `key-` and five random lower-case letters or digits, unique in the
+ * history. `out` is freed by the caller (name with mem_free, secret with mem_free). */
+int journal_fresh_key(const struct journal *j, struct encryption_key *out, struct error *err)
+    MUST_CHECK;
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * RKE's cluster.rkestate, read and written so that RKE goes on with it afterwards: unknown members,
+ * their order and the numbers survive. JSON by Jansson. It is the provisioner's file; of it we
+ * change the two encryptionConfig strings, the two `enabled` flags and our own member, no more.
+ *
+ *   { "desiredState": { "rkeConfig": {…}, "certificatesBundle": {…}, "encryptionConfig": "<YAML>" },
+ *     "currentState": { the same three }, "encrypt": {…our journal…} }
+ */
+#ifndef ENCRYPT_STATE_RKESTATE_H
+#define ENCRYPT_STATE_RKESTATE_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct rkestate {
+    char *path;
+    json_t *root; /* an object */
+};
+
+/* Reads the file. *out is NULL, with 0, where there is none. REFUSED: not JSON (file:line:column), not an
+ * object, a member twice, group or world access (next: chmod 600 …), no desiredState and no currentState. */
+int rkestate_read(const char *path, struct rkestate **out, struct error *err) MUST_CHECK;
+/* Writes it atomically and durably (file_write), indented by two spaces as RKE does. */
+int rkestate_write(const struct rkestate *s, struct error *err) MUST_CHECK;
+void rkestate_free(struct rkestate *s); /* wipes */
+void cleanup_rkestate(struct rkestate **s);
+
+/* The running configuration's text: currentState.encryptionConfig, or (no currentState) desiredState's. ""
+ * where there is none. Owned by the state. */
+const char *rkestate_encryption_config(const struct rkestate *s);
+
+/* Sets both encryptionConfig strings (in the states that are there), and
+ * rkeConfig.services.kubeApi.secretsEncryptionConfig.enabled in both: objects that are missing on the way are
+ * made; where it is disabled and was absent, nothing is made. A rotateEncryptionKey that is true there is set to false (RKE would rotate again). */
+void rkestate_set_encryption(struct rkestate *s, const char *yaml, bool enabled);
+
+/* A certificate of the bundle (currentState's, else desiredState's): PEM texts owned by the state, NULL where
+ * there is none. Names: "kube-ca", "kube-admin", … */
+const char *rkestate_certificate(const struct rkestate *s, const char *name);
+const char *rkestate_key(const struct rkestate *s, const char *name);
+
+/* The addresses of the control-plane nodes in currentState.rkeConfig.nodes (role holds "controlplane"), a
+ * NULL-terminated array to be freed each and whole; empty where there is no such list. Members as RKE writes them: address,
+ * internalAddress, hostnameOverride, role. */
+char **rkestate_controlplane(const struct rkestate *s);
+
+#endif

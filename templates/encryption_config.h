@@ -1,0 +1,127 @@
+/*
+ * The EncryptionConfiguration of kube-apiserver: model, reading, writing, and the algebra that every
+ * transition is made of. Source: kubernetes.io/docs/tasks/administer-cluster/encrypt-data and
+ * k8s.io/apiserver/pkg/server/options/encryptionconfig. Keys live in wiped memory.
+ *
+ * A configuration with no items (or NULL) is "none": everything is stored plain.
+ */
+#ifndef ENCRYPT_TEMPLATES_ENCRYPTION_CONFIG_H
+#define ENCRYPT_TEMPLATES_ENCRYPTION_CONFIG_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+
+enum provider_type {
+    PROVIDER_IDENTITY,
+    PROVIDER_AESCBC,
+    PROVIDER_AESGCM,
+    PROVIDER_SECRETBOX,
+    PROVIDER_KMS,
+};
+
+struct encryption_key {
+    char *name;
+    unsigned char *secret; /* decoded; secret_len bytes, wiped when freed */
+    size_t secret_len;
+};
+
+struct encryption_provider {
+    enum provider_type type;
+    struct encryption_key *keys; /* of the local types, at least one */
+    size_t key_count;
+    /* PROVIDER_KMS */
+    bool kms_v2;
+    char *kms_name, *kms_endpoint, *kms_timeout; /* timeout: NULL where not given */
+    bool has_cachesize;
+    long cachesize;
+};
+
+struct encryption_item {
+    char **resources; /* "secrets", "configmaps", "widgets.example.com", "*.*" … */
+    size_t resource_count;
+    struct encryption_provider *providers;
+    size_t provider_count;
+};
+
+struct encryption_config {
+    struct encryption_item *items;
+    size_t item_count;
+};
+
+/* Reads a configuration (YAML, and so JSON too). LENIENT: as kube-apiserver before 1.31 reads it,
+ * for what lies on nodes: unknown and doubled fields pass (the last wins). STRICT: for what a user
+ * gives: every finding is an error naming file, line and field. `name` stands for the file in
+ * messages. Empty or all-whitespace text is "none". Errors are REFUSED and never quote a secret. */
+enum encryption_reading { ENCRYPTION_LENIENT, ENCRYPTION_STRICT };
+int encryption_config_read(const char *text, size_t len, const char *name,
+                           enum encryption_reading how, struct encryption_config **out,
+                           struct error *err) MUST_CHECK;
+
+/* Appends the canonical YAML, as RKE's own template lays it out (apiVersion
+ * apiserver.config.k8s.io/v1, kind EncryptionConfiguration), ending in one newline; "none" appends
+ * nothing. Reading it back strictly gives an equal configuration. Names that need it are quoted. */
+void encryption_config_write(const struct encryption_config *c, struct buf *out);
+
+void encryption_config_free(struct encryption_config *c); /* wipes; NULL is fine */
+void cleanup_encryption_config(struct encryption_config **c);
+struct encryption_config *encryption_config_copy(const struct encryption_config *c);
+
+/* Same items, resources, providers, keys and order; NULL equals a configuration without items.
+ * Keys are compared in constant time. */
+bool encryption_config_equal(const struct encryption_config *a, const struct encryption_config *b);
+
+/* True where nothing is encrypted by it: none, or every item has identity alone. */
+bool encryption_config_is_plain(const struct encryption_config *c);
+
+/* The managed form: resource `secrets`, provider aescbc with this one 32-byte key, then identity. */
+struct encryption_config *encryption_config_managed(const char *key_name,
+                                                    const unsigned char secret[32]);
+/* True where c has the managed form (one or more aescbc keys for `secrets` alone, and identity, in
+ * whichever order). */
+bool encryption_config_is_managed(const struct encryption_config *c);
+
+/* What reads everything that `write` or `read` can read and writes as `write` does, resource by
+ * resource. Local keys of one type stand in one provider entry, in order (with two entries of a
+ * type, old apiservers stop at the first whose prefix matches); a key that both have (name and
+ * secret) stands once. A resource that only one names is plain in the other, so identity is there
+ * for it. Error (REFUSED): the same name and type with another secret, in any item: such a union
+ * can't be read reliably. */
+int encryption_config_union(const struct encryption_config *write,
+                            const struct encryption_config *read, struct encryption_config **out,
+                            struct error *err) MUST_CHECK;
+
+/* True where whatever `b` can write or read, `a` can read, for every resource that either names. */
+bool encryption_config_reads_all(const struct encryption_config *a,
+                                 const struct encryption_config *b);
+
+/* The distinct resources that any of the two names, in order of appearance; a NULL-terminated array, each and
+ * the array to be freed with encryption_resources_free(). */
+char **encryption_resources(const struct encryption_config *a, const struct encryption_config *b);
+void encryption_resources_free(char **resources);
+
+/* The prefix of what c writes for this resource, e.g. "k8s:enc:aescbc:v1:key-a1b2c:",
+ * "k8s:enc:kms:v2:name:", or "" for plain. To be freed with mem_free(). */
+char *encryption_write_prefix(const struct encryption_config *c, const char *resource);
+
+/* How a stored value begins, as far as c can tell. `value` is the beginning of a stored value (at
+ * least its first 300 bytes, or all of it). */
+bool encryption_config_reads(const struct encryption_config *c, const char *resource,
+                             const void *value, size_t len);
+
+/* The prefix under which a stored value lies: "k8s:enc:…:<name>:", or "" for plain (what does not
+ * begin with "k8s:enc:"); NULL where it begins so but is no known form (its key name not ended within
+ * `len`). To be freed with mem_free(). */
+char *encryption_stored_prefix(const void *value, size_t len);
+
+/* The writing key of `secrets` (its first provider's first key), or NULL where that is identity or kms. */
+const struct encryption_key *encryption_active_key(const struct encryption_config *c);
+
+const char *provider_type_name(enum provider_type type); /* "aescbc" … */
+
+/* A key's fingerprint to show and compare: the first 12 hexadecimal digits of SHA-256 over
+ * "encrypt key fingerprint\0" and the key. */
+void encryption_key_fingerprint(const struct encryption_key *k, char out[13]);
+
+#endif
