@@ -29,8 +29,8 @@ struct yaml {
 int yaml_read(const char *text, size_t len, const char *name, struct yaml **out,
               struct error *err) MUST_CHECK;
 
-/* Wipes and frees the tree; NULL is fine. */
-void yaml_free(struct yaml *y);
+/* Wipes and frees the tree; NULL is fine. (libyaml exports a yaml_free() of its own.) */
+void yaml_tree_free(struct yaml *y);
 void cleanup_yaml(struct yaml **y);
 
 /* The member's value of a map (the last of that name, as lenient readers have it), or NULL where y

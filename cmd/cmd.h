@@ -1,0 +1,73 @@
+/* The command line: one table of commands, a file per command, what is printed. */
+#ifndef ENCRYPT_CMD_CMD_H
+#define ENCRYPT_CMD_CMD_H
+
+#include "provisioner/encrypt.h"
+
+#include <stdio.h>
+#include <time.h>
+
+enum output { OUTPUT_TEXT, OUTPUT_JSON };
+
+/* What the options of all commands that reach a cluster say. */
+struct command_line {
+    struct encrypt_options options;
+    enum output output;
+    int quiet, debug; /* -q, -d */
+    _Bool yes;
+    struct {
+        _Bool shown;
+        size_t next;
+        struct timespec began;
+    } bar;            /* progress.c's */
+    char **arguments; /* what is no option, NULL-terminated */
+    int argument_count;
+};
+
+struct command {
+    const char *name;
+    const char *line;      /* what it does, one line */
+    const char *arguments; /* "" or "[COMMAND]" … */
+    _Bool reaches_cluster; /* takes the common options */
+    const char *text;      /* the long help */
+    int (*run)(struct command_line *l);
+};
+
+extern const struct command commands[];
+const struct command *command_find(const char *name);
+
+/* The commands: each gives the exit code and prints what it has to say. */
+int cmd_up(struct command_line *l);
+int cmd_rotate_key(struct command_line *l);
+int cmd_resume(struct command_line *l);
+int cmd_version(struct command_line *l);
+int cmd_help(struct command_line *l);
+
+/* options.c: reads argv behind the command's name. False: a message was printed, exit with 2;
+ * *help: --help stood there. */
+_Bool options_read(const struct command *c, int argc, char **argv, struct command_line *l,
+                   _Bool *help);
+void options_print(FILE *to);
+
+/* help.c */
+void help_command(const struct command *c, FILE *to);
+void help_all(FILE *to);
+
+/* progress.c: what options.event does with `ctx` = the command line. */
+void progress_event(void *ctx, const struct encrypt_event *e);
+void progress_end(struct command_line *l); /* clears a bar */
+
+/* report.c: the error on standard error, once; gives the exit code. */
+int report_error(struct command_line *l, const struct error *err);
+/* What a transition did, on standard output. */
+int report_done(struct command_line *l, const struct encrypt_report *r, const char *nothing);
+
+/* signals.c: the first SIGINT or SIGTERM stops at the next safe point, the second at once. */
+void signals_install(void);
+_Bool signals_stop(void *ctx);
+int signals_exit_code(void); /* 130 or 143 */
+
+/* ask.c: a secret from the terminal, without echo. NULL where there is no terminal. */
+char *ask_secret(void *ctx, const char *prompt);
+
+#endif

@@ -1,0 +1,70 @@
+#include "cmd/cmd.h"
+
+#include <string.h>
+
+const struct command commands[] = {
+    {"up", "make the cluster what cluster.yml says: enable or disable encryption at rest", "", 1,
+     "Where services.kube-api.secrets_encryption_config.enabled is true and the cluster does not\n"
+     "encrypt, makes a key, brings every kube-apiserver to read and then to write with it, "
+     "rewrites\n"
+     "all secrets and proves it in etcd. Where it is false or absent and the cluster encrypts, "
+     "goes the\n"
+     "other way. An open transition is finished first, and no more is done then.",
+     cmd_up},
+    {"rotate-key", "a fresh key, the same provider", "", 1,
+     "Three rollouts (two where there is one apiserver): every kube-apiserver reads the fresh key, "
+     "then\n"
+     "writes with it; all secrets are rewritten and proved in etcd; then the old key is dropped "
+     "from\n"
+     "the nodes. It stays in the state file's history, for backups.",
+     cmd_rotate_key},
+    {"resume", "go on with an interrupted transition", "", 1,
+     "Looks at the nodes, the apiservers and the journal, and goes on from there. `up` and "
+     "`rotate-key`\n"
+     "do the same where a transition is open.",
+     cmd_resume},
+    {"version", "print the version", "", 0, "", cmd_version},
+    {"help", "help on a command", "[COMMAND]", 0, "", cmd_help},
+    {0},
+};
+
+const struct command *command_find(const char *name)
+{
+    for (const struct command *c = commands; c->name; c++) {
+        if (strcmp(c->name, name) == 0)
+            return c;
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    if (argc < 2) {
+        help_all(stderr);
+        return RESULT_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        name = "help";
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    const struct command *c = command_find(name);
+    if (!c) {
+        fprintf(stderr, "encrypt: no command `%s`; `encrypt help` lists them\n", name);
+        return RESULT_USAGE;
+    }
+    struct command_line l = {
+        .options = {.event = progress_event, .ask = ask_secret, .stop = signals_stop, .ctx = &l}};
+    _Bool help = 0;
+    if (!options_read(c, argc - 1, argv + 1, &l, &help))
+        return RESULT_USAGE;
+    if (help) {
+        help_command(c, stdout);
+        return RESULT_OK;
+    }
+    if (encrypt_init(&err) < 0)
+        return report_error(&l, &err);
+    signals_install();
+    return c->run(&l);
+}

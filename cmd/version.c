@@ -1,0 +1,7 @@
+#include "cmd/cmd.h"
+
+int cmd_version(struct command_line *l)
+{
+    printf(l->output == OUTPUT_JSON ? "{\"version\": \"%s\"}\n" : "encrypt %s\n", ENCRYPT_VERSION);
+    return RESULT_OK;
+}

@@ -1,0 +1,236 @@
+/* The engine's commands: what the configuration should be, and the way there. */
+#include "provisioner/run.h"
+#include "provisioner/store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void set_key_name(struct encrypt_report *report, const struct encryption_config *c)
+{
+    const struct encryption_key *k = encryption_active_key(c);
+    snprintf(report->key, sizeof(report->key), "%s", k ? k->name : "");
+}
+
+/* What runs is assumed from what lies on the nodes, once, when a transition begins; the check of
+ * the store has shown that nothing is stored that it couldn't read. */
+static void record_what_runs(struct session *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        struct node_record *n = journal_node(s->journal, m->node.name);
+        node_record_runs(n, m->seen.config_path ? m->file_sha256 : "none", m->seen.process);
+    }
+}
+
+/* A file that no apiserver is told to read may be the last place of a key. */
+static int keep_stray_keys(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+        if (m->file_missing || m->seen.config_path)
+            continue;
+        if (encryption_config_read(buf_str(&m->file), m->file.len, m->config_path,
+                                   ENCRYPTION_LENIENT, &c, err) < 0) {
+            error_wrap(err, "node %s: a file lies where the configuration is to go, and it is none",
+                       m->node.name);
+            error_next(err, "move %s on node %s away", m->config_path, m->node.name);
+            return -1;
+        }
+        journal_add_config_keys(s->journal, c);
+    }
+    return 0;
+}
+
+static int check_state_agrees(struct session *s, const struct encryption_config *running,
+                              struct error *err)
+{
+    const char *text = rkestate_encryption_config(s->state);
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
+        return error_wrap(err, "the state file's encryptionConfig");
+    if (!c || !c->item_count || !running || !running->item_count ||
+        encryption_config_reads_all(running, c))
+        return 0;
+    const struct encryption_key *a = encryption_active_key(c);
+    const struct encryption_key *b = encryption_active_key(running);
+    error_set(
+        err, RESULT_REFUSED,
+        "%s says that the cluster writes with key %s, the nodes have key %s: this is an older "
+        "state file, or another cluster's",
+        s->state_path, a ? a->name : "(none)", b ? b->name : "(none)");
+    error_next(err, "use the state file of the machine that changed the cluster last (--state)");
+    return -1;
+}
+
+/* From `from` to `to`: the checks, the locks, the journal, the steps. */
+static int begin(struct session *s, const char *why, const struct encryption_config *from,
+                 const struct encryption_config *to, struct encrypt_report *report,
+                 struct error *err)
+{
+    struct forms forms = {0};
+    if (forms_make(from, to, &forms, err) < 0)
+        return -1;
+    forms_free(&forms);
+    tell(s, ENCRYPT_STEP, "check", NULL, "can every value that is stored be read, is there room");
+    if (preflight_cluster(s, err) < 0 || check_state_agrees(s, from, err) < 0 ||
+        preflight_store(s, from, to, err) < 0 || keep_stray_keys(s, err) < 0 ||
+        session_check_stop(s, err) < 0 || take_lease(s, err) < 0)
+        return -1;
+    journal_open(s->journal, why, from, to);
+    record_what_runs(s);
+    /* Commit point: the new key is durable, and known to be meant, before anything else is done. */
+    if (journal_write(s->journal, s->state, err) < 0) {
+        error_wrap(err, "recording the transition");
+        give_lease_back(s);
+        return -1;
+    }
+    return run_transition(s, report, err);
+}
+
+static int go_on(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    const struct transition *t = s->journal->transition;
+    report->resumed = true;
+    tell(s, ENCRYPT_NOTE, NULL, NULL, "going on with the open transition (%s) of %s by %s", t->why,
+         t->opened, t->by);
+    if (take_lease(s, err) < 0) {
+        error_state(err, "as the last run left it; every value stored can be read");
+        return -1;
+    }
+    set_key_name(report, t->to);
+    return run_transition(s, report, err);
+}
+
+static void refused(struct session *s, struct error *err)
+{
+    if (err->result == RESULT_FAILED)
+        err->result = RESULT_REFUSED;
+    if (s->journal->transition)
+        return;
+    error_state(err, "nothing was changed");
+}
+
+static int up(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    const struct cluster *c = s->cluster;
+    struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
+    struct encryption_config *to CLEANUP(cleanup_encryption_config) = NULL;
+    if (c->encryption == SECRETS_ENCRYPTION_ENABLED && c->custom_config)
+        return error_set(err, RESULT_REFUSED,
+                         "%s:%zu: custom_config is not supported yet: only managed encryption is",
+                         c->path, c->custom_config->line);
+    if (preflight_agree(s, &from, err) < 0)
+        return -1;
+    const char *why = "disable";
+    if (c->encryption == SECRETS_ENCRYPTION_ENABLED) {
+        const struct encryption_key *active = encryption_active_key(from);
+        why = "enable";
+        if (encryption_config_is_managed(from) && active) {
+            /* More keys than the one that writes: an interrupted rotation of somebody else's. */
+            to = encryption_config_managed(active->name, active->secret);
+            why = "finish a rotation";
+        } else if (from && from->item_count && !encryption_config_is_managed(from)) {
+            return error_set(err, RESULT_REFUSED,
+                             "the apiservers run a configuration that is not the managed form, and "
+                             "%s asks for that: going from one to the other is not supported yet",
+                             c->path);
+        } else {
+            struct encryption_key fresh = {0};
+            if (journal_fresh_key(s->journal, &fresh, err) < 0)
+                return -1;
+            to = encryption_config_managed(fresh.name, fresh.secret);
+            mem_free(fresh.name);
+            mem_free(fresh.secret);
+        }
+    }
+    set_key_name(report, to);
+    if (encryption_config_equal(from, to)) {
+        report->nothing_to_do = true;
+        return 0;
+    }
+    return begin(s, why, from, to, report, err);
+}
+
+static int rotate(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
+    struct encryption_config *to CLEANUP(cleanup_encryption_config) = NULL;
+    if (preflight_agree(s, &from, err) < 0)
+        return -1;
+    const struct encryption_key *active = encryption_active_key(from);
+    if (!from || !from->item_count || !active) {
+        error_set(err, RESULT_REFUSED, "can't rotate the key: encryption is not enabled%s",
+                  from && from->item_count ? " with a local key" : "");
+        error_next(err,
+                   "set services.kube-api.secrets_encryption_config.enabled: true in %s, then: "
+                   "encrypt up --config %s",
+                   s->options->config, s->options->config);
+        return -1;
+    }
+    if (!encryption_config_is_managed(from))
+        return error_set(err, RESULT_REFUSED,
+                         "can't rotate the key: the apiservers run a custom configuration, which "
+                         "is not supported yet");
+    if (s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED) {
+        error_set(err, RESULT_REFUSED,
+                  "can't rotate the key: %s says that encryption is not enabled, and the cluster "
+                  "runs with it",
+                  s->options->config);
+        error_next(err,
+                   "make them agree: set secrets_encryption_config.enabled: true in %s, or disable "
+                   "it in the cluster with: encrypt up --config %s",
+                   s->options->config, s->options->config);
+        return -1;
+    }
+    struct encryption_key fresh = {0};
+    if (journal_fresh_key(s->journal, &fresh, err) < 0)
+        return -1;
+    to = encryption_config_managed(fresh.name, fresh.secret);
+    mem_free(fresh.name);
+    mem_free(fresh.secret);
+    set_key_name(report, to);
+    return begin(s, "rotate-key", from, to, report, err);
+}
+
+static int resume(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    (void)s;
+    (void)err;
+    report->nothing_to_do = true;
+    return 0;
+}
+
+static int command(const struct encrypt_options *o, struct encrypt_report *report,
+                   int (*what)(struct session *, struct encrypt_report *, struct error *),
+                   struct error *err)
+{
+    int64_t began = loop_now();
+    struct session *s CLEANUP(cleanup_session) = NULL;
+    *report = (struct encrypt_report){0};
+    if (session_open(o, &s, err) < 0)
+        return -1;
+    report->nodes = s->count;
+    int rc = s->journal->transition ? go_on(s, report, err) : what(s, report, err);
+    if (rc < 0)
+        refused(s, err);
+    report->milliseconds = loop_now() - began;
+    return rc;
+}
+
+int encrypt_up(const struct encrypt_options *o, struct encrypt_report *report, struct error *err)
+{
+    return command(o, report, up, err);
+}
+
+int encrypt_rotate_key(const struct encrypt_options *o, struct encrypt_report *report,
+                       struct error *err)
+{
+    return command(o, report, rotate, err);
+}
+
+int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *report,
+                   struct error *err)
+{
+    return command(o, report, resume, err);
+}

@@ -1,0 +1,21 @@
+/* Where an administrator's credentials come from: the state file, a kubeconfig. */
+#ifndef ENCRYPT_PROVISIONER_CREDENTIALS_H
+#define ENCRYPT_PROVISIONER_CREDENTIALS_H
+
+#include "provisioner/session.h"
+
+/*
+ * --kubeconfig where given; else kube-ca and kube-admin of the state file; else the kubeconfig that
+ * RKE writes beside the cluster file (kube_config_<cluster file>). REFUSED where none has them.
+ * Kubeconfigs (v1 Config, client-go's clientcmd format): certificate-authority(-data),
+ * client-certificate(-data), client-key(-data) of the current context; tokens and exec plugins are
+ * not taken.
+ */
+int credentials_find(const struct encrypt_options *o, const struct rkestate *state,
+                     struct credentials *out, struct error *err) MUST_CHECK;
+
+/* The same from a kubeconfig's text; relative file names are seen from `path`'s folder. */
+int credentials_from_kubeconfig(const char *text, size_t len, const char *path,
+                                struct credentials *out, struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * A control-plane node, and the driver behind which the kinds of cluster differ. Nothing above a
+ * driver knows the kind.
+ */
+#ifndef ENCRYPT_PROVISIONER_NODE_H
+#define ENCRYPT_PROVISIONER_NODE_H
+
+#include "provisioner/net/http.h"
+#include "provisioner/ssh/ssh.h"
+
+struct driver;
+
+struct node {
+    const struct cluster_node *conf; /* not owned */
+    const char *name;                /* for messages: its address */
+    struct loop *loop;               /* not owned */
+    struct ssh *ssh;                 /* owned by the cluster session */
+    const struct driver *driver;
+    void *driver_data;      /* the driver's own; freed by driver->close */
+    struct http_server api; /* its own apiserver, spoken to by itself */
+};
+
+/* An apiserver as found on its node. */
+struct apiserver {
+    bool exists; /* there is one, running or not */
+    bool running;
+    char *process; /* the identity of its process (opaque; another after each start); NULL where not
+                      running */
+    char **args;   /* its flags as given, NULL-terminated */
+    char *config_path; /* the value of --encryption-provider-config (or the experimental name), NULL
+                          without */
+    bool automatic_reload;
+    long restarts;  /* how often it came up by itself, as far as the kind counts it */
+    bool unsettled; /* left-overs of an interrupted change lie on the node: settle() clears them */
+};
+void apiserver_free(struct apiserver *a);
+/* The value of a flag (`--name=value` or `--name value`; name without dashes), or NULL. The last
+ * one counts. */
+const char *apiserver_flag(const struct apiserver *a, const char *name);
+
+struct driver {
+    const char *kind; /* "rke" */
+
+    /* Makes driver_data. Nothing on the node is changed. */
+    int (*open)(struct node *n, struct error *err);
+    void (*close)(struct node *n);
+
+    /* Looks; changes nothing. A node without an apiserver is no error: exists is false. */
+    int (*observe)(struct node *n, struct apiserver *out, struct error *err);
+
+    /* Reads a file by the path that the apiserver knows it by. *missing (may be NULL: then an
+     * error) where there is none. */
+    int (*read_file)(struct node *n, const char *path, struct buf *out, bool *missing,
+                     struct error *err);
+
+    /* Where the configuration is to lie for an apiserver without the flag. */
+    const char *default_config_path;
+
+    /* Puts the file: 0600, owned by root, whole or not at all, on disk before it returns; then read
+     * back and compared. Left-over temporary files of killed runs are removed on the way. The path
+     * must lie on the node, not inside a container's layer. */
+    int (*put_file)(struct node *n, const char *path, const char *data, size_t len,
+                    struct error *err);
+    int (*remove_file)(struct node *n, const char *path, struct error *err);
+
+    /*
+     * Brings up an apiserver of a new process that has the flag with `config_path` (NULL: that has
+     * no such flag): a restart where its flags are right already, else made anew from its own
+     * settings; what was there before is kept, switched off, until settle(). Doesn't wait for
+     * readiness. Idempotent after a kill at any point inside: the same call goes on from what lies
+     * there. `process`: the identity that is to end. Where the apiserver that runs has another
+     * identity and the right flags already, nothing is done.
+     */
+    int (*start)(struct node *n, const char *config_path, const char *process, struct error *err);
+
+    /* The new one is ready: removes what start() kept. Also clears left-overs of killed runs.
+     * Idempotent. */
+    int (*settle)(struct node *n, struct error *err);
+
+    /* The new one does not get ready: goes back to what start() kept, or restarts (a new process)
+     * where flags were the same. The file has been put back before. Idempotent. */
+    int (*go_back)(struct node *n, struct error *err);
+
+    /* The last lines of its log, for messages (lines that hold what looks like a key are left out).
+     */
+    int (*log_tail)(struct node *n, size_t lines, struct buf *out, struct error *err);
+};
+
+extern const struct driver driver_rke;
+
+#endif

@@ -1,0 +1,196 @@
+#include "provisioner/run.h"
+#include "provisioner/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* etcd's own default; a full etcd stops the whole cluster. */
+static const int64_t default_quota = (int64_t)2 << 30;
+
+static int read_config(struct member *m, struct encryption_config **out, struct error *err)
+{
+    *out = NULL;
+    if (!m->seen.exists)
+        return error_set(err, RESULT_REFUSED, "node %s: there is no kube-apiserver", m->node.name);
+    if (!m->seen.config_path)
+        return 0;
+    if (m->file_missing)
+        return error_set(err, RESULT_REFUSED,
+                         "node %s: its kube-apiserver is told to read %s, and there is no such "
+                         "file: its next restart would fail",
+                         m->node.name, m->config_path);
+    char *name CLEANUP(cleanup_mem) = mem_printf("%s:%s", m->node.name, m->config_path);
+    return encryption_config_read(buf_str(&m->file), m->file.len, name, ENCRYPTION_LENIENT, out,
+                                  err);
+}
+
+static void describe(const struct encryption_config *c, struct buf *out)
+{
+    const struct encryption_key *k = encryption_active_key(c);
+    if (!c || !c->item_count)
+        buf_adds(out, "no encryption");
+    else if (!k)
+        buf_adds(out, "a configuration that writes plain or by KMS");
+    else
+        buf_printf(out, "a configuration that writes with key %s", k->name);
+}
+
+int preflight_agree(struct session *s, struct encryption_config **out, struct error *err)
+{
+    struct encryption_config *first CLEANUP(cleanup_encryption_config) = NULL;
+    for (size_t i = 0; i < s->count; i++) {
+        struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+        if (read_config(&s->members[i], &c, err) < 0)
+            return -1;
+        if (i == 0) {
+            first = STEAL(c);
+            continue;
+        }
+        if (encryption_config_equal(first, c))
+            continue;
+        struct buf text CLEANUP(buf_free) = {0};
+        buf_printf(&text, "node %s has ", s->members[0].node.name);
+        describe(first, &text);
+        buf_printf(&text, ", node %s has ", s->members[i].node.name);
+        describe(c, &text);
+        return error_set(err, RESULT_REFUSED,
+                         "the apiservers are configured differently: %s. One of them may write "
+                         "what another can't read",
+                         buf_str(&text));
+    }
+    *out = STEAL(first);
+    return 0;
+}
+
+static bool is_ours(const struct session *s, const char *address)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        if (str_eq(m->node.conf->ssh.address, address) ||
+            str_eq(m->node.conf->internal_address, address) ||
+            str_eq(apiserver_flag(&m->seen, "advertise-address"), address))
+            return true;
+    }
+    return false;
+}
+
+static int check_addresses(struct session *s, char **addresses, const char *where,
+                           struct error *err)
+{
+    for (size_t i = 0; addresses[i]; i++) {
+        if (is_ours(s, addresses[i]))
+            continue;
+        error_set(err, RESULT_REFUSED,
+                  "%s is a control-plane node by %s, and %s doesn't list it as one: what it "
+                  "writes could not be read after the change, or not by it",
+                  addresses[i], where, s->options->config);
+        error_next(err, "add the node to %s, or take its kube-apiserver out of the cluster first",
+                   s->options->config);
+        return -1;
+    }
+    return 0;
+}
+
+int preflight_cluster(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        bool ready = false;
+        char *why CLEANUP(cleanup_mem) = NULL;
+        if (!m->seen.exists || !m->seen.running)
+            return error_set(err, RESULT_REFUSED, "node %s: kube-apiserver does not run",
+                             m->node.name);
+        if (kube_ready(&m->node.api, &ready, &why, err) < 0)
+            return -1;
+        if (!ready)
+            return error_set(err, RESULT_REFUSED,
+                             "node %s: kube-apiserver is not ready (%s): all must be, or none is "
+                             "touched",
+                             m->node.name, why ? why : "no answer");
+    }
+    char **addresses = NULL;
+    if (kube_apiserver_addresses(&s->members[0].node.api, &addresses, err) < 0)
+        return -1;
+    int rc = check_addresses(s, addresses, "the endpoints of default/kubernetes", err);
+    encryption_resources_free(addresses);
+    if (rc < 0)
+        return -1;
+    addresses = rkestate_controlplane(s->state);
+    rc = check_addresses(s, addresses, "the state file", err);
+    encryption_resources_free(addresses);
+    return rc;
+}
+
+static bool can_be_read(void *ctx, const struct resource *r, const unsigned char *value, size_t len)
+{
+    return encryption_config_reads(ctx, r->name, value, len);
+}
+
+static int64_t etcd_quota(const struct session *s)
+{
+    const struct yaml *y = yaml_path(s->cluster->document, "services", "etcd", "extra_args",
+                                     "quota-backend-bytes", NULL);
+    long long given = y && y->kind == YAML_KIND_SCALAR ? strtoll(y->scalar, NULL, 10) : 0;
+    return given > 0 ? given : default_quota;
+}
+
+static int check_room(struct session *s, int64_t bytes, struct error *err)
+{
+    struct etcd_status status = {0};
+    if (etcd_status(s->etcd, &status, err) < 0)
+        return -1;
+    int64_t used = status.db_size_in_use > 0 ? status.db_size_in_use : status.db_size;
+    int64_t quota = etcd_quota(s);
+    /* Each rewritten value is a new revision beside the old one, and base and index pages grow too.
+     */
+    int64_t need = bytes + bytes / 2;
+    tell(s, ENCRYPT_DEBUG, NULL, NULL,
+         "etcd uses %lld of %lld MiB, the rewrite adds up to %lld MiB", (long long)(used >> 20),
+         (long long)(quota >> 20), (long long)(need >> 20));
+    if (used + need <= quota)
+        return 0;
+    error_set(
+        err, RESULT_REFUSED,
+        "etcd holds %lld MiB and the rewrite would add up to %lld MiB: more than its quota of "
+        "%lld MiB, and a full etcd stops the whole cluster",
+        (long long)(used >> 20), (long long)(need >> 20), (long long)(quota >> 20));
+    error_next(err,
+               "compact and defragment etcd, or raise quota-backend-bytes (in %s: "
+               "services.etcd.extra_args)",
+               s->options->config);
+    return -1;
+}
+
+int preflight_store(struct session *s, const struct encryption_config *from,
+                    const struct encryption_config *to, struct error *err)
+{
+    const struct resource **list CLEANUP(cleanup_mem) = NULL;
+    size_t count = 0;
+    int64_t bytes = 0;
+    if (store_resources(from, to, &list, &count, err) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        struct census c CLEANUP(census_free) = {0};
+        union {
+            const struct encryption_config *in;
+            void *out;
+        } ctx = {.in = from};
+        if (census_resource(s, list[i], 0, can_be_read, ctx.out, &c, err) < 0)
+            return -1;
+        char *text CLEANUP(cleanup_mem) = census_text(&c);
+        tell(s, ENCRYPT_NODE, "check", NULL, "%s in etcd: %s", list[i]->name, text);
+        if (c.refused) {
+            error_set(err, RESULT_REFUSED,
+                      "%zu of %zu %s in etcd can't be read with the configuration that the nodes "
+                      "have (%s), the first is %s: an old key is missing there, or the apiservers "
+                      "run another file than the one that lies on their nodes",
+                      c.refused, c.values, list[i]->name, text, c.examples[0]);
+            error_next(err,
+                       "put the missing key back as a reader, or delete those objects in etcd, "
+                       "then run the same command again");
+            return -1;
+        }
+        bytes += c.bytes;
+    }
+    return check_room(s, bytes, err);
+}

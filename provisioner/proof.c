@@ -1,0 +1,155 @@
+#include "provisioner/run.h"
+#include "provisioner/store.h"
+
+#include <string.h>
+
+/*
+ * How long after its sender is gone a write may still arrive in etcd. etcd ends a request of its
+ * own after 5 s + 2 election timeouts (server/config: ReqTimeout), 7 s with its defaults; the
+ * sender, kube-apiserver, has ended before its successor was shown.
+ */
+enum { IN_FLIGHT_MS = 10000, ROUNDS = 3 };
+
+int run_check_identities(struct run *r, struct error *err)
+{
+    struct session *s = r->s;
+    if (run_observe(r, err) < 0)
+        return -1;
+    for (size_t i = 0; i < s->count; i++) {
+        if (!(r->nodes[i].runs & FORM_BIT(FORM_SWITCH)))
+            return error_set(err, RESULT_STOPPED,
+                             "node %s: its kube-apiserver is not the one that was shown to write "
+                             "the new form",
+                             s->members[i].node.name);
+    }
+    return 0;
+}
+
+struct judge {
+    const char *want; /* the write prefix of the resource */
+    char **leaving;
+};
+
+static bool has_new_form(void *ctx, const struct resource *r, const unsigned char *value,
+                         size_t len)
+{
+    (void)r;
+    const struct judge *j = ctx;
+    char *prefix CLEANUP(cleanup_mem) = encryption_stored_prefix(value, len);
+    return prefix && str_eq(prefix, j->want);
+}
+
+static bool needs_nothing_that_goes(void *ctx, const struct resource *r, const unsigned char *value,
+                                    size_t len)
+{
+    (void)r;
+    const struct judge *j = ctx;
+    for (size_t i = 0; j->leaving[i]; i++) {
+        size_t n = strlen(j->leaving[i]);
+        if (len >= n && memcmp(value, j->leaving[i], n) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* As many in etcd as the API lists at that same revision, all in the new form. */
+static int prove_resource(struct run *r, const struct resource *res, int64_t *revision,
+                          struct error *err)
+{
+    struct session *s = r->s;
+    char *want CLEANUP(cleanup_mem) = encryption_write_prefix(r->forms.config[FORM_TO], res->name);
+    struct judge j = {.want = want};
+    for (int round = 0; round < ROUNDS; round++) {
+        struct census c CLEANUP(census_free) = {0};
+        const struct http_server *api = NULL;
+        size_t listed = 0;
+        if (session_check_stop(s, err) < 0 || session_ready_api(s, NULL, &api, err) < 0 ||
+            kube_count(api, res, &listed, revision, err) < 0 ||
+            census_resource(s, res, *revision, has_new_form, &j, &c, err) < 0)
+            return -1;
+        if (c.values != listed)
+            return error_set(err, RESULT_STOPPED,
+                             "the API lists %zu %s and etcd holds %zu under %s/%s/ at the same "
+                             "revision (%lld): this is not where they are stored",
+                             listed, res->name, c.values, s->etcd_prefix, res->etcd_dir,
+                             (long long)*revision);
+        char *text CLEANUP(cleanup_mem) = census_text(&c);
+        tell(s, ENCRYPT_NODE, "prove", NULL, "%s at revision %lld: %s", res->name,
+             (long long)*revision, text);
+        r->report->proof_values += (int64_t)c.values;
+        if (c.refused == 0)
+            return 0;
+        r->report->proof_values -= (int64_t)c.values;
+        if (round + 1 == ROUNDS)
+            return error_set(err, RESULT_STOPPED,
+                             "%zu %s are still not in the new form after %d rounds of rewriting "
+                             "(%s), the first is %s: the old key stays",
+                             c.refused, res->name, (int)ROUNDS, text, c.examples[0]);
+        if (run_rewrite_named(r, res, c.examples, err) < 0)
+            return -1;
+    }
+    return error_set(err, RESULT_STOPPED, "no proof for %s", res->name);
+}
+
+static int prove_store(struct run *r, char **leaving, struct error *err)
+{
+    struct session *s = r->s;
+    struct census c CLEANUP(census_free) = {0};
+    struct judge j = {.leaving = leaving};
+    if (census_store(s, 0, needs_nothing_that_goes, &j, &c, err) < 0)
+        return -1;
+    if (c.refused)
+        return error_set(err, RESULT_STOPPED,
+                         "%zu values of the store lie under a key that was to go; the first is %s: "
+                         "the key stays. Name its resource in the configuration, or delete it",
+                         c.refused, c.examples[0]);
+    tell(s, ENCRYPT_NODE, "prove", NULL,
+         "whole store at revision %lld: %zu values, none under a key that goes",
+         (long long)c.revision, c.values);
+    return 0;
+}
+
+static int wait_for_writes_in_flight(struct run *r, struct error *err)
+{
+    int64_t until = r->switched_at + IN_FLIGHT_MS;
+    int64_t left = until - loop_now();
+    if (left <= 0)
+        return 0;
+    tell(r->s, ENCRYPT_NODE, "prove", NULL,
+         "%.0f s until writes of the replaced apiservers can no longer arrive in etcd",
+         (double)left / 1000);
+    while (loop_now() < until) {
+        if (session_check_stop(r->s, err) < 0 || loop_pause(r->s->loop, 100, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int run_prove(struct run *r, struct error *err)
+{
+    struct session *s = r->s;
+    struct transition *t = s->journal->transition;
+    const struct resource **list CLEANUP(cleanup_mem) = NULL;
+    size_t count = 0;
+    int64_t revision = 0;
+    tell(s, ENCRYPT_STEP, "prove", NULL,
+         "what etcd holds is counted: nothing may need what is to go");
+    if (store_resources(t->from, t->to, &list, &count, err) < 0 ||
+        wait_for_writes_in_flight(r, err) < 0 || run_check_identities(r, err) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (prove_resource(r, list[i], &revision, err) < 0)
+            return -1;
+    }
+    char **leaving = store_leaving(t->from, t->to);
+    int rc = leaving[0] ? prove_store(r, leaving, err) : 0;
+    encryption_resources_free(leaving);
+    if (rc < 0 || run_check_identities(r, err) < 0)
+        return -1;
+    r->facts.proved = true;
+    r->report->proof_revision = revision;
+    t->proved = true;
+    t->proof_revision = revision;
+    t->proof_values = r->report->proof_values;
+    return run_record(r, err);
+}

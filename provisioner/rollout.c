@@ -1,0 +1,209 @@
+#include "provisioner/run.h"
+
+#include <string.h>
+
+static const char *step_text(enum form f)
+{
+    switch (f) {
+    case FORM_FROM:
+        return "back to the configuration before";
+    case FORM_WIDEN:
+        return "every apiserver learns to read the new form, and writes the old one";
+    case FORM_SWITCH:
+        return "every apiserver writes the new form, and still reads the old one";
+    case FORM_TO:
+        return "proved: nothing stored needs the old form, every apiserver gives it up";
+    }
+    return "";
+}
+
+static void begin(struct run *r, enum form f)
+{
+    if (r->step == (int)f)
+        return;
+    r->step = (int)f;
+    tell(r->s, ENCRYPT_STEP, form_name(f), NULL, "%s", step_text(f));
+}
+
+static int put(struct run *r, struct member *m, enum form f, struct error *err)
+{
+    struct node_record *n = journal_node(r->s->journal, m->node.name);
+    if (m->node.driver->put_file(&m->node, m->config_path, r->text[f], strlen(r->text[f]), err) <
+            0 ||
+        member_observe(m, err) < 0)
+        return error_wrap(err, "putting %s (%s) on node %s", m->config_path, form_name(f),
+                          m->node.name);
+    if (!str_eq(m->file_sha256, r->sha256[f]))
+        return error_set(err, RESULT_STOPPED,
+                         "node %s: %s was written and reads back as something else: another "
+                         "writer is at work there",
+                         m->node.name, m->config_path);
+    node_record_placed(n, m->file_sha256, m->seen.process);
+    return 0;
+}
+
+int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
+{
+    struct session *s = r->s;
+    begin(r, f);
+    if (check_lease(s, err) < 0)
+        return -1;
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (nodes >> i & 1)
+            node_record_intend(journal_node(s->journal, m->node.name), form_name(f),
+                               m->seen.process);
+    }
+    /* The state's strings are the union, and durable, before the first file: see run_record(). */
+    if (run_record(r, err) < 0)
+        return -1;
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (!(nodes >> i & 1))
+            continue;
+        if (put(r, m, f, err) < 0)
+            return -1;
+        tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "configuration put");
+    }
+    return run_record(r, err);
+}
+
+/* The new process is ready: it is another than before, has the flag, and the file is still the one
+ * meant. */
+static int show(struct run *r, struct member *m, enum form f, const char *before, struct error *err)
+{
+    struct session *s = r->s;
+    char *ready CLEANUP(cleanup_mem) = NULL;
+    if (member_observe(m, err) < 0)
+        return -1;
+    ready = mem_strdup(m->seen.process);
+    if (!ready || str_eq(ready, before))
+        return error_set(err, RESULT_FAILED,
+                         "node %s: kube-apiserver is still the process of before", m->node.name);
+    if ((r->text[f] != NULL) != (m->seen.config_path != NULL))
+        return error_set(err, RESULT_FAILED, "node %s: kube-apiserver runs %s the flag",
+                         m->node.name, m->seen.config_path ? "with" : "without");
+    if (r->text[f] && !(run_file_forms(r, m) & FORM_BIT(f)))
+        return error_set(err, RESULT_FAILED, "node %s: %s is not the file that was put there",
+                         m->node.name, m->config_path);
+    node_record_runs(journal_node(s->journal, m->node.name), r->text[f] ? m->file_sha256 : "none",
+                     ready);
+    return 0;
+}
+
+static int64_t ready_timeout(const struct session *s)
+{
+    return s->options->timeout_ms ? s->options->timeout_ms : (int64_t)5 * 60 * 1000;
+}
+
+/* Until the API answers and the process that answers has been looked at twice, before and after. */
+static int bring_up(struct run *r, struct member *m, enum form f, const char *before,
+                    struct error *err)
+{
+    const struct driver *d = m->node.driver;
+    const char *path = r->text[f] ? m->config_path : NULL;
+    if (d->start(&m->node, path, before, err) < 0)
+        return error_wrap(err, "node %s: starting kube-apiserver", m->node.name);
+    if (member_wait_ready(r->s, m, ready_timeout(r->s), err) < 0)
+        return -1;
+    return show(r, m, f, before, err);
+}
+
+static void add_log(struct member *m, struct error *err)
+{
+    struct buf log CLEANUP(buf_free) = {0};
+    struct error e CLEANUP(error_clear) = {0};
+    if (m->node.driver->log_tail(&m->node, 8, &log, &e) < 0 || log.len == 0)
+        return;
+    char *whole = mem_printf("%s; its last log lines:\n%s", err->message, buf_str(&log));
+    mem_free(err->message);
+    err->message = whole;
+}
+
+/* The failed node alone gets the last good form back (safety rule 10); the others never saw the
+ * file. */
+static int take_back(struct run *r, struct member *m, enum form failed, struct error *err)
+{
+    enum form f = plan_rollback(failed);
+    struct session *s = r->s;
+    struct error e CLEANUP(error_clear) = {0};
+    tell(s, ENCRYPT_WARNING, form_name(failed), m->node.name,
+         "kube-apiserver does not come up with it; going back to the last good configuration");
+    struct node_record *n = journal_node(s->journal, m->node.name);
+    node_record_intend(n, form_name(f), NULL);
+    if (run_record(r, &e) < 0 || (r->text[f] && put(r, m, f, &e) < 0) ||
+        m->node.driver->go_back(&m->node, &e) < 0 ||
+        member_wait_ready(s, m, ready_timeout(s), &e) < 0 || show(r, m, f, NULL, &e) < 0 ||
+        run_record(r, &e) < 0) {
+        char *whole = mem_printf("%s\nand going back failed: %s", err->message, e.message);
+        mem_free(err->message);
+        err->message = whole;
+        err->result = RESULT_STOPPED;
+        return -1;
+    }
+    err->result = RESULT_STOPPED;
+    error_wrap(err,
+               "%s: taken back on node %s, which serves again; the nodes after it were left alone",
+               form_name(failed), m->node.name);
+    return -1;
+}
+
+/* One apiserver at a time may be down: all others answer before this one is touched. */
+static int others_ready(struct run *r, const struct member *m, struct error *err)
+{
+    struct session *s = r->s;
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *other = &s->members[i];
+        if (other != m && member_wait_ready(s, other, 60000, err) < 0)
+            return error_wrap(err, "before restarting kube-apiserver on node %s", m->node.name);
+    }
+    return 0;
+}
+
+int rollout_restart(struct run *r, enum form f, size_t node, struct error *err)
+{
+    struct session *s = r->s;
+    struct member *m = &s->members[node];
+    begin(r, f);
+    if (others_ready(r, m, err) < 0 || check_lease(s, err) < 0)
+        return -1;
+    char *before CLEANUP(cleanup_mem) = mem_strdup(m->seen.process);
+    struct node_record *n = journal_node(s->journal, m->node.name);
+    if (r->text[f] && !str_eq(n->placed.sha256, m->file_sha256)) {
+        /* Lies there already, from before or from a killed run: what starts from now on reads it.
+         */
+        node_record_placed(n, m->file_sha256, m->seen.process);
+    }
+    node_record_intend(n, form_name(f), before);
+    if (run_record(r, err) < 0)
+        return -1;
+    int64_t began = loop_now();
+    tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "kube-apiserver is being restarted");
+    if (bring_up(r, m, f, before, err) < 0) {
+        if (err->result == RESULT_INTERRUPTED || ssh_dead(m->node.ssh))
+            return -1;
+        add_log(m, err);
+        return take_back(r, m, f, err);
+    }
+    if (m->node.driver->settle(&m->node, err) < 0)
+        return error_wrap(err, "node %s: removing what the restart left", m->node.name);
+    r->switched_at = loop_now();
+    tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "ready and shown to run it, after %.1f s",
+         (double)(loop_now() - began) / 1000);
+    return run_observe(r, err) < 0 ? -1 : run_record(r, err);
+}
+
+int rollout_remove(struct run *r, uint64_t nodes, struct error *err)
+{
+    struct session *s = r->s;
+    begin(r, FORM_TO);
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (!(nodes >> i & 1))
+            continue;
+        if (m->node.driver->remove_file(&m->node, m->config_path, err) < 0)
+            return error_wrap(err, "node %s: removing %s", m->node.name, m->config_path);
+        tell(s, ENCRYPT_NODE, "narrow", m->node.name, "file removed");
+    }
+    return 0;
+}

@@ -1,0 +1,90 @@
+/*
+ * A transition being carried out: the forms, what the nodes were seen to hold and run, and the
+ * steps. Private to the engine.
+ */
+#ifndef ENCRYPT_PROVISIONER_RUN_H
+#define ENCRYPT_PROVISIONER_RUN_H
+
+#include "provisioner/session.h"
+
+struct run {
+    struct session *s;
+    struct encrypt_report *report;
+    struct forms forms;
+    char *text[FORM_COUNT];      /* each form as a file; NULL where it is none. Wiped */
+    char sha256[FORM_COUNT][65]; /* of it; "none" */
+    struct plan_node nodes[PLAN_MAX_NODES];
+    struct plan_facts facts;
+    int step;             /* the form whose rollout is under way (enum form), -1: none yet */
+    int64_t switched_at;  /* loop_now() when the last apiserver was seen to have been replaced */
+    int64_t stored_bytes; /* of the values that the check found */
+};
+
+/* --- run.c --- */
+
+/* Makes the forms and texts of the journal's open transition. */
+int run_prepare(struct run *r, struct session *s, struct encrypt_report *report,
+                struct error *err) MUST_CHECK;
+void run_free(struct run *r); /* also for CLEANUP */
+
+/* Carries the open transition through, from whatever is found, to its end. */
+int run_transition(struct session *s, struct encrypt_report *report, struct error *err) MUST_CHECK;
+
+/* Looks at every node and fills r->nodes from that and the journal's records. */
+int run_observe(struct run *r, struct error *err) MUST_CHECK;
+
+/* The forms that the file on the member's node equals, byte for byte or parsed. */
+form_set run_file_forms(struct run *r, struct member *m);
+
+/* Writes the journal; with the state's strings and flags brought to this moment's form. */
+int run_record(struct run *r, struct error *err) MUST_CHECK;
+
+/* --- rollout.c --- */
+int rollout_put(struct run *r, enum form form, uint64_t nodes, struct error *err) MUST_CHECK;
+int rollout_restart(struct run *r, enum form form, size_t node, struct error *err) MUST_CHECK;
+int rollout_remove(struct run *r, uint64_t nodes, struct error *err) MUST_CHECK;
+
+/* --- rewriting.c --- */
+
+/* Patches one stale object through each apiserver and looks at what is stored then; rewrites
+ * everything. */
+int run_rewrite(struct run *r, struct error *err) MUST_CHECK;
+
+/* Only these objects ("namespace/name"), NULL-terminated: what a proof found stale. */
+int run_rewrite_named(struct run *r, const struct resource *res, char *const *names,
+                      struct error *err) MUST_CHECK;
+
+/* --- proof.c --- */
+
+/*
+ * Waits until writes that were in flight when the last apiserver was replaced have ended; then, at
+ * one revision, that of the API's own list: counts every value of the configured resources by its
+ * prefix, and looks through the whole store for values under a key that is to go. What is stale is
+ * rewritten by name and proved again, a few times.
+ */
+int run_prove(struct run *r, struct error *err) MUST_CHECK;
+
+/* Every apiserver is still the process that was shown to run SWITCH. */
+int run_check_identities(struct run *r, struct error *err) MUST_CHECK;
+
+/* --- preflight.c --- */
+
+/* All nodes agree on their configuration and run it, as far as can be seen: gives it (to be freed;
+ * NULL: none). */
+int preflight_agree(struct session *s, struct encryption_config **out,
+                    struct error *err) MUST_CHECK;
+
+/* All apiservers are ready and none serves that cluster.yml doesn't list. */
+int preflight_cluster(struct session *s, struct error *err) MUST_CHECK;
+
+/* Everything stored of the resources that `from` and `to` name can be read by `from`; etcd has room
+ * for the rewrite. */
+int preflight_store(struct session *s, const struct encryption_config *from,
+                    const struct encryption_config *to, struct error *err) MUST_CHECK;
+
+/* The lock in the cluster. */
+int take_lease(struct session *s, struct error *err) MUST_CHECK;
+int check_lease(struct session *s, struct error *err) MUST_CHECK;
+void give_lease_back(struct session *s); /* a failure is a warning: the next run of ours takes it */
+
+#endif

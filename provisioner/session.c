@@ -1,0 +1,436 @@
+#include "provisioner/session.h"
+
+#include "base/file.h"
+#include "provisioner/credentials.h"
+
+#include <limits.h>
+#include <openssl/evp.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CONNECT_TIMEOUT_MS = 20000 };
+
+void sha256_hex(const void *data, size_t len, char out[65])
+{
+    if (!data) {
+        memcpy(out, "none", 5);
+        return;
+    }
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    if (!EVP_Digest(data, len, digest, &size, EVP_sha256(), NULL) || size != 32)
+        abort();
+    for (unsigned i = 0; i < size; i++)
+        snprintf(out + (size_t)2 * i, 3, "%02x", digest[i]);
+}
+
+void tell(struct session *s, enum encrypt_event_kind kind, const char *step, const char *node,
+          const char *fmt, ...)
+{
+    if (!s->options->event)
+        return;
+    va_list ap;
+    struct buf text CLEANUP(buf_free) = {0};
+    va_start(ap, fmt);
+    char *p = buf_reserve(&text, 4096);
+    int len = vsnprintf(p, 4096, fmt, ap);
+    va_end(ap);
+    if (len < 0)
+        return;
+    s->options->event(s->options->ctx,
+                      &(struct encrypt_event){.kind = kind, .step = step, .node = node, .text = p});
+}
+
+int session_check_stop(struct session *s, struct error *err)
+{
+    if (s->options->stop && s->options->stop(s->options->ctx))
+        return error_set(err, RESULT_INTERRUPTED, "stopped at a safe point, as you asked");
+    return 0;
+}
+
+static void ssh_say(void *ctx, const char *text)
+{
+    tell(ctx, ENCRYPT_NOTE, NULL, NULL, "%s", text);
+}
+
+static char *ssh_ask(void *ctx, const char *prompt)
+{
+    struct session *s = ctx;
+    return s->options->ask ? s->options->ask(s->options->ctx, prompt) : NULL;
+}
+
+static const char *local_user(void)
+{
+    const struct passwd *p = getpwuid(geteuid());
+    return p ? p->pw_name : "unknown";
+}
+
+/* Who we are to other operators: stable over the runs of one operator with one state file. */
+static void set_identity(struct session *s)
+{
+    char host[HOST_NAME_MAX + 1] = "";
+    gethostname(host, sizeof(host) - 1);
+    s->who = mem_printf("%s@%s", local_user(), host);
+
+    struct buf machine CLEANUP(buf_free) = {0};
+    struct error ignored CLEANUP(error_clear) = {0};
+    bool missing = false;
+    if (file_read("/etc/machine-id", 4096, false, &machine, &missing, &ignored) < 0 || missing)
+        buf_adds(&machine, host);
+    char *path = realpath(s->state_path, NULL);
+    char *text CLEANUP(cleanup_mem) =
+        mem_printf("%s\n%s\n%s", buf_str(&machine), s->who, path ? path : s->state_path);
+    free(path);
+    char hash[65];
+    sha256_hex(text, strlen(text), hash);
+    s->lease_owner = mem_printf("%s-%.16s", s->journal->cluster_id, hash);
+}
+
+static int read_files(struct session *s, struct error *err)
+{
+    const struct encrypt_options *o = s->options;
+    if (cluster_read(o->config, &s->cluster, err) < 0)
+        return -1;
+    s->state_path = o->state ? mem_strdup(o->state) : file_beside(o->config, "rkestate");
+    if (access(s->state_path, F_OK) != 0) {
+        error_set(err, RESULT_REFUSED, "no state file %s: without it no key can be kept",
+                  s->state_path);
+        error_state(err, "unchanged");
+        error_next(err,
+                   "kubectl -n kube-system get secret full-cluster-state -o "
+                   "jsonpath='{.data.full-cluster-state}' | base64 -d > %s; chmod 600 %s    (where "
+                   "RKE keeps its copy in the cluster; else `rke up` first, or name it with "
+                   "--state)",
+                   s->state_path, s->state_path);
+        return -1;
+    }
+    if (state_lock_take(s->state_path, &s->lock, err) < 0)
+        return -1;
+    if (rkestate_read(s->state_path, &s->state, err) < 0)
+        return -1;
+    if (!s->state)
+        return error_set(err, RESULT_REFUSED, "%s: gone while it was being opened", s->state_path);
+    if (journal_read(s->state, s->state_path, &s->journal, err) < 0)
+        return -1;
+    set_identity(s);
+    return credentials_find(o, s->state, &s->admin, err);
+}
+
+static int connect_nodes(struct session *s, struct error *err)
+{
+    const struct encrypt_options *o = s->options;
+    for (size_t i = 0; i < s->cluster->node_count; i++)
+        s->count += s->cluster->nodes[i].controlplane;
+    if (s->count > PLAN_MAX_NODES)
+        return error_set(err, RESULT_REFUSED, "%s: %zu control-plane nodes; at most %d are managed",
+                         o->config, s->count, (int)PLAN_MAX_NODES);
+    s->members = mem_alloc(s->count, sizeof(*s->members));
+    const struct ssh_access **targets CLEANUP(cleanup_mem) =
+        mem_alloc(s->count, sizeof(struct ssh_access *));
+    struct ssh **sessions CLEANUP(cleanup_mem) = mem_alloc(s->count, sizeof(struct ssh *));
+    size_t n = 0;
+    for (size_t i = 0; i < s->cluster->node_count; i++) {
+        const struct cluster_node *conf = &s->cluster->nodes[i];
+        if (!conf->controlplane)
+            continue;
+        s->members[n].node = (struct node){
+            .conf = conf, .name = conf->ssh.address, .loop = s->loop, .driver = &driver_rke};
+        targets[n++] = &conf->ssh;
+    }
+
+    const char *home = getenv("HOME");
+    char *known_hosts CLEANUP(cleanup_mem) =
+        o->known_hosts ? mem_strdup(o->known_hosts)
+                       : mem_printf("%s/.ssh/known_hosts", home ? home : "");
+    struct ssh_settings settings = {
+        .use_agent = o->ssh_agent_auth || s->cluster->ssh_agent_auth,
+        .known_hosts = known_hosts,
+        .accept_new_host_keys = o->accept_new_host_keys,
+        .passphrase_file = o->passphrase_file,
+        .ask = ssh_ask,
+        .say = ssh_say,
+        .ctx = s,
+        .timeout_ms = CONNECT_TIMEOUT_MS,
+    };
+    if (ssh_connect_all(s->loop, &settings, s->cluster->bastion, targets, s->count, sessions, err) <
+        0)
+        return -1;
+    for (size_t i = 0; i < s->count; i++)
+        s->members[i].node.ssh = sessions[i];
+    return 0;
+}
+
+static int open_api(struct session *s, struct member *m, struct error *err)
+{
+    const char *port = apiserver_flag(&m->seen, "secure-port");
+    const char *bind = apiserver_flag(&m->seen, "bind-address");
+    long number = port ? strtol(port, NULL, 10) : 6443;
+    if (number < 1 || number > UINT16_MAX)
+        number = 6443;
+    if (!bind || str_eq(bind, "0.0.0.0") || str_eq(bind, "::"))
+        bind = "127.0.0.1";
+    const char *socket = NULL;
+    if (ssh_forward_tcp(m->node.ssh, bind, (uint16_t)number, &socket, err) < 0)
+        return error_wrap(err, "node %s", m->node.name);
+    m->node.api = (struct http_server){
+        .loop = s->loop,
+        .what = mem_printf("kube-apiserver on %s", m->node.name),
+        /* Every distribution's certificate names `kubernetes`. */
+        .url = mem_printf("https://kubernetes:%ld", number),
+        .socket = mem_strdup(socket),
+        .ca = mem_strdup(s->admin.ca),
+        .cert = mem_strdup(s->admin.cert),
+        .key = mem_strdup(s->admin.key),
+        .http2 = true,
+        .headers = curl_slist_append(NULL, "User-Agent: encrypt/" ENCRYPT_VERSION),
+    };
+    return 0;
+}
+
+int member_observe(struct member *m, struct error *err)
+{
+    struct apiserver seen = {0};
+    if (m->node.driver->observe(&m->node, &seen, err) < 0)
+        return error_wrap(err, "node %s", m->node.name);
+    apiserver_free(&m->seen);
+    m->seen = seen;
+    const char *path = seen.config_path ? seen.config_path
+                       : m->config_path ? m->config_path
+                                        : m->node.driver->default_config_path;
+    char *copy = mem_strdup(path);
+    mem_free(m->config_path);
+    m->config_path = copy;
+    buf_free(&m->file);
+    m->file_missing = true;
+    if (seen.exists &&
+        m->node.driver->read_file(&m->node, m->config_path, &m->file, &m->file_missing, err) < 0)
+        return error_wrap(err, "node %s", m->node.name);
+    sha256_hex(m->file_missing ? NULL : buf_str(&m->file), m->file.len, m->file_sha256);
+    return 0;
+}
+
+int session_open(const struct encrypt_options *o, struct session **out, struct error *err)
+{
+    struct session *s CLEANUP(cleanup_session) = mem_alloc(1, sizeof(*s));
+    s->options = o;
+    if (read_files(s, err) < 0 || loop_new(&s->loop, err) < 0 || connect_nodes(s, err) < 0)
+        goto refused;
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (m->node.driver->open(&m->node, err) < 0) {
+            error_wrap(err, "node %s", m->node.name);
+            goto refused;
+        }
+        m->opened = true;
+        if (member_observe(m, err) < 0 || open_api(s, m, err) < 0)
+            goto refused;
+    }
+    *out = STEAL(s);
+    return 0;
+refused:
+    if (err->result == RESULT_FAILED)
+        err->result = RESULT_REFUSED;
+    if (s->journal && s->journal->transition)
+        error_state(err, "as the last run left it: a transition (%s) is open",
+                    s->journal->transition->why);
+    else
+        error_state(err, "nothing was changed");
+    return -1;
+}
+
+void session_close(struct session *s)
+{
+    if (!s)
+        return;
+    etcd_close(s->etcd);
+    for (size_t i = 0; s->members && i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (m->opened)
+            m->node.driver->close(&m->node);
+        http_server_free(&m->node.api);
+        apiserver_free(&m->seen);
+        mem_free(m->config_path);
+        buf_free(&m->file);
+        ssh_close(m->node.ssh);
+    }
+    mem_free(s->members);
+    loop_free(s->loop);
+    credentials_free(&s->admin);
+    mem_free(s->etcd_prefix);
+    mem_free(s->lease_owner);
+    mem_free(s->who);
+    mem_free(s->previous_step);
+    mem_free(s->state_path);
+    journal_free(s->journal);
+    rkestate_free(s->state);
+    cluster_free(s->cluster);
+    state_lock_release(s->lock);
+    mem_free(s);
+}
+
+void cleanup_session(struct session **s)
+{
+    session_close(*s);
+}
+
+/* A PEM file that a flag of the apiserver names, NULL where the flag is absent. */
+static int flag_file(struct member *m, const char *flag, char **out, struct error *err)
+{
+    const char *path = apiserver_flag(&m->seen, flag);
+    struct buf text CLEANUP(buf_free) = {0};
+    *out = NULL;
+    if (!path)
+        return 0;
+    if (m->node.driver->read_file(&m->node, path, &text, NULL, err) < 0)
+        return error_wrap(err, "node %s: --%s", m->node.name, flag);
+    *out = mem_strdup(buf_str(&text));
+    return 0;
+}
+
+/* Through the node that the member lives on where it is one of ours, else through the i-th. */
+static const struct member *way_to(const struct session *s, const char *host, size_t i)
+{
+    for (size_t k = 0; k < s->count; k++) {
+        const struct cluster_node *c = s->members[k].node.conf;
+        if (str_eq(c->ssh.address, host) || str_eq(c->internal_address, host))
+            return &s->members[k];
+    }
+    return &s->members[i % s->count];
+}
+
+static int add_etcd_server(struct session *s, const char *url, const char *const pem[3], size_t i,
+                           struct http_server *out, struct error *err)
+{
+    CURLU *parsed = curl_url();
+    char *host = NULL;
+    char *port = NULL;
+    if (curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK ||
+        curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+        curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK) {
+        curl_free(host);
+        curl_url_cleanup(parsed);
+        return error_set(err, RESULT_REFUSED, "--etcd-servers: `%s` is no URL", url);
+    }
+    const struct member *way = way_to(s, host, i);
+    const char *socket = NULL;
+    long number = strtol(port, NULL, 10);
+    int rc = ssh_forward_tcp(way->node.ssh, host, (uint16_t)number, &socket, err);
+    if (rc == 0)
+        *out = (struct http_server){.loop = s->loop,
+                                    .what = mem_printf("etcd at %s", url),
+                                    .url = mem_strdup(url),
+                                    .socket = mem_strdup(socket),
+                                    .ca = mem_strdup(pem[0]),
+                                    .cert = mem_strdup(pem[1]),
+                                    .key = mem_strdup(pem[2])};
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(parsed);
+    return rc;
+}
+
+int session_open_etcd(struct session *s, struct error *err)
+{
+    if (s->etcd)
+        return 0;
+    struct member *m = &s->members[0];
+    const char *urls = apiserver_flag(&m->seen, "etcd-servers");
+    if (!urls)
+        return error_set(err, RESULT_REFUSED, "node %s: its apiserver has no --etcd-servers",
+                         m->node.name);
+    const char *prefix = apiserver_flag(&m->seen, "etcd-prefix");
+    char *ca CLEANUP(cleanup_mem) = NULL;
+    char *cert CLEANUP(cleanup_mem) = NULL;
+    char *key CLEANUP(cleanup_mem) = NULL;
+    if (flag_file(m, "etcd-cafile", &ca, err) < 0 ||
+        flag_file(m, "etcd-certfile", &cert, err) < 0 ||
+        flag_file(m, "etcd-keyfile", &key, err) < 0)
+        return -1;
+    const char *const pem[3] = {ca, cert, key};
+
+    struct http_server *servers = NULL;
+    size_t count = 0;
+    char *list CLEANUP(cleanup_mem) = mem_strdup(urls);
+    char *rest = list;
+    int rc = 0;
+    for (char *url; rc == 0 && (url = strsep(&rest, ","));) {
+        if (!*url)
+            continue;
+        MEM_GROW(servers, count);
+        rc = add_etcd_server(s, url, pem, count, &servers[count], err);
+        count += rc == 0;
+    }
+    if (rc < 0 || count == 0) {
+        for (size_t i = 0; i < count; i++)
+            http_server_free(&servers[i]);
+        mem_free(servers);
+        return rc < 0 ? -1 : error_set(err, RESULT_REFUSED, "--etcd-servers is empty");
+    }
+    s->etcd = etcd_new(s->loop, servers, count);
+    /* The apiserver puts a slash before a prefix that has none. */
+    s->etcd_prefix =
+        mem_printf("%s%s", prefix && prefix[0] != '/' ? "/" : "", prefix ? prefix : "/registry");
+    return 0;
+}
+
+int session_ready_api(struct session *s, const struct member *except,
+                      const struct http_server **out, struct error *err)
+{
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < s->count; i++) {
+            struct member *m = &s->members[i];
+            bool ready = false;
+            if ((m == except) != (round == 1))
+                continue;
+            if (kube_ready(&m->node.api, &ready, NULL, err) < 0)
+                return -1;
+            if (ready) {
+                *out = &m->node.api;
+                return 0;
+            }
+        }
+    }
+    return error_set(err, RESULT_FAILED, "no kube-apiserver of the cluster is ready");
+}
+
+int member_wait_ready(struct session *s, struct member *m, int64_t timeout_ms, struct error *err)
+{
+    enum { POLL_MS = 200, LOOK_EVERY = 10, TOO_MANY_RESTARTS = 3 };
+    int64_t deadline = loop_now() + timeout_ms;
+    char *why CLEANUP(cleanup_mem) = NULL;
+    long before = -1;
+    for (long turn = 1;; turn++) {
+        bool ready = false;
+        mem_free(why);
+        why = NULL;
+        if (kube_ready(&m->node.api, &ready, &why, err) < 0)
+            return -1;
+        if (ready)
+            return 0;
+        if (ssh_dead(m->node.ssh))
+            return error_set(err, RESULT_FAILED, "node %s: the SSH connection died: %s",
+                             m->node.name, ssh_dead(m->node.ssh));
+        if (turn % LOOK_EVERY == 0) {
+            struct apiserver seen = {0};
+            if (m->node.driver->observe(&m->node, &seen, err) < 0)
+                return error_wrap(err, "node %s", m->node.name);
+            long restarts = seen.restarts;
+            apiserver_free(&seen);
+            before = before < 0 || restarts < before ? restarts : before;
+            if (restarts - before >= TOO_MANY_RESTARTS)
+                return error_set(err, RESULT_FAILED,
+                                 "node %s: kube-apiserver ends again and again (%ld times)",
+                                 m->node.name, restarts - before);
+        }
+        if (loop_now() >= deadline)
+            return error_set(err, RESULT_FAILED,
+                             "node %s: kube-apiserver was not ready within %lld s: %s",
+                             m->node.name, (long long)(timeout_ms / 1000), why ? why : "no answer");
+        if (loop_pause(s->loop, POLL_MS, err) < 0)
+            return -1;
+    }
+}

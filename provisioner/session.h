@@ -1,0 +1,90 @@
+/*
+ * A session with a cluster: its files on this machine, its locks, its control-plane nodes, their
+ * apiservers and etcd. Opening it changes nothing.
+ */
+#ifndef ENCRYPT_PROVISIONER_SESSION_H
+#define ENCRYPT_PROVISIONER_SESSION_H
+
+#include "provisioner/encrypt.h"
+#include "provisioner/etcd/etcd.h"
+#include "provisioner/kube/kube.h"
+#include "provisioner/node.h"
+#include "provisioner/planner.h"
+#include "state/cluster_yml.h"
+#include "state/journal.h"
+#include "state/lock.h"
+#include "state/rkestate.h"
+
+/* The credentials of a cluster administrator, PEM texts; wiped when freed. */
+struct credentials {
+    char *ca, *cert, *key;
+};
+void credentials_free(struct credentials *c);
+
+/* A control-plane node in this run: the node, and what was last seen of it. */
+struct member {
+    struct node node;
+    bool opened;           /* the driver is open */
+    struct apiserver seen; /* by member_observe() */
+    char *config_path;     /* where the configuration lies or is to lie */
+    struct buf file;       /* what lies there */
+    bool file_missing;
+    char file_sha256[65]; /* "none" where it is missing */
+};
+
+struct session {
+    const struct encrypt_options *options;
+    char *state_path;
+    struct state_lock *lock;
+    struct cluster *cluster;
+    struct rkestate *state;
+    struct journal *journal;
+    struct loop *loop;
+    struct credentials admin;
+    struct member *members; /* the control-plane nodes, in cluster.yml's order */
+    size_t count;
+    struct etcd *etcd;
+    char *etcd_prefix;       /* "/registry" */
+    char *lease_owner, *who; /* see lease.h */
+    bool lease_held;
+    char *previous_step; /* the last one told to the user */
+};
+
+/*
+ * Reads the files, takes the lock on this machine, connects to every control-plane node (all or
+ * none), opens the drivers, and looks at each node once. REFUSED, with nothing changed, where any
+ * of it fails.
+ */
+int session_open(const struct encrypt_options *o, struct session **out,
+                 struct error *err) MUST_CHECK;
+void session_close(struct session *s); /* NULL is fine */
+void cleanup_session(struct session **s);
+
+/* Looks at a node again: its apiserver and the file. */
+int member_observe(struct member *m, struct error *err) MUST_CHECK;
+
+/* Finds etcd by the apiserver's own flags, with the client certificate from the node. Once per
+ * session. */
+int session_open_etcd(struct session *s, struct error *err) MUST_CHECK;
+
+/* An apiserver that is ready now; any, but `except` (NULL: none) only where there is no other.
+ * REFUSED… FAILED where none is. */
+int session_ready_api(struct session *s, const struct member *except,
+                      const struct http_server **out, struct error *err) MUST_CHECK;
+
+/* Turns the loop until the member's apiserver is ready, until `timeout_ms` has passed, or until it
+ * has come up anew more than a few times by itself (then: it won't). */
+int member_wait_ready(struct session *s, struct member *m, int64_t timeout_ms,
+                      struct error *err) MUST_CHECK;
+
+/* INTERRUPTED where the user asked to stop. For safe points. */
+int session_check_stop(struct session *s, struct error *err) MUST_CHECK;
+
+/* Lower-case hexadecimal SHA-256; "none" where data is NULL. */
+void sha256_hex(const void *data, size_t len, char out[65]);
+
+/* Tell the user. Formatted; never a key. */
+void tell(struct session *s, enum encrypt_event_kind kind, const char *step, const char *node,
+          const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+#endif

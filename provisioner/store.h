@@ -1,0 +1,62 @@
+/* What is stored, seen through the keys of configurations: the common ground of check, rewrite and
+ * proof. Values pass through and are dropped. */
+#ifndef ENCRYPT_PROVISIONER_STORE_H
+#define ENCRYPT_PROVISIONER_STORE_H
+
+#include "provisioner/session.h"
+
+/* How many values lie under one prefix ("" is plain, NULL: begins as encrypted, but is no known
+ * form). */
+struct prefix_count {
+    char *prefix;
+    size_t count;
+};
+
+struct census {
+    struct prefix_count *prefixes;
+    size_t prefix_count;
+    size_t values;
+    int64_t bytes;
+    int64_t revision;
+    char **examples; /* "namespace/name" (or the whole key) of the first values that `want` refused;
+                        NULL-terminated */
+    size_t example_count;
+    size_t refused; /* how many it refused */
+};
+void census_free(struct census *c); /* also for CLEANUP */
+
+/* Judges a value by its resource (NULL: not one that was asked for): true where it is as it should
+ * be. */
+typedef bool census_fn(void *ctx, const struct resource *r, const unsigned char *value, size_t len);
+
+enum { CENSUS_MAX_EXAMPLES = 1000 };
+
+/* Counts the values of one resource, at *revision (0: the newest). */
+int census_resource(struct session *s, const struct resource *r, int64_t revision, census_fn *want,
+                    void *ctx, struct census *out, struct error *err) MUST_CHECK;
+
+/* Counts all values of the store. */
+int census_store(struct session *s, int64_t revision, census_fn *want, void *ctx,
+                 struct census *out, struct error *err) MUST_CHECK;
+
+/* "3 under k8s:enc:aescbc:v1:key-a:, 1 plain"; to be freed. */
+char *census_text(const struct census *c);
+
+/* Up to `count` values of the resource that `want` refuses ("namespace/name", or "name"),
+ * NULL-terminated, to be freed each and whole; the walk ends when it has them. */
+int census_find(struct session *s, const struct resource *r, size_t count, census_fn *want,
+                void *ctx, char ***out, struct error *err) MUST_CHECK;
+
+/* The key of an object in etcd; `name` as census_find() gives it. To be freed. */
+char *store_key(const struct session *s, const struct resource *r, const char *name);
+
+/* The prefixes that `from` can read and `to` can't, whatever the resource: NULL-terminated, to be
+ * freed with encryption_resources_free(). Empty: nothing is to go. */
+char **store_leaving(const struct encryption_config *from, const struct encryption_config *to);
+
+/* All resources that the two name; *count of them; the array is to be freed. REFUSED for one that
+ * is not known. */
+int store_resources(const struct encryption_config *a, const struct encryption_config *b,
+                    const struct resource ***out, size_t *count, struct error *err) MUST_CHECK;
+
+#endif
