@@ -1,0 +1,51 @@
+"""A keep-alive connection to one apiserver as kube-admin, and what fills secrets. Standard library only."""
+import base64
+import hashlib
+import http.client
+import json
+import os
+import socket
+import ssl
+
+
+def tls_context(folder):
+    context = ssl.create_default_context(cafile=os.path.join(folder, "pki/kube-ca.pem"))
+    context.load_cert_chain(os.path.join(folder, "pki/kube-admin.pem"), os.path.join(folder, "pki/kube-admin-key.pem"))
+    return context
+
+
+class Connection:
+    """request() gives (status, body bytes); any failure of the connection is an OSError or http.client.HTTPException."""
+
+    def __init__(self, context, address, port=6443, timeout=10):
+        self.make = lambda: http.client.HTTPSConnection(address, port, context=context, timeout=timeout)
+        self.address = address
+        self.http = None
+
+    def close(self):
+        if self.http:
+            self.http.close()
+        self.http = None
+
+    def request(self, method, path, body=None, content_type="application/json"):
+        if not self.http:
+            self.http = self.make()
+            self.http.connect()
+            self.http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            headers = {"Content-Type": content_type} if body is not None else {}
+            self.http.request(method, path, body=json.dumps(body).encode() if body is not None else None, headers=headers)
+            answer = self.http.getresponse()
+            return answer.status, answer.read()
+        except BaseException:
+            self.close()
+            raise
+
+
+def bytes_for(name, size):
+    """SIZE bytes that follow from the name."""
+    return hashlib.shake_256(name.encode()).digest(size)
+
+
+def encoded(value):
+    return base64.b64encode(value).decode()
