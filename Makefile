@@ -35,7 +35,7 @@ BELOW_provisioner := provisioner state templates base
 archives_of = $(foreach a,$(BELOW_$(1)),$(B)/lib$(a).a)
 
 .DELETE_ON_ERROR:
-.PHONY: all help unit tidy format format-check clean deps
+.PHONY: all help deps units unit model check demo bench tidy format format-check clean
 all: $(B)/encrypt
 
 $(B)/encrypt: $(call objects,cmd) $(ARCHIVES)
@@ -64,12 +64,32 @@ $(B)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $(call archives_of,$(1))
 endef
 $(foreach a,$(AREAS),$(eval $(call UNIT_rules,$(a))))
 
+units: $(UNIT) $(B)/tests/model/model
 unit: $(UNIT)
 	tests/run-unit $(UNIT)
 
 $(B)/tests/model/model: tests/model/model.c $(call archives_of,provisioner)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(call archives_of,provisioner) $(LDFLAGS) $(LDLIBS)
+
+model: $(B)/tests/model/model
+	$<
+
+# Everything that is tested, and the main job on a real local cluster. Both install what they need.
+check:
+	tests/check
+demo:
+	tests/demo
+deps:
+	tests/install-deps
+
+help:
+	@echo 'make            build/encrypt'
+	@echo 'make demo       the main job on a real three-node cluster on this machine (root)'
+	@echo 'make check      all tests (root)'
+	@echo 'make unit       unit tests alone; make model: the planner'"'"'s model'
+	@echo 'make tidy       clang-tidy; make format: clang-format'
+	@echo 'VARIANT=asan    with AddressSanitizer and UBSan, in build-asan/'
 
 ALL_C := $(call sources,base cmd provisioner state templates tests examples)
 ALL_H := $(sort $(shell find base cmd provisioner state templates tests examples -name '*.h' 2>/dev/null))
