@@ -37,6 +37,16 @@ void apiserver_free(struct apiserver *a);
 /* The value of a flag (`--name=value` or `--name value`; name without dashes), or NULL. The last
  * one counts. */
 const char *apiserver_flag(const struct apiserver *a, const char *name);
+/* True where the argument is that flag; *value: what follows its `=`, or NULL. */
+bool apiserver_arg_is(const char *arg, const char *name, const char **value);
+/* For drivers: takes the flags (args becomes a's own), and from them config_path and
+ * automatic_reload. */
+void apiserver_set_args(struct apiserver *a, char **args);
+
+/* For drivers' log_tail: appends the lines, but not those that may hold a key (a token of 40 or
+ * more letters of base64 or hexadecimal, or 20 after a word like `secret:`; a path is none); says
+ * at the end how many were left out. */
+void log_add_safe_lines(struct buf *out, const char *text, size_t len);
 
 struct driver {
     const char *kind; /* "rke" */

@@ -31,23 +31,25 @@ int forms_make(const struct encryption_config *from, const struct encryption_con
                struct forms *out, struct error *err) MUST_CHECK;
 void forms_free(struct forms *f);
 
-/* A set of forms, as bits 1u << FORM_…: all that a configuration equals. 0: none of them, or unknown. */
+/* A set of forms, as bits 1u << FORM_…: all that a configuration equals. 0: none of them, or
+ * unknown. */
 typedef unsigned form_set;
 #define FORM_BIT(f) (1u << (unsigned)(f))
 form_set forms_of(const struct forms *f, const struct encryption_config *c);
 
 /* One apiserver's node, as observed. */
 struct plan_node {
-    form_set file;    /* what lies on the node; no file is the form of "none" */
-    bool file_there;  /* some file lies there */
-    form_set runs;    /* what its apiserver has been shown to run; 0: not shown, or not running */
+    form_set file;   /* what lies on the node; no file is the form of "none" */
+    bool file_there; /* some file lies there */
+    form_set runs;   /* what its apiserver has been shown to run; 0: not shown, or not running */
 };
 
 /* What the journal and this run know beside the nodes. */
 struct plan_facts {
-    bool narrowing;  /* the journal says that narrowing was decided: proof was had, only on from here */
-    bool rewritten;  /* everything was rewritten since every apiserver was shown to run SWITCH */
-    bool proved;     /* proof was had after that */
+    bool narrowing; /* the journal says that narrowing was decided: proof was had, only on from here
+                     */
+    bool rewritten; /* everything was rewritten since every apiserver was shown to run SWITCH */
+    bool proved;    /* proof was had after that */
 };
 
 enum plan_kind {
@@ -55,18 +57,19 @@ enum plan_kind {
     PLAN_RESTART, /* bring the apiserver of the step's one node to run the form, and show it */
     PLAN_REWRITE,
     PLAN_PROVE,
-    PLAN_NARROW,  /* record that narrowing begins: the point of no return */
-    PLAN_REMOVE,  /* remove the file from the nodes of the step: TO is none and none of them reads it */
+    PLAN_NARROW, /* record that narrowing begins: the point of no return */
+    PLAN_REMOVE, /* remove the file from the nodes of the step: TO is none and none of them reads it
+                  */
     PLAN_DONE,
-    PLAN_REFUSE,  /* what was observed can't come from this transition: see `why` and nodes */
+    PLAN_REFUSE, /* what was observed can't come from this transition: see `why` and nodes */
 };
 
 enum { PLAN_MAX_NODES = 64 };
 struct plan_step {
     enum plan_kind kind;
-    enum form form;                 /* PUT, RESTART */
-    uint64_t nodes;                 /* bit i: node i */
-    const char *why;                /* REFUSE: what contradicts, a constant text */
+    enum form form;  /* PUT, RESTART */
+    uint64_t nodes;  /* bit i: node i */
+    const char *why; /* REFUSE: what contradicts, a constant text */
 };
 
 /*
@@ -76,24 +79,27 @@ struct plan_step {
  * or not at all, on any subset of their nodes,
  *  - a value that any apiserver could have written is readable by every apiserver that is up;
  *  - FROM's keys are given up by no file and no apiserver before PLAN_PROVE was answered;
- *  - a form reaches the first node alone (file and restart, shown) before any other node's file; then
- *    the files of the others together; then their restarts one at a time, in order;
+ *  - a form reaches the first node alone (file and restart, shown) before any other node's file;
+ * then the files of the others together; then their restarts one at a time, in order;
  *  - PLAN_NARROW comes before the first file or restart that narrows; after it, only on.
  * A rollout that changes nothing (equal forms) is skipped; WIDEN is skipped where there is one
  * apiserver, or where FROM already reads all that TO does. With TO "none": restarts (without the
  * flag) come first, one at a time, and the files are removed when no apiserver reads them.
- * A node whose `runs` is unknown may run anything among the forms up to the furthest that could have
- * been meant for it: it is brought to a form that is safe in every case.
+ * A node whose `runs` is unknown may run anything among the forms up to the furthest that could
+ * have been meant for it: it is brought to a form that is safe in every case.
  */
 struct plan_step plan_next(const struct forms *forms, const struct plan_node *nodes, size_t count,
                            struct plan_facts facts);
 
 /* Where a node goes back to when its restart into `failed` fails (safety rule 10): never one that
- * can't read what may have been written since. WIDEN fails: FROM. SWITCH fails: WIDEN. TO fails: SWITCH. */
-enum form plan_rollback(enum form failed);
+ * can't read what may have been written since. `nodes` is what plan_next() was given for that
+ * restart. SWITCH fails: WIDEN. TO fails: SWITCH. WIDEN fails: FROM where no SWITCH can have been
+ * begun, else WIDEN itself: there is nothing to go back to, the node waits for its cause to go. */
+enum form plan_rollback(const struct forms *forms, const struct plan_node *nodes, size_t count,
+                        enum form failed);
 
-/* The text that both encryptionConfig strings of the state must hold at this moment, so that whoever
- * deploys them loses nothing (safety rule 9). */
+/* The text that both encryptionConfig strings of the state must hold at this moment, so that
+ * whoever deploys them loses nothing (safety rule 9). */
 enum form plan_state_form(const struct forms *forms, const struct plan_node *nodes, size_t count,
                           struct plan_facts facts);
 

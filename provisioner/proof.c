@@ -1,14 +1,16 @@
 #include "provisioner/run.h"
 #include "provisioner/store.h"
+#include "state/timestamp.h"
 
 #include <string.h>
 
 /*
- * How long after its sender is gone a write may still arrive in etcd. etcd ends a request of its
- * own after 5 s + 2 election timeouts (server/config: ReqTimeout), 7 s with its defaults; the
- * sender, kube-apiserver, has ended before its successor was shown.
+ * How long after its sender is gone a write may still arrive in etcd. etcd ends a request of its own
+ * after 5 s and two election timeouts (server/config: ReqTimeout): 15 s with RKE's election timeout
+ * of 5 s, 7 s with etcd's own default. The sender, kube-apiserver, has ended before its successor was
+ * shown.
  */
-enum { IN_FLIGHT_MS = 10000, ROUNDS = 3 };
+enum { IN_FLIGHT_MS = 16000, ROUNDS = 3 };
 
 int run_check_identities(struct run *r, struct error *err)
 {
@@ -151,5 +153,7 @@ int run_prove(struct run *r, struct error *err)
     t->proved = true;
     t->proof_revision = revision;
     t->proof_values = r->report->proof_values;
+    mem_free(t->proved_at);
+    t->proved_at = timestamp_now();
     return run_record(r, err);
 }

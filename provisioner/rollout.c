@@ -124,8 +124,11 @@ static void add_log(struct member *m, struct error *err)
  * file. */
 static int take_back(struct run *r, struct member *m, enum form failed, struct error *err)
 {
-    enum form f = plan_rollback(failed);
     struct session *s = r->s;
+    enum form f = plan_rollback(&r->forms, r->nodes, s->count, failed);
+    if (f == failed)
+        return error_wrap(err, "%s: there is nothing to go back to that reads all that may be stored",
+                          form_name(failed));
     struct error e CLEANUP(error_clear) = {0};
     tell(s, ENCRYPT_WARNING, form_name(failed), m->node.name,
          "kube-apiserver does not come up with it; going back to the last good configuration");

@@ -1,6 +1,7 @@
 /*
- * RKE's cluster.yml: what of it concerns us. Everything else in it is other people's and passed over.
- * Source: rancher.com/docs/rke/latest/en/config-options, and RKE's types (v3.RancherKubernetesEngineConfig).
+ * RKE's cluster.yml: what of it concerns us. Everything else in it is other people's and passed
+ * over. Source: rancher.com/docs/rke/latest/en/config-options, and RKE's types
+ * (v3.RancherKubernetesEngineConfig).
  */
 #ifndef ENCRYPT_STATE_CLUSTER_YML_H
 #define ENCRYPT_STATE_CLUSTER_YML_H
@@ -12,16 +13,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How one machine is reached. Strings are owned by the cluster; NULL where not given, except as said. */
+/* How one machine is reached. Strings are owned by the cluster; NULL where not given, except as
+ * said. */
 struct ssh_access {
     char *address;  /* never NULL */
     uint16_t port;  /* 22 */
     char *user;     /* RKE has no default: the local user's name where not given. Never NULL */
     char *key;      /* ssh_key: the private key's text. Wiped when freed */
-    char *key_path; /* the node's, else the cluster's, else ~/.ssh/id_rsa; `~` expanded. Never NULL unless `key` is there */
+    char *key_path; /* the node's, else (without `key`) the cluster's, else ~/.ssh/id_rsa; `~` is
+                     * expanded. Never NULL unless `key` is there */
     char *cert;     /* ssh_cert: the certificate's text */
     char *cert_path;
-    size_t line;    /* where it stands in the file */
+    size_t line; /* where it stands in the file */
 };
 
 struct cluster_node {
@@ -49,16 +52,18 @@ struct cluster {
     struct ssh_access *bastion; /* bastion_host, or NULL */
     bool external_etcd;         /* services.etcd.external_urls is there */
     enum secrets_encryption encryption;
-    size_t encryption_line;     /* of secrets_encryption_config, 0 where absent */
-    const struct yaml *custom_config; /* secrets_encryption_config.custom_config inside `document`, or NULL */
+    size_t encryption_line; /* of secrets_encryption_config, 0 where absent */
+    const struct yaml
+        *custom_config; /* secrets_encryption_config.custom_config inside `document`, or NULL */
     bool rotate_encryption_key;
     struct yaml *document;
 };
 
-/* Reads and checks the file: REFUSED with file:line:column for what is not YAML, for a node without
- * address, a port outside 1..65535, an address given twice, an unknown role, no control-plane node, a field we need that has
- * the wrong kind (e.g. `enabled: maybe`). Fields that we don't need are never complained of. The
- * file may hold keys (ssh_key, custom_config): no error quotes a value of those. */
+/* Reads and checks the file as RKE does: REFUSED with file:line:column for what is not YAML, for a
+ * node without address or role, a port outside 1..65535, an address or a name given twice, an
+ * unknown role, no control-plane node, a field we need that has the wrong kind (e.g. `enabled:
+ * maybe`) or stands twice. Fields that we don't need are never complained of. The file may hold
+ * keys (ssh_key, custom_config): no error quotes a value. */
 int cluster_read(const char *path, struct cluster **out, struct error *err) MUST_CHECK;
 /* The same from text, for tests and fuzzing. */
 int cluster_parse(const char *text, size_t len, const char *path, struct cluster **out,

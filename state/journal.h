@@ -1,8 +1,8 @@
 /*
  * The journal: what we know that neither RKE nor the nodes can tell. It stands as the member
  * "encrypt" in the state file, and whole once more in a file of our own beside it
- * (cluster.encrypt-state beside cluster.rkestate), since RKE drops members that it doesn't know. Each write
- * raises `sequence`; reading takes the copy with the higher one.
+ * (cluster.encrypt-state beside cluster.rkestate), since RKE drops members that it doesn't know.
+ * Each write raises `sequence`; reading takes the copy with the higher one, with the keys of both.
  *
  * Intent is written before an act, observation after it. Both files are 0600: they hold keys.
  *
@@ -12,13 +12,14 @@
  *       "stage": "open" | "narrowing",
  *       "from": "<yaml>", "to": "<yaml>",
  *       "rewritten": false, "proved": null | {"revision": 123, "values": 2000, "at": "…"} },
- *     "nodes": { "<address>": { "intent": null | {"form": "switch", "process": "<identity>"},
- *                               "placed": null | {"sha256": "<of the file>", "process": "<identity>"},
- *                               "runs":   null | {"sha256": "…", "process": "…"} } },
+ *     "nodes": { "<address>": { "intent": null | {"form": "switch", "process": null |
+ * "<identity>"}, "placed": null | {"sha256": "<of the file>", "process": null | "<identity>"},
+ *                               "runs":   null | {"sha256": "…", "process": null | "…"} } },
  *     "keys": [ { "name": "key-…", "type": "aescbc", "secret": "<base64>", "fingerprint": "…",
- *                 "created": "…", "activated": null | "…", "retired": null | "…" } ] }
+ *                 "created": null | "…", "activated": null | "…", "retired": null | "…" } ] }
  *
  * sha256 "none" stands for "no file, no flag". A process identity is opaque text from the driver.
+ * Texts are UTF-8 in one line; the members are these and no others.
  */
 #ifndef ENCRYPT_STATE_JOURNAL_H
 #define ENCRYPT_STATE_JOURNAL_H
@@ -35,14 +36,15 @@ struct transition {
     enum transition_stage stage;
     struct encryption_config *from, *to; /* NULL: none */
     bool rewritten;
-    bool proved;
+    bool proved; /* TRANSITION_NARROWING without it is refused, in writing and in reading */
     int64_t proof_revision, proof_values;
-    char *proved_at;
+    char *proved_at; /* timestamp_now() */
 };
 
 struct node_file {
-    char *sha256;  /* of the file's bytes in hexadecimal, or "none"; NULL where nothing is recorded */
-    char *process; /* the identity of the apiserver's process then; NULL likewise */
+    char
+        *sha256; /* of the file's bytes in hexadecimal, or "none"; NULL where nothing is recorded */
+    char *process; /* the identity of the apiserver's process then; NULL where there was none */
 };
 
 struct node_record {
@@ -55,13 +57,15 @@ struct node_record {
 struct key_record {
     struct encryption_key key;
     enum provider_type type;
-    char *created, *activated, *retired; /* RFC 3339, UTC; NULL where not yet */
+    char *created;   /* RFC 3339, UTC; NULL where it was there before us */
+    char *activated; /* NULL where no finished transition, nor the state as first read, has it */
+    char *retired;   /* NULL where it is in use or never was */
 };
 
 struct journal {
-    char *cluster_id;    /* made with the journal, kept for the cluster's life */
-    int64_t sequence;    /* of the last write */
-    int64_t generation;  /* raised when a transition is finished */
+    char *cluster_id;              /* made with the journal, kept for the cluster's life */
+    int64_t sequence;              /* of the last write */
+    int64_t generation;            /* raised when a transition is finished */
     struct transition *transition; /* NULL: none is open */
     struct node_record *nodes;
     size_t node_count;
@@ -70,15 +74,22 @@ struct journal {
     char *sidecar_path;
 };
 
-/* Reads the journal of this state file from both places. Neither is there: a fresh one (with the keys of the state's
- * current configuration entered as active). REFUSED: damaged (which file, where), a newer version,
- * two of the same sequence that differ, one of another cluster than the other, a transition whose configurations don't read. `state` may be NULL (no state
- * file): then *out is NULL where there is no sidecar either. */
+/* Reads the journal of this state file from both places. Neither is there: a fresh one. Keys of the
+ * state's encryptionConfig strings that the history lacks (RKE made them) are entered, the running
+ * ones as active. REFUSED: damaged (which file, where), a newer version, two of the same sequence
+ * that differ, one of another cluster than the other, a transition whose configurations don't read,
+ * a fresh one where the state's own running configuration doesn't read. `state` may be NULL (no
+ * state file): then *out is NULL where there is no sidecar either. */
 int journal_read(const struct rkestate *state, const char *state_path, struct journal **out,
                  struct error *err) MUST_CHECK;
 
-/* Writes both: first the sidecar, then the state (whose own changes, made with rkestate_set_encryption(), become durable by
- * it too). Raises the sequence. */
+/* A fresh journal, with no keys: for a cluster that has no state file. Nothing is written yet. */
+int journal_new(const char *state_path, struct journal **out, struct error *err) MUST_CHECK;
+
+/* Writes both: first the sidecar, then the state (whose own changes, made with
+ * rkestate_set_encryption(), become durable by it too). `state` may be NULL: the sidecar alone.
+ * Raises the sequence, also where it fails. What could not be read back is not written. REFUSED as
+ * rkestate_write(), before anything is written. */
 int journal_write(struct journal *j, struct rkestate *state, struct error *err) MUST_CHECK;
 
 void journal_free(struct journal *j);
@@ -86,24 +97,29 @@ void cleanup_journal(struct journal **j);
 
 /* The node's record, made where there is none. The pointer is good until the next call. */
 struct node_record *journal_node(struct journal *j, const char *address);
+/* `process` may be NULL. A NULL form takes the intent back, a NULL sha256 the observation; neither
+ * touches the others. */
 void node_record_intend(struct node_record *n, const char *form, const char *process);
 void node_record_placed(struct node_record *n, const char *sha256, const char *process);
 void node_record_runs(struct node_record *n, const char *sha256, const char *process);
 
-/* Opens a transition (replacing none; one that is open already is a bug: abort). from/to are copied; their keys enter the history. */
+/* Opens a transition (replacing none; one that is open already is a bug: abort). from/to are
+ * copied; their keys enter the history. */
 void journal_open(struct journal *j, const char *why, const struct encryption_config *from,
                   const struct encryption_config *to);
-/* Closes it: keys of `to` are activated (where they were not), keys of `from` that `to` lacks are
- * retired; generation + 1; the nodes' intents are cleared. */
+/* Closes it: keys of `to` are activated (where they were not) and no longer retired, keys of `from`
+ * that `to` lacks are retired; generation + 1; the nodes' intents are cleared. */
 void journal_close(struct journal *j);
 
-/* Enters a key into the history where (type, name, secret) is not there yet. */
+/* Enters a key into the history, where (type, name, secret) is not there yet: as made now. */
 void journal_add_key(struct journal *j, enum provider_type type, const struct encryption_key *k);
+/* The same for the keys of a configuration that was there before us: made at an unknown time. */
 void journal_add_config_keys(struct journal *j, const struct encryption_config *c);
 
-/* A fresh 32-byte key from libcrypto's CSPRNG, named `key-` and five random lower-case letters or digits, unique in the
- * history. `out` is freed by the caller (name with mem_free, secret with mem_free). */
-int journal_fresh_key(const struct journal *j, struct encryption_key *out, struct error *err)
-    MUST_CHECK;
+/* A fresh 32-byte key from libcrypto's CSPRNG, named `key-` and five random lower-case letters or
+ * digits, unique in the history. `out` is freed by the caller (name with mem_free, secret with
+ * mem_free). It enters the history with journal_add_key() or journal_open(). */
+int journal_fresh_key(const struct journal *j, struct encryption_key *out,
+                      struct error *err) MUST_CHECK;
 
 #endif

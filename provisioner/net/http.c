@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_TIMEOUT_MS = 30000 };
+enum { DEFAULT_TIMEOUT_MS = 30000, CONNECT_TIMEOUT_MS = 10000 };
 static const size_t default_limit = (size_t)64 << 20;
 
 void http_server_free(struct http_server *s)
@@ -48,8 +48,8 @@ static void finish(struct http_request *r, CURLcode code)
     curl_multi_remove_handle(loop_multi(loop), r->easy);
     curl_easy_cleanup(r->easy);
     r->easy = NULL;
-    curl_slist_free_all(r->sent_headers);
-    r->sent_headers = NULL;
+    curl_slist_free_all(STEAL(r->sent_headers));
+    curl_slist_free_all(STEAL(r->connect_to));
     r->finished = true;
     if (r->done)
         r->done(r);
@@ -99,6 +99,11 @@ void http_start(struct http_request *r)
         abort();
     r->easy = easy;
     r->finished = false;
+    r->status = 0;
+    r->retry_after_ms = 0;
+    r->error_buffer[0] = '\0';
+    mem_free(STEAL(r->failure));
+    buf_reset(&r->answer);
     loop_on_finished(s->loop, on_finished);
 
     char *url CLEANUP(cleanup_mem) = mem_printf("%s%s", s->url, r->path);
@@ -111,6 +116,8 @@ void http_start(struct http_request *r)
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS,
                      (long)(r->timeout_ms ? r->timeout_ms : DEFAULT_TIMEOUT_MS));
+    /* Requests wait for the one connection that is being made: it must not take all their time. */
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     set_server(easy, s);
     if (s->resolve) {
         char *to CLEANUP(cleanup_mem) = mem_printf("::%s:", s->resolve);

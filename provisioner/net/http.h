@@ -46,7 +46,7 @@ struct http_request {
 };
 
 /* Starts it. The request must stay where it is until it is finished or reset. Failures come as a
- * finished request. */
+ * finished request. A finished one may be started again: its answer is forgotten. */
 void http_start(struct http_request *r);
 /* Ends it if it runs, frees and wipes all it owns, empties it. Also for CLEANUP. */
 void http_reset(struct http_request *r);

@@ -121,15 +121,20 @@ void loop_on_finished(struct loop *l, void (*fn)(CURL *easy, CURLcode code))
     l->finished = fn;
 }
 
-static void drive_curl(struct loop *l)
+/* True where a transfer has finished. */
+static bool drive_curl(struct loop *l)
 {
+    bool finished = false;
     int running = 0;
     int left = 0;
     curl_multi_perform(l->multi, &running);
     for (CURLMsg *m; (m = curl_multi_info_read(l->multi, &left));) {
-        if (m->msg == CURLMSG_DONE && l->finished)
+        if (m->msg == CURLMSG_DONE && l->finished) {
             l->finished(m->easy_handle, m->data.result);
+            finished = true;
+        }
     }
+    return finished;
 }
 
 static size_t gather(struct loop *l, int64_t now, int64_t *timeout)
@@ -199,7 +204,9 @@ static int turn(struct loop *l, int64_t deadline, struct error *err)
     if (deadline && now >= deadline)
         return error_set(err, RESULT_FAILED, "timed out");
     int64_t timeout = deadline ? deadline - now : 60000;
-    drive_curl(l);
+    /* That may be all that is waited for: then there is nothing left to wake the poll. */
+    if (drive_curl(l))
+        timeout = 0;
     size_t n = gather(l, now, &timeout);
     CURLMcode rc = curl_multi_poll(l->multi, l->fds, (unsigned)n,
                                    timeout > INT_MAX ? INT_MAX : (int)timeout, NULL);

@@ -1,0 +1,315 @@
+#include "provisioner/docker/files.h"
+
+#include "provisioner/docker/settings.h"
+#include "provisioner/docker/tar.h"
+
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+enum { HELPER_MS = 120000, LEFT_HELPER_MS = 10000, MAX_NAME = 255 };
+
+#define LABEL "io.encrypt.helper"
+#define LABEL_FOLDER "io.encrypt.folder"
+#define LABEL_NAME "io.encrypt.name"
+
+/* $1 the folder, $2 the file's name, $3 the temporary name, $4 the size. Old versions of sync(1)
+ * take no file: they sync everything. */
+static const char put_script[] =
+    "set -eu\n"
+    "PATH=${PATH:-}:/usr/sbin:/usr/bin:/sbin:/bin\n"
+    "cd \"$1\"\n"
+    "[ \"$(wc -c <\"./$3\")\" -eq \"$4\" ] || { echo 'the file did not arrive whole'; exit 1; }\n"
+    "if [ -d \"./$2\" ]; then echo 'there is a folder of that name'; exit 1; fi\n"
+    "chown 0:0 \"./$3\"\n"
+    "chmod 0600 \"./$3\"\n"
+    "sync \"./$3\" 2>/dev/null || sync\n"
+    "mv -f \"./$3\" \"./$2\"\n"
+    "rm -f ./.\"$2\".encrypt-????????????????\n"
+    "sync . 2>/dev/null || sync\n";
+
+/* $1 the folder, $2 the file's name, $3 `file` where the file itself is to go too. */
+static const char remove_script[] = "set -eu\n"
+                                    "PATH=${PATH:-}:/usr/sbin:/usr/bin:/sbin:/bin\n"
+                                    "[ -d \"$1\" ] || exit 0\n"
+                                    "cd \"$1\"\n"
+                                    "rm -f ./.\"$2\".encrypt-????????????????\n"
+                                    "[ \"$3\" != file ] || rm -f \"./$2\"\n"
+                                    "sync . 2>/dev/null || sync\n";
+
+struct place {
+    char *folder;
+    char *name;
+};
+
+static void place_free(struct place *p)
+{
+    mem_free(p->folder);
+    mem_free(p->name);
+}
+
+static int split(const char *path, struct place *out, struct error *err)
+{
+    const char *slash = strrchr(path, '/');
+    if (path[0] != '/' || !slash[1] || strlen(slash + 1) > MAX_NAME || str_eq(slash, "/..") ||
+        str_eq(slash, "/."))
+        return error_set(err, RESULT_REFUSED, "%s: not the absolute path of a file", path);
+    out->folder = slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
+    out->name = mem_strdup(slash + 1);
+    return 0;
+}
+
+/* What the helper may not do but the apiserver may is left as it is for the apiserver; SELinux
+ * labels of the mount must stay as they are (new files get the folder's). */
+static json_t *security_options(const json_t *host)
+{
+    json_t *out = json_pack("[s]", "label=disable");
+    size_t i = 0;
+    json_t *item = NULL;
+    json_array_foreach (json_object_get(host, "SecurityOpt"), i, item) {
+        const char *option = json_string_value(item);
+        if (option && !str_starts(option, "label"))
+            json_array_append(out, item);
+    }
+    return out;
+}
+
+/* bind: where the folder is. Nothing secret is in here, nor in `args`. */
+static int create_helper(const struct http_server *d, const json_t *base, const char *bind,
+                         const struct place *at, const char *script, const char *const args[2],
+                         char **id, struct error *err)
+{
+    static const char *const copied[] = {"UsernsMode", "Runtime", "CgroupParent"};
+    uint64_t random = 0;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return error_set(err, RESULT_FAILED, "no random numbers: %m");
+    char *name CLEANUP(cleanup_mem) = mem_printf(DOCKER_HELPER_PREFIX "%016" PRIx64, random);
+    const json_t *from = json_object_get(base, "HostConfig");
+    json_auto_t *settings = json_pack(
+        "{s:O, s:[s], s:[s,s,s,s,s,s,s], s:s, s:s, s:{s:s, s:s, s:s}, s:{s:[s], s:s, s:b, s:b,"
+        " s:{s:s}, s:o, s:[s], s:[s,s,s]}}",
+        "Image", json_object_get(base, "Image"), "Entrypoint", "/bin/sh", "Cmd", "-c", script, "sh",
+        at->folder, at->name, args[0], args[1], "User", "0:0", "WorkingDir", "/", "Labels", LABEL,
+        "1", LABEL_FOLDER, at->folder, LABEL_NAME, at->name, "HostConfig", "Binds", bind,
+        "NetworkMode", "none", "ReadonlyRootfs", 1, "AutoRemove", 0, "RestartPolicy", "Name", "no",
+        "SecurityOpt", security_options(from), "CapDrop", "ALL", "CapAdd", "CHOWN", "DAC_OVERRIDE",
+        "FOWNER");
+    if (!settings)
+        return error_set(err, RESULT_FAILED, "%s: the container kube-apiserver shows no image",
+                         d->what);
+    for (size_t i = 0; i < ARRAY_LEN(copied); i++) {
+        json_t *value = json_object_get(from, copied[i]);
+        if (value)
+            json_object_set(json_object_get(settings, "HostConfig"), copied[i], value);
+    }
+    return docker_create(d, name, settings, id, err);
+}
+
+/* Starts it, waits for its end, and tells what it said where that wasn't good. */
+static int run_helper(const struct http_server *d, const char *id, struct error *err)
+{
+    long code = -1;
+    if (docker_start(d, id, err) < 0 || docker_wait(d, id, HELPER_MS, &code, err) < 0)
+        return -1;
+    if (code == 0)
+        return 0;
+    struct error ignored CLEANUP(error_clear) = {0};
+    struct buf log CLEANUP(buf_free) = {0};
+    if (docker_logs(d, id, false, 5, &log, &ignored) < 0)
+        buf_reset(&log);
+    while (log.len && log.data[log.len - 1] == '\n')
+        log.data[--log.len] = '\0';
+    for (size_t i = 0; i < log.len; i++) {
+        if (log.data[i] == '\n')
+            log.data[i] = ' ';
+    }
+    return error_set(err, RESULT_FAILED, "%s: the helper container ended with %ld%s%s", d->what,
+                     code, log.len ? ": " : "", buf_str(&log));
+}
+
+/* Removes temporary files of that name, and the file itself where asked. */
+static int run_removal(const struct http_server *d, const json_t *base, const char *bind,
+                       const struct place *at, bool file, struct error *err)
+{
+    const char *const args[2] = {file ? "file" : "left", ""};
+    char *id CLEANUP(cleanup_mem) = NULL;
+    if (create_helper(d, base, bind, at, remove_script, args, &id, err) < 0)
+        return -1;
+    int rc = run_helper(d, id, err);
+    struct error second CLEANUP(error_clear) = {0};
+    if (rc == 0 && docker_remove(d, id, true, true, &second) < 0)
+        return error_move(err, &second);
+    return rc;
+}
+
+static bool is_helper(const json_t *item)
+{
+    const json_t *labels = json_object_get(item, "Labels");
+    return str_eq(json_string_value(json_object_get(labels, LABEL)), "1");
+}
+
+int docker_helpers_wait(const struct http_server *d, const json_t *list, struct error *err)
+{
+    size_t i = 0;
+    const json_t *item = NULL;
+    json_array_foreach (list, i, item) {
+        const char *id = json_string_value(json_object_get(item, "Id"));
+        const char *state = json_string_value(json_object_get(item, "State"));
+        long code = 0;
+        if (!is_helper(item) || !id || !str_eq(state, "running"))
+            continue;
+        struct error e CLEANUP(error_clear) = {0};
+        /* One that hangs, or that its own run has just removed, is no reason to fail. */
+        if (docker_wait(d, id, LEFT_HELPER_MS, &code, &e) < 0 && e.result != RESULT_FAILED)
+            return error_move(err, &e);
+    }
+    return 0;
+}
+
+/* What it left is removed by one more of its own kind. */
+static int clear_one(const struct http_server *d, const json_t *item, struct error *err)
+{
+    const char *id = json_string_value(json_object_get(item, "Id"));
+    json_auto_t *left = NULL;
+    if (!id || docker_inspect(d, id, &left, err) < 0)
+        return id ? -1 : 0;
+    if (!left)
+        return 0;
+    const json_t *labels = json_object_get(json_object_get(left, "Config"), "Labels");
+    const json_t *binds = json_object_get(json_object_get(left, "HostConfig"), "Binds");
+    const char *bind = json_string_value(json_array_get(binds, 0));
+    const char *folder = json_string_value(json_object_get(labels, LABEL_FOLDER));
+    const char *name = json_string_value(json_object_get(labels, LABEL_NAME));
+    struct place at CLEANUP(place_free) = {mem_strdup(folder), mem_strdup(name)};
+    if (docker_stop(d, id, 0, err) < 0)
+        return -1;
+    if (bind && folder && name && run_removal(d, left, bind, &at, false, err) < 0)
+        return -1;
+    return docker_remove(d, id, true, true, err);
+}
+
+int docker_helpers_clear(const struct http_server *d, struct error *err)
+{
+    json_auto_t *list = NULL;
+    if (docker_list(d, DOCKER_HELPER_PREFIX, &list, err) < 0 ||
+        docker_helpers_wait(d, list, err) < 0)
+        return -1;
+    size_t i = 0;
+    const json_t *item = NULL;
+    json_array_foreach (list, i, item) {
+        if (is_helper(item) && clear_one(d, item, err) < 0)
+            return error_wrap(err, "clearing what an interrupted run left");
+    }
+    return 0;
+}
+
+int docker_file_read(const struct http_server *d, const char *container, const char *path,
+                     struct buf *out, bool *missing, struct error *err)
+{
+    char *at CLEANUP(cleanup_mem) = mem_strdup(path);
+    bool found = false;
+    if (missing)
+        *missing = false;
+    for (int links = 0; links < 2; links++) {
+        struct buf tar CLEANUP(buf_free) = {0};
+        char *link CLEANUP(cleanup_mem) = NULL;
+        if (docker_get_archive(d, container, at, &tar, &found, err) < 0)
+            return -1;
+        if (!found && missing) {
+            *missing = true;
+            return 0;
+        }
+        if (!found)
+            return error_set(err, RESULT_FAILED, "%s: %s: there is no such file", d->what, path);
+        if (tar_read(&tar, out, &link, err) < 0)
+            return error_wrap(err, "%s: %s", d->what, path);
+        if (!link)
+            return 0;
+        struct place place CLEANUP(place_free) = {0};
+        if (split(at, &place, err) < 0)
+            return -1;
+        char *next = link[0] == '/' ? mem_strdup(link) : mem_printf("%s/%s", place.folder, link);
+        mem_free(at);
+        at = next;
+    }
+    return error_set(err, RESULT_REFUSED, "%s: %s: a symbolic link to a symbolic link", d->what,
+                     path);
+}
+
+/* What was written is what is there. */
+static int check_file(const struct http_server *d, const char *container, const char *path,
+                      const char *data, size_t len, struct error *err)
+{
+    struct buf is CLEANUP(buf_free) = {0};
+    if (docker_file_read(d, container, path, &is, NULL, err) < 0)
+        return error_wrap(err, "reading it back");
+    if (is.len != len || CRYPTO_memcmp(buf_str(&is), data, len) != 0)
+        return error_set(err, RESULT_FAILED, "%s: reading it back: not what was written", d->what);
+    return 0;
+}
+
+static int put_by_helper(const struct http_server *d, const json_t *base, const char *bind,
+                         const struct place *at, const char *data, size_t len, struct error *err)
+{
+    uint64_t random = 0;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return error_set(err, RESULT_FAILED, "no random numbers: %m");
+    char *temporary CLEANUP(cleanup_mem) = mem_printf(".%s.encrypt-%016" PRIx64, at->name, random);
+    char *size CLEANUP(cleanup_mem) = mem_printf("%zu", len);
+    const char *const args[2] = {temporary, size};
+    struct buf tar CLEANUP(buf_free) = {0};
+    char *id CLEANUP(cleanup_mem) = NULL;
+    if (tar_write(&tar, temporary, data, len, time(NULL), err) < 0 ||
+        create_helper(d, base, bind, at, put_script, args, &id, err) < 0)
+        return -1;
+    if (docker_put_archive(d, id, at->folder, &tar, err) < 0 || run_helper(d, id, err) < 0) {
+        /* The temporary file must not stay behind. Where it can't be removed now, the helper stays
+         * too, and tells the next run of it. */
+        struct error ignored CLEANUP(error_clear) = {0};
+        if (run_removal(d, base, bind, at, false, &ignored) < 0 ||
+            docker_remove(d, id, true, true, &ignored) < 0)
+            error_state(err, "a temporary file may lie beside it on the node (0600); the next run "
+                             "removes it");
+        return -1;
+    }
+    return docker_remove(d, id, true, true, err);
+}
+
+int docker_file_put(const struct http_server *d, const json_t *base, const char *path,
+                    const char *data, size_t len, struct error *err)
+{
+    struct place at CLEANUP(place_free) = {0};
+    char *bind CLEANUP(cleanup_mem) = settings_bind_for(base, path, err);
+    if (!bind)
+        return error_wrap(err, "%s", d->what);
+    const char *id = json_string_value(json_object_get(base, "Id"));
+    if (split(path, &at, err) < 0 || docker_helpers_clear(d, err) < 0 ||
+        put_by_helper(d, base, bind, &at, data, len, err) < 0 ||
+        check_file(d, id, path, data, len, err) < 0)
+        return error_wrap(err, "writing %s", path);
+    return 0;
+}
+
+int docker_file_remove(const struct http_server *d, const json_t *base, const char *path,
+                       struct error *err)
+{
+    struct place at CLEANUP(place_free) = {0};
+    const char *id = json_string_value(json_object_get(base, "Id"));
+    bool found = false;
+    if (split(path, &at, err) < 0 || docker_helpers_clear(d, err) < 0 ||
+        docker_has_path(d, id, path, &found, err) < 0)
+        return error_wrap(err, "removing %s", path);
+    if (!found)
+        return 0;
+    char *bind CLEANUP(cleanup_mem) = settings_bind_for(base, path, err);
+    if (!bind)
+        return error_wrap(err, "%s", d->what);
+    if (run_removal(d, base, bind, &at, true, err) < 0 ||
+        docker_has_path(d, id, path, &found, err) < 0)
+        return error_wrap(err, "removing %s", path);
+    if (found)
+        return error_set(err, RESULT_FAILED, "%s: removing %s: it is still there", d->what, path);
+    return 0;
+}

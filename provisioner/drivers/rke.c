@@ -1,0 +1,245 @@
+#include "provisioner/drivers/rke.h"
+
+#include "provisioner/docker/files.h"
+
+#include <string.h>
+
+static const struct rke *rke_of(const struct node *n)
+{
+    return n->driver_data;
+}
+
+int rke_open_server(struct node *n, struct http_server *server, struct error *err)
+{
+    struct rke *r = mem_alloc(1, sizeof(*r));
+    r->docker = *server;
+    *server = (struct http_server){0};
+    n->driver_data = r;
+    if (docker_negotiate(&r->docker, err) == 0)
+        return 0;
+    driver_rke.close(n);
+    return -1;
+}
+
+static int rke_open(struct node *n, struct error *err)
+{
+    const char *path = n->conf->docker_socket;
+    const char *socket = NULL;
+    if (ssh_forward_unix(n->ssh, path, &socket, err) < 0)
+        return error_wrap(err, "%s: forwarding to the Docker socket %s", n->name, path);
+    struct http_server s = {
+        .loop = n->loop,
+        .what = mem_printf("Docker on %s", n->name),
+        .url = mem_strdup("http://docker"),
+        .socket = mem_strdup(socket),
+    };
+    if (rke_open_server(n, &s, err) == 0)
+        return 0;
+    const char *why = ssh_last_channel_error(n->ssh);
+    if (!why)
+        return -1;
+    error_wrap(err, "the Docker socket %s (%s)", path, why);
+    error_next(err, "on the node: the user must be able to use the socket (group docker), Docker "
+                    "must run, and sshd must allow AllowStreamLocalForwarding; docker_socket in "
+                    "cluster.yml names another socket");
+    return -1;
+}
+
+static void rke_close(struct node *n)
+{
+    struct rke *r = n->driver_data;
+    if (!r)
+        return;
+    http_server_free(&r->docker);
+    mem_free(r);
+    n->driver_data = NULL;
+}
+
+static const json_t *listed(const json_t *list, const char *name)
+{
+    size_t i = 0;
+    const json_t *item = NULL;
+    json_array_foreach (list, i, item) {
+        size_t k = 0;
+        const json_t *one = NULL;
+        json_array_foreach (json_object_get(item, "Names"), k, one) {
+            const char *s = json_string_value(one);
+            /* (A name with a second slash is a link's.) */
+            if (s && s[0] == '/' && str_eq(s + 1, name))
+                return item;
+        }
+    }
+    return NULL;
+}
+
+static int inspect_listed(const struct rke *r, const json_t *list, const char *name, json_t **out,
+                          struct error *err)
+{
+    const char *id = json_string_value(json_object_get(listed(list, name), "Id"));
+    return id ? docker_inspect(&r->docker, id, out, err) : 0;
+}
+
+int rke_look(const struct rke *r, struct rke_view *v, struct error *err)
+{
+    *v = (struct rke_view){0};
+    if (docker_list(&r->docker, RKE_CURRENT "|" DOCKER_HELPER_PREFIX, &v->list, err) < 0 ||
+        inspect_listed(r, v->list, RKE_CURRENT, &v->current, err) < 0 ||
+        inspect_listed(r, v->list, RKE_NEW, &v->fresh, err) < 0 ||
+        inspect_listed(r, v->list, RKE_OLD, &v->old, err) < 0 ||
+        inspect_listed(r, v->list, RKE_RECORD, &v->record, err) < 0)
+        return error_wrap(err, "looking for the container " RKE_CURRENT);
+    return 0;
+}
+
+void rke_view_free(struct rke_view *v)
+{
+    json_decref(v->current);
+    json_decref(v->fresh);
+    json_decref(v->old);
+    json_decref(v->record);
+    json_decref(v->list);
+    *v = (struct rke_view){0};
+}
+
+static bool has_helper(const json_t *list)
+{
+    size_t i = 0;
+    const json_t *item = NULL;
+    json_array_foreach (list, i, item) {
+        const char *name = json_string_value(json_array_get(json_object_get(item, "Names"), 0));
+        if (name && str_starts(name, "/" DOCKER_HELPER_PREFIX))
+            return true;
+    }
+    return false;
+}
+
+/* Path and Args are the command as it really runs, whatever of it was Entrypoint, Cmd or the
+ * image's. The flags begin at the first that looks like one. */
+static char **flags_of(const json_t *inspected)
+{
+    const json_t *args = json_object_get(inspected, "Args");
+    char **out = mem_alloc(json_array_size(args) + 1, sizeof(*out));
+    size_t count = 0;
+    size_t i = 0;
+    const json_t *item = NULL;
+    json_array_foreach (args, i, item) {
+        const char *s = json_string_value(item);
+        if (s && (count > 0 || str_starts(s, "--")))
+            out[count++] = mem_strdup(s);
+    }
+    return out;
+}
+
+void rke_apiserver(const json_t *inspected, struct apiserver *out)
+{
+    const json_t *state = json_object_get(inspected, "State");
+    out->exists = true;
+    /* One that the daemon keeps restarting is said to be running too. */
+    out->running = json_is_true(json_object_get(state, "Running")) &&
+                   !json_is_true(json_object_get(state, "Restarting"));
+    out->restarts = (long)json_integer_value(json_object_get(inspected, "RestartCount"));
+    const char *id = json_string_value(json_object_get(inspected, "Id"));
+    const char *since = json_string_value(json_object_get(state, "StartedAt"));
+    if (out->running)
+        out->process = mem_printf("%s %s %lld", id ? id : "", since ? since : "",
+                                  (long long)json_integer_value(json_object_get(state, "Pid")));
+    apiserver_set_args(out, flags_of(inspected));
+}
+
+/*
+ * A run that was killed between the two renames left no container of the right name, but the one
+ * that was stopped (and the new one): there is an apiserver then, which doesn't run, with the flags
+ * that it last ran with; start() and go_back() go on from there. A new one alone is none: whoever
+ * removed the others means it.
+ */
+static int rke_observe(struct node *n, struct apiserver *out, struct error *err)
+{
+    const struct rke *r = rke_of(n);
+    struct rke_view v CLEANUP(rke_view_free) = {0};
+    if (rke_look(r, &v, err) < 0)
+        return -1;
+    *out = (struct apiserver){0};
+    const json_t *it = v.current ? v.current : v.old;
+    if (it)
+        rke_apiserver(it, out);
+    if (it && !v.current) {
+        out->running = false;
+        mem_free(STEAL(out->process));
+    }
+    out->unsettled = v.fresh || v.old || v.record || has_helper(v.list);
+    int rc = docker_helpers_wait(&r->docker, v.list, err);
+    if (rc < 0)
+        apiserver_free(out);
+    return rc;
+}
+
+/* The container by which files are reached (a new reference); with an error where there is none. */
+static json_t *base(const struct rke *r, struct error *err)
+{
+    static const char *const names[] = {RKE_CURRENT, RKE_OLD, RKE_NEW};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        json_t *it = NULL;
+        if (docker_inspect(&r->docker, names[i], &it, err) < 0)
+            return NULL;
+        if (it)
+            return it;
+    }
+    error_set(err, RESULT_REFUSED, "%s: there is no container " RKE_CURRENT, r->docker.what);
+    return NULL;
+}
+
+static int rke_read_file(struct node *n, const char *path, struct buf *out, bool *missing,
+                         struct error *err)
+{
+    const struct rke *r = rke_of(n);
+    json_auto_t *it = base(r, err);
+    if (!it)
+        return -1;
+    const char *id = json_string_value(json_object_get(it, "Id"));
+    return docker_file_read(&r->docker, id, path, out, missing, err);
+}
+
+static int rke_put_file(struct node *n, const char *path, const char *data, size_t len,
+                        struct error *err)
+{
+    const struct rke *r = rke_of(n);
+    json_auto_t *it = base(r, err);
+    return it ? docker_file_put(&r->docker, it, path, data, len, err) : -1;
+}
+
+static int rke_remove_file(struct node *n, const char *path, struct error *err)
+{
+    const struct rke *r = rke_of(n);
+    json_auto_t *it = base(r, err);
+    return it ? docker_file_remove(&r->docker, it, path, err) : -1;
+}
+
+static int rke_log_tail(struct node *n, size_t lines, struct buf *out, struct error *err)
+{
+    const struct rke *r = rke_of(n);
+    json_auto_t *it = base(r, err);
+    if (!it)
+        return -1;
+    const char *id = json_string_value(json_object_get(it, "Id"));
+    bool tty = json_is_true(json_object_get(json_object_get(it, "Config"), "Tty"));
+    struct buf log CLEANUP(buf_free) = {0};
+    if (docker_logs(&r->docker, id, tty, lines, &log, err) < 0)
+        return error_wrap(err, "reading the log of " RKE_CURRENT);
+    log_add_safe_lines(out, buf_str(&log), log.len);
+    return 0;
+}
+
+const struct driver driver_rke = {
+    .kind = "rke",
+    .open = rke_open,
+    .close = rke_close,
+    .observe = rke_observe,
+    .read_file = rke_read_file,
+    .default_config_path = "/etc/kubernetes/ssl/encryption.yaml",
+    .put_file = rke_put_file,
+    .remove_file = rke_remove_file,
+    .start = rke_start,
+    .settle = rke_settle,
+    .go_back = rke_go_back,
+    .log_tail = rke_log_tail,
+};

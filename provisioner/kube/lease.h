@@ -1,0 +1,22 @@
+/*
+ * The lock in the cluster: the Lease kube-system/encrypt (coordination.k8s.io/v1), taken by compare
+ * and swap. It does not expire by itself: a transition that is open stays its owner's until it is
+ * finished, aborted, or taken over.
+ */
+#ifndef ENCRYPT_PROVISIONER_KUBE_LEASE_H
+#define ENCRYPT_PROVISIONER_KUBE_LEASE_H
+
+#include "provisioner/net/http.h"
+
+/* Creates it, or takes it where its holder is `owner` (a crashed run of ours) or nobody. REFUSED
+ * where another holds it (says who and since when; next: the command with --take-over), unless
+ * `take_over`. `owner` is stable over the runs of one operator with one state file. `who` is for
+ * people: "user@host". */
+int lease_take(const struct http_server *s, const char *owner, const char *who, bool take_over,
+               struct error *err) MUST_CHECK;
+/* Looks whether it is still ours: REFUSED where not (taken over: by whom). */
+int lease_check(const struct http_server *s, const char *owner, struct error *err) MUST_CHECK;
+/* Deletes it where it is ours (uid and resourceVersion as preconditions). Gone already is fine. */
+int lease_release(const struct http_server *s, const char *owner, struct error *err) MUST_CHECK;
+
+#endif

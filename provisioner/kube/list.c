@@ -1,0 +1,169 @@
+#include "provisioner/kube/list.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Servers before 1.15 know v1beta1 only; they take the first clause that they know. */
+#define METADATA_AS(kind)                                                                          \
+    "application/json;as=" kind ";g=meta.k8s.io;v=v1,"                                             \
+    "application/json;as=" kind ";g=meta.k8s.io;v=v1beta1"
+
+static void add_escaped(struct buf *out, const char *text)
+{
+    char *escaped = curl_easy_escape(NULL, text, (int)strlen(text));
+    if (!escaped)
+        abort();
+    buf_adds(out, escaped);
+    curl_free(escaped);
+}
+
+char *kube_path(const struct resource *r, const char *ns, const char *name)
+{
+    struct buf path = {0};
+    buf_adds(&path, r->api);
+    if (ns && r->namespaced) {
+        buf_adds(&path, "/namespaces/");
+        add_escaped(&path, ns);
+    }
+    buf_printf(&path, "/%s", r->plural);
+    if (name) {
+        buf_adds(&path, "/");
+        add_escaped(&path, name);
+    }
+    return path.data;
+}
+
+void kube_list_request(struct http_request *r, const struct http_server *s,
+                       const struct resource *resource, size_t limit, const char *token)
+{
+    char *base CLEANUP(cleanup_mem) = kube_path(resource, NULL, NULL);
+    struct buf path = {0};
+    buf_printf(&path, "%s?limit=%zu", base, limit);
+    if (token) {
+        buf_adds(&path, "&continue=");
+        add_escaped(&path, token);
+    }
+    r->server = s;
+    r->method = "GET";
+    r->path = path.data;
+    r->accept = METADATA_AS("PartialObjectMetadataList");
+    r->timeout_ms = 60000;
+}
+
+void kube_patch_request(struct http_request *r, const struct http_server *s,
+                        const struct resource *resource, const char *ns, const char *name)
+{
+    r->server = s;
+    r->method = "PATCH";
+    r->path = kube_path(resource, ns, name);
+    r->accept = METADATA_AS("PartialObjectMetadata");
+    r->content_type = "application/merge-patch+json";
+    buf_adds(&r->body, "{}");
+}
+
+static json_t *member(const json_t *j, const char *name)
+{
+    return json_object_get(j, name);
+}
+
+static char *text_of(const json_t *j, const char *name)
+{
+    const char *s = json_string_value(member(j, name));
+    return s && *s ? mem_strdup(s) : NULL;
+}
+
+int kube_page_read(const struct http_request *r, struct kube_page *out, struct error *err)
+{
+    json_t *body CLEANUP(cleanup_json) = json_loadb(buf_str(&r->answer), r->answer.len, 0, NULL);
+    const json_t *items = member(body, "items");
+    if (!str_eq(json_string_value(member(body, "kind")), "PartialObjectMetadataList"))
+        return error_set(err, RESULT_FAILED, "%s: GET %.*s: the answer is no list of metadata",
+                         r->server->what, (int)strcspn(r->path, "?"), r->path);
+
+    struct kube_page page = {0};
+    const json_t *meta = member(body, "metadata");
+    page.token = text_of(meta, "continue");
+    json_int_t remaining = json_integer_value(member(meta, "remainingItemCount"));
+    page.remaining = remaining > 0 ? (size_t)remaining : 0;
+    const char *revision = json_string_value(member(meta, "resourceVersion"));
+    page.revision = revision ? strtoll(revision, NULL, 10) : 0;
+    size_t count = json_array_size(items);
+    page.names = mem_alloc(count, sizeof(*page.names));
+    for (size_t i = 0; i < count; i++) {
+        const json_t *m = member(json_array_get(items, i), "metadata");
+        const char *ns = json_string_value(member(m, "namespace"));
+        const char *name = json_string_value(member(m, "name"));
+        if (!name) {
+            kube_page_free(&page);
+            return error_set(err, RESULT_FAILED, "%s: GET %.*s: lists an object without a name",
+                             r->server->what, (int)strcspn(r->path, "?"), r->path);
+        }
+        page.names[page.count++] = ns ? mem_printf("%s/%s", ns, name) : mem_strdup(name);
+    }
+    *out = page;
+    return 0;
+}
+
+void kube_page_free(struct kube_page *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        mem_free(p->names[i]);
+    mem_free(p->names);
+    mem_free(p->token);
+    *p = (struct kube_page){0};
+}
+
+void kube_status_read(const struct http_request *r, struct kube_status *out)
+{
+    *out = (struct kube_status){0};
+    json_t *body CLEANUP(cleanup_json) = json_loadb(buf_str(&r->answer), r->answer.len, 0, NULL);
+    if (!str_eq(json_string_value(member(body, "kind")), "Status"))
+        return;
+    out->reason = text_of(body, "reason");
+    const char *message = json_string_value(member(body, "message"));
+    if (message)
+        out->message = mem_strndup(message, 500);
+    out->kind = text_of(member(body, "details"), "kind");
+    out->name = text_of(member(body, "details"), "name");
+    out->token = text_of(member(body, "metadata"), "continue");
+}
+
+void kube_status_free(struct kube_status *s)
+{
+    mem_free(s->reason);
+    mem_free(s->message);
+    mem_free(s->kind);
+    mem_free(s->name);
+    mem_free(s->token);
+    *s = (struct kube_status){0};
+}
+
+bool kube_is_transient(const struct http_request *r)
+{
+    return r->status == 0 || r->status == 429 || r->status >= 500;
+}
+
+int64_t kube_pause(const struct http_request *r, unsigned tries, int64_t first)
+{
+    const int64_t longest = 60000;
+    int64_t pause = first;
+    for (unsigned i = 1; i < tries && pause < longest; i++)
+        pause *= 3;
+    if (pause < r->retry_after_ms)
+        pause = r->retry_after_ms;
+    return pause < longest ? pause : longest;
+}
+
+int kube_perform(struct http_request *r, struct error *err)
+{
+    for (unsigned tries = 1;; tries++) {
+        struct http_request *one[] = {r};
+        if (http_perform_all(one, 1, err) < 0)
+            return -1;
+        if (!kube_is_transient(r) || tries == KUBE_TRIES)
+            break;
+        if (loop_pause(r->server->loop, kube_pause(r, tries, 100), err) < 0)
+            return -1;
+    }
+    return r->status ? 0 : http_error(r, err);
+}

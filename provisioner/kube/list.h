@@ -1,0 +1,56 @@
+/* Metadata-only lists and the requests and answers around them: kube.c's and rewrite.c's own. */
+#ifndef ENCRYPT_PROVISIONER_KUBE_LIST_H
+#define ENCRYPT_PROVISIONER_KUBE_LIST_H
+
+#include "provisioner/kube/resource.h"
+#include "provisioner/net/http.h"
+#include "state/json_text.h"
+
+#include <jansson.h>
+
+enum { KUBE_PAGE = 500, KUBE_TRIES = 5 };
+
+/* "api/namespaces/NS/plural/NAME", parts escaped; NULL parts are left out. ns counts only where the
+ * resource has namespaces. To be freed. */
+char *kube_path(const struct resource *r, const char *ns, const char *name);
+
+/* Readies the (empty) request of a page of names; token NULL: from the start. */
+void kube_list_request(struct http_request *r, const struct http_server *s,
+                       const struct resource *resource, size_t limit, const char *token);
+/* Readies the (empty) request of an empty merge patch. */
+void kube_patch_request(struct http_request *r, const struct http_server *s,
+                        const struct resource *resource, const char *ns, const char *name);
+
+struct kube_page {
+    char **names; /* "namespace/name", or "name"; the caller may take them (leaving NULL) */
+    size_t count;
+    size_t remaining; /* a guess; 0 where it is not told */
+    char *token;      /* of the next page; NULL: there is none */
+    int64_t revision; /* the list's resourceVersion */
+};
+/* Reads a 200's body. Error: not a metadata-only list. */
+int kube_page_read(const struct http_request *r, struct kube_page *out,
+                   struct error *err) MUST_CHECK;
+void kube_page_free(struct kube_page *p);
+
+/* What a Kubernetes Status says. Strings are NULL where it isn't one or lacks them. */
+struct kube_status {
+    char *reason;
+    char *message;     /* cut to 500 characters */
+    char *kind, *name; /* details: which thing it is about */
+    char *token;       /* of a 410 on a list: where to go on, at a newer revision */
+};
+void kube_status_read(const struct http_request *r, struct kube_status *out);
+void kube_status_free(struct kube_status *s);
+
+/* True where the answer is worth another try as it is: none, 429 or 5xx. */
+bool kube_is_transient(const struct http_request *r);
+/* The pause before the next try after `tries` of them: it triples, and is at least what Retry-After
+ * says, at most 60 s. */
+int64_t kube_pause(const struct http_request *r, unsigned tries, int64_t first);
+
+/* Performs it, again (up to KUBE_TRIES times) where the answer is transient. Only for requests that
+ * may be repeated. 0 where there is an answer of any status in the end. */
+int kube_perform(struct http_request *r, struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,253 @@
+#include "provisioner/planner.h"
+
+#include <stdlib.h>
+
+/* Both of FROM and TO can be read, whatever is written. */
+enum { READS_BOTH = FORM_BIT(FORM_WIDEN) | FORM_BIT(FORM_SWITCH) };
+/* Writes as TO does. */
+enum { WRITES_TO = FORM_BIT(FORM_SWITCH) | FORM_BIT(FORM_TO) };
+
+struct view {
+    const struct forms *forms;
+    const struct plan_node *nodes;
+    size_t count;
+    form_set wide; /* what reads everything, as long as not all nodes switched */
+};
+
+const char *form_name(enum form f)
+{
+    switch (f) {
+    case FORM_FROM:
+        return "from";
+    case FORM_WIDEN:
+        return "widen";
+    case FORM_SWITCH:
+        return "switch";
+    case FORM_TO:
+        return "narrow";
+    }
+    abort();
+}
+
+int forms_make(const struct encryption_config *from, const struct encryption_config *to,
+               struct forms *out, struct error *err)
+{
+    struct forms f CLEANUP(forms_free) = {0};
+    if (encryption_config_union(from, to, &f.config[FORM_WIDEN], err) != 0 ||
+        encryption_config_union(to, from, &f.config[FORM_SWITCH], err) != 0)
+        return -1;
+    f.config[FORM_FROM] = encryption_config_copy(from);
+    f.config[FORM_TO] = encryption_config_copy(to);
+    *out = f;
+    f = (struct forms){0};
+    return 0;
+}
+
+void forms_free(struct forms *f)
+{
+    for (int i = 0; i < FORM_COUNT; i++)
+        encryption_config_free(f->config[i]);
+    *f = (struct forms){0};
+}
+
+form_set forms_of(const struct forms *f, const struct encryption_config *c)
+{
+    form_set set = 0;
+    for (unsigned i = 0; i < FORM_COUNT; i++)
+        if (encryption_config_equal(f->config[i], c))
+            set |= 1u << i;
+    return set;
+}
+
+static struct view view_of(const struct forms *forms, const struct plan_node *nodes, size_t count)
+{
+    struct view v = {forms, nodes, count, READS_BOTH};
+    if (encryption_config_reads_all(forms->config[FORM_FROM], forms->config[FORM_TO]))
+        v.wide |= FORM_BIT(FORM_FROM);
+    return v;
+}
+
+static bool is_none(const struct view *v, enum form f)
+{
+    return v->forms->config[f]->item_count == 0;
+}
+
+/* Runs one of these, and would again if it restarted by itself. */
+static bool holds(const struct plan_node *n, form_set set)
+{
+    return (n->runs & set) && (n->file & set);
+}
+
+static uint64_t lacking(const struct view *v, form_set set)
+{
+    uint64_t nodes = 0;
+    for (size_t i = 0; i < v->count; i++)
+        if (!holds(&v->nodes[i], set))
+            nodes |= 1ull << i;
+    return nodes;
+}
+
+static uint64_t first_of(uint64_t nodes)
+{
+    return nodes & -nodes;
+}
+
+static struct plan_step refuse(uint64_t nodes, const char *why)
+{
+    return (struct plan_step){.kind = PLAN_REFUSE, .nodes = nodes, .why = why};
+}
+
+/* A file of unknown contents may hold the only copy of a key: nothing is put over it. */
+static uint64_t foreign_files(const struct view *v)
+{
+    uint64_t nodes = 0;
+    for (size_t i = 0; i < v->count; i++)
+        if (v->nodes[i].file_there && !v->nodes[i].file)
+            nodes |= 1ull << i;
+    return nodes;
+}
+
+/* The next step of bringing `nodes` (not empty) to run `form`: one alone until one is shown to run
+ * it, then the files of all, then the restarts in order. `form` is not none. */
+static struct plan_step roll_out(const struct view *v, enum form form, uint64_t nodes)
+{
+    form_set set = FORM_BIT(form);
+    bool shown = false;
+    for (size_t i = 0; i < v->count; i++)
+        shown = shown || (v->nodes[i].runs & set);
+    uint64_t now = shown ? nodes : first_of(nodes), files = 0, restarts = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        if (!(now >> i & 1))
+            continue;
+        if (!(v->nodes[i].file & set))
+            files |= 1ull << i;
+        if (!(v->nodes[i].runs & set))
+            restarts |= 1ull << i;
+    }
+    if (files)
+        return (struct plan_step){.kind = PLAN_PUT, .form = form, .nodes = files};
+    return (struct plan_step){.kind = PLAN_RESTART, .form = form, .nodes = first_of(restarts)};
+}
+
+static struct plan_step next_open(const struct view *v, struct plan_facts facts)
+{
+    uint64_t narrow_ones = v->count > 1 ? lacking(v, v->wide) : 0;
+    if (narrow_ones) {
+        /* One alone may go on to SWITCH, if it was on the way there: all others read both. */
+        bool alone = narrow_ones == first_of(narrow_ones);
+        const struct plan_node *n = &v->nodes[__builtin_ctzll(narrow_ones)];
+        bool switching = alone && (n->file & FORM_BIT(FORM_SWITCH));
+        /* What runs SWITCH with another file under it gets its own file back, no restart. */
+        if (alone && (n->runs & FORM_BIT(FORM_SWITCH)))
+            switching = true;
+        return roll_out(v, switching ? FORM_SWITCH : FORM_WIDEN, narrow_ones);
+    }
+    uint64_t unswitched = lacking(v, FORM_BIT(FORM_SWITCH));
+    if (unswitched)
+        return roll_out(v, FORM_SWITCH, unswitched);
+    if (!facts.rewritten)
+        return (struct plan_step){.kind = PLAN_REWRITE};
+    if (!facts.proved)
+        return (struct plan_step){.kind = PLAN_PROVE};
+    return (struct plan_step){.kind = PLAN_NARROW};
+}
+
+/* Nodes that wrote, or may start to write, with what was proved to be gone. */
+static uint64_t written_back(const struct view *v)
+{
+    uint64_t nodes = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        const struct plan_node *n = &v->nodes[i];
+        if ((n->runs && !(n->runs & WRITES_TO)) || (n->file_there && !(n->file & WRITES_TO)))
+            nodes |= 1ull << i;
+    }
+    return nodes;
+}
+
+static struct plan_step next_to_none(const struct view *v)
+{
+    uint64_t restarts = 0, files = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        if (!(v->nodes[i].runs & FORM_BIT(FORM_TO)))
+            restarts |= 1ull << i;
+        if (v->nodes[i].file_there)
+            files |= 1ull << i;
+    }
+    if (restarts)
+        return (struct plan_step){
+            .kind = PLAN_RESTART, .form = FORM_TO, .nodes = first_of(restarts)};
+    if (files)
+        return (struct plan_step){.kind = PLAN_REMOVE, .nodes = files};
+    return (struct plan_step){.kind = PLAN_DONE};
+}
+
+static struct plan_step next_narrowing(const struct view *v)
+{
+    uint64_t back = written_back(v);
+    if (back)
+        return refuse(back, "narrowing was begun, but this node has a configuration that writes "
+                            "with what is to go: somebody else put it there");
+    if (is_none(v, FORM_TO))
+        return next_to_none(v);
+    uint64_t nodes = lacking(v, FORM_BIT(FORM_TO));
+    if (nodes)
+        return roll_out(v, FORM_TO, nodes);
+    return (struct plan_step){.kind = PLAN_DONE};
+}
+
+struct plan_step plan_next(const struct forms *forms, const struct plan_node *nodes, size_t count,
+                           struct plan_facts facts)
+{
+    if (count < 1 || count > PLAN_MAX_NODES)
+        return refuse(0, "between 1 and 64 control-plane nodes are supported");
+    struct view v = view_of(forms, nodes, count);
+    uint64_t foreign = foreign_files(&v);
+    if (foreign)
+        return refuse(foreign, "the configuration file on this node is none of this transition's: "
+                               "it may hold keys that are nowhere else");
+    return facts.narrowing ? next_narrowing(&v) : next_open(&v, facts);
+}
+
+/* FROM is good again only where SWITCH can't have been begun: then nothing was written with TO. It
+ * begins when all read both, and from there on no node comes back to FROM. */
+static bool switch_begun(const struct view *v)
+{
+    form_set before = FORM_BIT(FORM_FROM) | FORM_BIT(FORM_WIDEN);
+    bool from_runs = false;
+    for (size_t i = 0; i < v->count; i++) {
+        const struct plan_node *n = &v->nodes[i];
+        if ((n->runs && !(n->runs & before)) || (n->file_there && !(n->file & before)))
+            return true;
+        from_runs = from_runs || ((n->runs & FORM_BIT(FORM_FROM)) && !(n->runs & READS_BOTH));
+    }
+    return !from_runs;
+}
+
+enum form plan_rollback(const struct forms *forms, const struct plan_node *nodes, size_t count,
+                        enum form failed)
+{
+    struct view v = view_of(forms, nodes, count);
+    switch (failed) {
+    case FORM_TO:
+        return FORM_SWITCH;
+    case FORM_SWITCH:
+        return FORM_WIDEN;
+    case FORM_WIDEN:
+        return switch_begun(&v) ? FORM_WIDEN : FORM_FROM;
+    case FORM_FROM:
+        return FORM_FROM;
+    }
+    abort();
+}
+
+enum form plan_state_form(const struct forms *forms, const struct plan_node *nodes, size_t count,
+                          struct plan_facts facts)
+{
+    struct view v = view_of(forms, nodes, count);
+    if (!facts.narrowing)
+        return lacking(&v, v.wide) ? FORM_WIDEN : FORM_SWITCH;
+    for (size_t i = 0; i < count; i++)
+        if (!(nodes[i].runs & FORM_BIT(FORM_TO)))
+            return FORM_SWITCH;
+    return FORM_TO;
+}

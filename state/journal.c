@@ -1,0 +1,272 @@
+#include "state/journal.h"
+
+#include "state/journal_json.h"
+#include "state/timestamp.h"
+
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void transition_free(struct transition *t)
+{
+    if (!t)
+        return;
+    mem_free(t->id);
+    mem_free(t->why);
+    mem_free(t->opened);
+    mem_free(t->by);
+    mem_free(t->proved_at);
+    encryption_config_free(t->from);
+    encryption_config_free(t->to);
+    mem_free(t);
+}
+
+static void node_file_set(struct node_file *f, const char *sha256, const char *process)
+{
+    char *new_sha256 = mem_strdup(sha256), *new_process = sha256 ? mem_strdup(process) : NULL;
+    mem_free(f->sha256);
+    mem_free(f->process);
+    *f = (struct node_file){new_sha256, new_process};
+}
+
+void node_record_intend(struct node_record *n, const char *form, const char *process)
+{
+    char *new_form = mem_strdup(form), *new_process = form ? mem_strdup(process) : NULL;
+    mem_free(n->intent_form);
+    mem_free(n->intent_process);
+    n->intent_form = new_form;
+    n->intent_process = new_process;
+}
+
+void node_record_placed(struct node_record *n, const char *sha256, const char *process)
+{
+    node_file_set(&n->placed, sha256, process);
+}
+
+void node_record_runs(struct node_record *n, const char *sha256, const char *process)
+{
+    node_file_set(&n->runs, sha256, process);
+}
+
+void journal_free(struct journal *j)
+{
+    if (!j)
+        return;
+    for (size_t i = 0; i < j->node_count; i++) {
+        node_record_intend(&j->nodes[i], NULL, NULL);
+        node_record_placed(&j->nodes[i], NULL, NULL);
+        node_record_runs(&j->nodes[i], NULL, NULL);
+        mem_free(j->nodes[i].address);
+    }
+    for (size_t i = 0; i < j->key_count; i++) {
+        struct key_record *k = &j->keys[i];
+        mem_free(k->key.name);
+        mem_free(k->key.secret);
+        mem_free(k->created);
+        mem_free(k->activated);
+        mem_free(k->retired);
+    }
+    mem_free(j->nodes);
+    mem_free(j->keys);
+    transition_free(j->transition);
+    mem_free(j->cluster_id);
+    mem_free(j->sidecar_path);
+    mem_free(j);
+}
+
+void cleanup_journal(struct journal **j)
+{
+    journal_free(*j);
+}
+
+struct node_record *journal_node(struct journal *j, const char *address)
+{
+    for (size_t i = 0; i < j->node_count; i++)
+        if (str_eq(j->nodes[i].address, address))
+            return &j->nodes[i];
+    MEM_GROW(j->nodes, j->node_count);
+    struct node_record *n = &j->nodes[j->node_count++];
+    *n = (struct node_record){.address = mem_strdup(address)};
+    return n;
+}
+
+struct key_record *journal_find_key(const struct journal *j, enum provider_type type,
+                                    const struct encryption_key *k)
+{
+    for (size_t i = 0; i < j->key_count; i++) {
+        struct key_record *r = &j->keys[i];
+        if (r->type == type && r->key.secret_len == k->secret_len && str_eq(r->key.name, k->name) &&
+            CRYPTO_memcmp(r->key.secret, k->secret, k->secret_len) == 0)
+            return r;
+    }
+    return NULL;
+}
+
+void journal_append_key(struct journal *j, const struct key_record *record)
+{
+    const struct encryption_key *k = &record->key;
+    MEM_GROW(j->keys, j->key_count);
+    struct key_record *r = &j->keys[j->key_count++];
+    *r = (struct key_record){.type = record->type,
+                             .created = mem_strdup(record->created),
+                             .activated = mem_strdup(record->activated),
+                             .retired = mem_strdup(record->retired)};
+    r->key.name = mem_strdup(k->name);
+    r->key.secret = mem_alloc(k->secret_len, 1);
+    memcpy(r->key.secret, k->secret, k->secret_len);
+    r->key.secret_len = k->secret_len;
+}
+
+void journal_add_key(struct journal *j, enum provider_type type, const struct encryption_key *k)
+{
+    char *now CLEANUP(cleanup_mem) = timestamp_now();
+    if (!journal_find_key(j, type, k))
+        journal_append_key(j, &(struct key_record){.key = *k, .type = type, .created = now});
+}
+
+/* Calls `visit` for every key of the configuration (NULL: none). */
+static void each_key(struct journal *j, const struct encryption_config *c,
+                     void (*visit)(struct journal *, enum provider_type,
+                                   const struct encryption_key *))
+{
+    for (size_t i = 0; c && i < c->item_count; i++)
+        for (size_t p = 0; p < c->items[i].provider_count; p++) {
+            const struct encryption_provider *provider = &c->items[i].providers[p];
+            for (size_t k = 0; k < provider->key_count; k++)
+                visit(j, provider->type, &provider->keys[k]);
+        }
+}
+
+static void add_found(struct journal *j, enum provider_type type, const struct encryption_key *k)
+{
+    if (!journal_find_key(j, type, k))
+        journal_append_key(j, &(struct key_record){.key = *k, .type = type});
+}
+
+void journal_add_config_keys(struct journal *j, const struct encryption_config *c)
+{
+    each_key(j, c, add_found);
+}
+
+static char *user_and_host(void)
+{
+    const struct passwd *pw = getpwuid(geteuid());
+    char host[256] = {0};
+    if (gethostname(host, sizeof(host) - 1) != 0 || !*host)
+        memcpy(host, "localhost", sizeof("localhost"));
+    return pw ? mem_printf("%s@%s", pw->pw_name, host)
+              : mem_printf("%lu@%s", (unsigned long)geteuid(), host);
+}
+
+void journal_open(struct journal *j, const char *why, const struct encryption_config *from,
+                  const struct encryption_config *to)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    struct transition *t = mem_alloc(1, sizeof(*t));
+    if (j->transition || !(t->id = journal_uuid(&err)))
+        abort();
+    t->why = mem_strdup(why);
+    t->opened = timestamp_now();
+    t->by = user_and_host();
+    t->from = from ? encryption_config_copy(from) : NULL;
+    t->to = to ? encryption_config_copy(to) : NULL;
+    j->transition = t;
+    each_key(j, from, add_found);
+    each_key(j, to, journal_add_key);
+}
+
+static void set_now(char **moment)
+{
+    if (!*moment)
+        *moment = timestamp_now();
+}
+
+/* A key of `from`: those of `to` are taken back by activate(), which comes after. */
+static void retire(struct journal *j, enum provider_type type, const struct encryption_key *k)
+{
+    set_now(&journal_find_key(j, type, k)->retired);
+}
+
+static void activate(struct journal *j, enum provider_type type, const struct encryption_key *k)
+{
+    struct key_record *r = journal_find_key(j, type, k);
+    set_now(&r->activated);
+    mem_free(STEAL(r->retired));
+}
+
+void journal_close(struct journal *j)
+{
+    struct transition *t = j->transition;
+    if (!t)
+        abort();
+    /* They entered when it was opened, but the journal may have been edited since. */
+    each_key(j, t->from, add_found);
+    each_key(j, t->to, journal_add_key);
+    each_key(j, t->from, retire);
+    each_key(j, t->to, activate);
+    j->generation++;
+    for (size_t i = 0; i < j->node_count; i++)
+        node_record_intend(&j->nodes[i], NULL, NULL);
+    j->transition = NULL;
+    transition_free(t);
+}
+
+char *journal_uuid(struct error *err)
+{
+    unsigned char b[16];
+    if (RAND_bytes(b, sizeof(b)) != 1) {
+        error_set(err, RESULT_FAILED, "no random numbers from libcrypto");
+        return NULL;
+    }
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    return mem_printf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+                      b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+                      b[13], b[14], b[15]);
+}
+
+/* Five of 36 letters and digits, each as likely as the next. */
+static int random_name(char name[sizeof("key-12345")])
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    memcpy(name, "key-", 4);
+    for (size_t i = 4; i < sizeof("key-12345") - 1;) {
+        unsigned char b;
+        if (RAND_bytes(&b, 1) != 1)
+            return -1;
+        if (b < 256 - 256 % 36)
+            name[i++] = letters[b % 36];
+    }
+    name[sizeof("key-12345") - 1] = '\0';
+    return 0;
+}
+
+static bool name_is_taken(const struct journal *j, const char *name)
+{
+    for (size_t i = 0; i < j->key_count; i++)
+        if (str_eq(j->keys[i].key.name, name))
+            return true;
+    return false;
+}
+
+int journal_fresh_key(const struct journal *j, struct encryption_key *out, struct error *err)
+{
+    enum { TRIES = 1000, LENGTH = 32 };
+    char name[sizeof("key-12345")];
+    int tries = 0;
+    do {
+        if (random_name(name) != 0)
+            return error_set(err, RESULT_FAILED, "making a key: no random numbers from libcrypto");
+        if (tries++ == TRIES)
+            return error_set(err, RESULT_FAILED, "making a key: every name tried is taken");
+    } while (name_is_taken(j, name));
+
+    unsigned char *secret CLEANUP(cleanup_mem) = mem_alloc(LENGTH, 1);
+    if (RAND_priv_bytes(secret, LENGTH) != 1)
+        return error_set(err, RESULT_FAILED, "making a key: no random numbers from libcrypto");
+    *out = (struct encryption_key){mem_strdup(name), STEAL(secret), LENGTH};
+    return 0;
+}

@@ -1,0 +1,468 @@
+#include "state/journal_json.h"
+
+#include "base/buf.h"
+#include "state/json_text.h"
+#include "state/timestamp.h"
+
+#include <ctype.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VERSION = 1, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
+/* What any reader of JSON keeps exactly. */
+#define MAX_NUMBER ((int64_t)1 << 53)
+
+static const char *const stage_names[] = {"open", "narrowing"};
+static const char *const forms[] = {"widen", "switch", "narrow", "from"};
+
+struct reader {
+    const char *name;
+    struct error *err;
+};
+
+static int damaged(struct reader *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static int damaged(struct reader *r, const char *fmt, ...)
+{
+    va_list ap;
+    char *what CLEANUP(cleanup_mem) = NULL;
+    va_start(ap, fmt);
+    if (vasprintf(&what, fmt, ap) < 0)
+        abort();
+    va_end(ap);
+    error_set(r->err, RESULT_REFUSED, "%s: damaged: %s", r->name, what);
+    return -1;
+}
+
+/* An object with these members (NULL-terminated) and no others. */
+static int want_object(struct reader *r, const json_t *json, const char *where,
+                       const char *const *members)
+{
+    if (!json_is_object(json))
+        return damaged(r, "%s is not an object", where);
+    size_t count = 0;
+    for (; members[count]; count++)
+        if (!json_object_get(json, members[count]))
+            return damaged(r, "%s.%s is missing", where, members[count]);
+    if (json_object_size(json) != count)
+        return damaged(r, "%s has a member that does not belong there", where);
+    return 0;
+}
+
+/* A key's name may hold anything but NUL, as in a configuration. */
+enum text_kind { LINE, KEY_NAME, CONFIG };
+
+static int get_text(struct reader *r, const json_t *from, const char *where, const char *member,
+                    enum text_kind kind, char **out)
+{
+    const json_t *json = json_object_get(from, member);
+    const char *text = json_string_value(json);
+    size_t len = json_string_length(json);
+    if (!text)
+        return damaged(r, "%s.%s is not a text", where, member);
+    if (strlen(text) != len || len > (kind == CONFIG ? MAX_CONFIG : MAX_TEXT))
+        return damaged(r, "%s.%s is too long or holds a NUL", where, member);
+    for (const char *c = text; kind == LINE && *c; c++)
+        if (iscntrl((unsigned char)*c))
+            return damaged(r, "%s.%s holds a control character", where, member);
+    *out = mem_strdup(text);
+    return 0;
+}
+
+static int get_text_or_null(struct reader *r, const json_t *from, const char *where,
+                            const char *member, char **out)
+{
+    if (json_is_null(json_object_get(from, member)))
+        return 0;
+    return get_text(r, from, where, member, LINE, out);
+}
+
+static int get_moment(struct reader *r, const json_t *from, const char *where, const char *member,
+                      char **out)
+{
+    if (get_text(r, from, where, member, LINE, out) != 0)
+        return -1;
+    return timestamp_valid(*out) ? 0 : damaged(r, "%s.%s is not a moment", where, member);
+}
+
+static int get_moment_or_null(struct reader *r, const json_t *from, const char *where,
+                              const char *member, char **out)
+{
+    if (json_is_null(json_object_get(from, member)))
+        return 0;
+    return get_moment(r, from, where, member, out);
+}
+
+static int get_uuid(struct reader *r, const json_t *from, const char *where, const char *member,
+                    char **out)
+{
+    if (get_text(r, from, where, member, LINE, out) != 0)
+        return -1;
+    bool fits = strlen(*out) == 36;
+    for (size_t i = 0; fits && i < 36; i++) {
+        char c = (*out)[i];
+        bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+        fits = hyphen ? c == '-' : (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+    }
+    return fits ? 0 : damaged(r, "%s.%s is not a UUID", where, member);
+}
+
+static int get_number(struct reader *r, const json_t *from, const char *where, const char *member,
+                      int64_t least, int64_t *out)
+{
+    const json_t *json = json_object_get(from, member);
+    if (!json_is_integer(json))
+        return damaged(r, "%s.%s is not a whole number", where, member);
+    *out = json_integer_value(json);
+    if (*out < least || *out > MAX_NUMBER)
+        return damaged(r, "%s.%s is out of range", where, member);
+    return 0;
+}
+
+static int get_bool(struct reader *r, const json_t *from, const char *where, const char *member,
+                    bool *out)
+{
+    const json_t *json = json_object_get(from, member);
+    if (!json_is_boolean(json))
+        return damaged(r, "%s.%s is neither true nor false", where, member);
+    *out = json_is_true(json);
+    return 0;
+}
+
+static int get_one_of(struct reader *r, const json_t *from, const char *where, const char *member,
+                      const char *const *names, size_t count, size_t *out)
+{
+    const json_t *json = json_object_get(from, member);
+    for (size_t i = 0; i < count; i++)
+        if (json_string_length(json) == strlen(names[i]) &&
+            str_eq(json_string_value(json), names[i])) {
+            *out = i;
+            return 0;
+        }
+    return damaged(r, "%s.%s is not one of what it can be", where, member);
+}
+
+static int get_config(struct reader *r, const json_t *from, const char *member,
+                      struct encryption_config **out)
+{
+    char *text CLEANUP(cleanup_mem) = NULL;
+    if (get_text(r, from, "transition", member, CONFIG, &text) != 0 || !text)
+        return -1;
+    char *name CLEANUP(cleanup_mem) = mem_printf("%s: damaged: transition.%s", r->name, member);
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    if (encryption_config_read(text, strlen(text), name, ENCRYPTION_LENIENT, &c, r->err) != 0)
+        return -1;
+    *out = c && c->item_count > 0 ? STEAL(c) : NULL;
+    return 0;
+}
+
+static int get_proof(struct reader *r, const json_t *json, struct transition *t)
+{
+    static const char *const members[] = {"revision", "values", "at", NULL};
+    const char *where = "transition.proved";
+    if (json_is_null(json))
+        return 0;
+    t->proved = true;
+    if (want_object(r, json, where, members) != 0 ||
+        get_number(r, json, where, "revision", 0, &t->proof_revision) != 0 ||
+        get_number(r, json, where, "values", 0, &t->proof_values) != 0)
+        return -1;
+    return get_moment(r, json, where, "at", &t->proved_at);
+}
+
+static int get_transition(struct reader *r, const json_t *json, struct journal *j)
+{
+    static const char *const members[] = {"id",   "why", "opened",    "by",     "stage",
+                                          "from", "to",  "rewritten", "proved", NULL};
+    const char *where = "transition";
+    if (json_is_null(json))
+        return 0;
+    /* The journal owns it from here on, whatever fails. */
+    struct transition *t = j->transition = mem_alloc(1, sizeof(*t));
+    size_t stage = 0;
+    if (want_object(r, json, where, members) != 0 || get_uuid(r, json, where, "id", &t->id) != 0 ||
+        get_text(r, json, where, "why", LINE, &t->why) != 0 ||
+        get_moment(r, json, where, "opened", &t->opened) != 0 ||
+        get_text(r, json, where, "by", LINE, &t->by) != 0 ||
+        get_one_of(r, json, where, "stage", stage_names, ARRAY_LEN(stage_names), &stage) != 0 ||
+        get_config(r, json, "from", &t->from) != 0 || get_config(r, json, "to", &t->to) != 0 ||
+        get_bool(r, json, where, "rewritten", &t->rewritten) != 0 ||
+        get_proof(r, json_object_get(json, "proved"), t) != 0)
+        return -1;
+    t->stage = stage == 0 ? TRANSITION_OPEN : TRANSITION_NARROWING;
+    if (t->stage == TRANSITION_NARROWING && !t->proved)
+        return damaged(r, "transition.stage is narrowing, and nothing is proved");
+    return 0;
+}
+
+static int get_node_file(struct reader *r, const json_t *node, const char *node_where,
+                         const char *member, struct node_file *out)
+{
+    static const char *const members[] = {"sha256", "process", NULL};
+    const json_t *json = json_object_get(node, member);
+    char *where CLEANUP(cleanup_mem) = mem_printf("%s.%s", node_where, member);
+    if (json_is_null(json))
+        return 0;
+    if (want_object(r, json, where, members) != 0 ||
+        get_text(r, json, where, "sha256", LINE, &out->sha256) != 0 ||
+        get_text_or_null(r, json, where, "process", &out->process) != 0)
+        return -1;
+    bool is_hash = strlen(out->sha256) == 64 && strspn(out->sha256, "0123456789abcdef") == 64;
+    if (!is_hash && !str_eq(out->sha256, "none"))
+        return damaged(r, "%s.sha256 is not a SHA-256", where);
+    return 0;
+}
+
+static int get_intent(struct reader *r, const json_t *json, const char *where,
+                      struct node_record *n)
+{
+    static const char *const members[] = {"form", "process", NULL};
+    size_t form = 0;
+    if (json_is_null(json))
+        return 0;
+    if (want_object(r, json, where, members) != 0 ||
+        get_one_of(r, json, where, "form", forms, ARRAY_LEN(forms), &form) != 0)
+        return -1;
+    n->intent_form = mem_strdup(forms[form]);
+    return get_text_or_null(r, json, where, "process", &n->intent_process);
+}
+
+static int get_nodes(struct reader *r, const json_t *json, struct journal *j)
+{
+    static const char *const members[] = {"intent", "placed", "runs", NULL};
+    const char *address;
+    const json_t *node;
+    if (!json_is_object(json))
+        return damaged(r, "nodes is not an object");
+    json_object_foreach ((json_t *)json, address, node) {
+        /* Addresses are not quoted: a damaged file may hold anything in their place. */
+        char *where CLEANUP(cleanup_mem) = mem_printf("nodes[%zu]", j->node_count);
+        char *intent CLEANUP(cleanup_mem) = mem_printf("%s.intent", where);
+        bool fits = *address && strlen(address) <= MAX_TEXT;
+        for (const char *c = address; *c; c++)
+            fits = fits && !iscntrl((unsigned char)*c);
+        if (!fits)
+            return damaged(r, "%s has no proper address", where);
+        struct node_record *n = journal_node(j, address);
+        if (want_object(r, node, where, members) != 0 ||
+            get_intent(r, json_object_get(node, "intent"), intent, n) != 0 ||
+            get_node_file(r, node, where, "placed", &n->placed) != 0 ||
+            get_node_file(r, node, where, "runs", &n->runs) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void add_base64(struct buf *out, const unsigned char *data, size_t len)
+{
+    size_t room = (len + 2) / 3 * 4 + 1;
+    unsigned char *to = (unsigned char *)buf_reserve(out, room);
+    out->len += (size_t)EVP_EncodeBlock(to, data, (int)len);
+}
+
+/* Only the canonical form: libcrypto's decoder alone forgives too much. */
+static int get_secret(struct reader *r, const json_t *from, const char *where,
+                      enum provider_type type, struct encryption_key *out)
+{
+    const json_t *json = json_object_get(from, "secret");
+    const char *text = json_string_value(json);
+    size_t len = json_string_length(json);
+    unsigned char *secret CLEANUP(cleanup_mem) = mem_alloc(MAX_SECRET + 4, 1);
+    struct buf again CLEANUP(buf_free) = {0};
+    if (!text || strlen(text) != len || len == 0 || len % 4 != 0 || len > MAX_BASE64)
+        return damaged(r, "%s.secret is not the base64 of a key", where);
+    int decoded = EVP_DecodeBlock(secret, (const unsigned char *)text, (int)len);
+    decoded -= (text[len - 1] == '=') + (text[len - 2] == '=');
+    if (decoded > 0)
+        add_base64(&again, secret, (size_t)decoded);
+    if (again.len != len || CRYPTO_memcmp(again.data, text, len) != 0)
+        return damaged(r, "%s.secret is not the base64 of a key", where);
+    if (decoded != 32 && (type == PROVIDER_SECRETBOX || (decoded != 16 && decoded != 24)))
+        return damaged(r, "%s.secret has no length of a key", where);
+    out->secret = STEAL(secret);
+    out->secret_len = (size_t)decoded;
+    return 0;
+}
+
+static int get_key(struct reader *r, const json_t *json, const char *where, struct key_record *k)
+{
+    static const char *const members[] = {"name",    "type",      "secret",  "fingerprint",
+                                          "created", "activated", "retired", NULL};
+    static const enum provider_type types[] = {PROVIDER_AESCBC, PROVIDER_AESGCM,
+                                               PROVIDER_SECRETBOX};
+    static const char *const names[] = {"aescbc", "aesgcm", "secretbox"};
+    size_t type = 0;
+    char fingerprint[13];
+    if (want_object(r, json, where, members) != 0 ||
+        get_text(r, json, where, "name", KEY_NAME, &k->key.name) != 0 ||
+        get_one_of(r, json, where, "type", names, ARRAY_LEN(types), &type) != 0)
+        return -1;
+    k->type = types[type];
+    if (get_secret(r, json, where, k->type, &k->key) != 0 ||
+        get_moment_or_null(r, json, where, "created", &k->created) != 0 ||
+        get_moment_or_null(r, json, where, "activated", &k->activated) != 0 ||
+        get_moment_or_null(r, json, where, "retired", &k->retired) != 0)
+        return -1;
+    encryption_key_fingerprint(&k->key, fingerprint);
+    if (!str_eq(json_string_value(json_object_get(json, "fingerprint")), fingerprint))
+        return damaged(r, "%s.fingerprint is not that of its secret", where);
+    return 0;
+}
+
+static int get_keys(struct reader *r, const json_t *json, struct journal *j)
+{
+    const json_t *item;
+    size_t i;
+    if (!json_is_array(json))
+        return damaged(r, "keys is not a list");
+    json_array_foreach (json, i, item) {
+        char *where CLEANUP(cleanup_mem) = mem_printf("keys[%zu]", i);
+        MEM_GROW(j->keys, j->key_count);
+        struct key_record *k = &j->keys[j->key_count];
+        *k = (struct key_record){0};
+        int failed = get_key(r, item, where, k);
+        bool twice = !failed && journal_find_key(j, k->type, &k->key);
+        j->key_count++;
+        if (failed)
+            return -1;
+        if (twice)
+            return damaged(r, "%s is there twice", where);
+    }
+    return 0;
+}
+
+int journal_from_json(const json_t *json, const char *name, struct journal **out, struct error *err)
+{
+    static const char *const members[] = {"version",    "sequence", "cluster", "generation",
+                                          "transition", "nodes",    "keys",    NULL};
+    struct reader r = {name, err};
+    struct journal *j CLEANUP(cleanup_journal) = mem_alloc(1, sizeof(*j));
+    int64_t version = 0;
+    /* First, since a newer one may have other members. */
+    if (!json_is_object(json))
+        return damaged(&r, "the journal is not an object");
+    if (get_number(&r, json, "journal", "version", 1, &version) != 0)
+        return -1;
+    if (version > VERSION)
+        return error_set(err, RESULT_REFUSED,
+                         "%s: written by a newer encrypt (version %lld of the journal; this one "
+                         "knows %d)",
+                         name, (long long)version, VERSION);
+    if (want_object(&r, json, "journal", members) != 0 ||
+        get_number(&r, json, "journal", "sequence", 1, &j->sequence) != 0 ||
+        get_uuid(&r, json, "journal", "cluster", &j->cluster_id) != 0 ||
+        get_number(&r, json, "journal", "generation", 0, &j->generation) != 0 ||
+        get_transition(&r, json_object_get(json, "transition"), j) != 0 ||
+        get_nodes(&r, json_object_get(json, "nodes"), j) != 0 ||
+        get_keys(&r, json_object_get(json, "keys"), j) != 0)
+        return -1;
+    *out = STEAL(j);
+    return 0;
+}
+
+/* Writing. A text that isn't UTF-8 makes json_string() give NULL: *ok tells. */
+static void put_text(json_t *object, const char *member, const char *text, bool *ok)
+{
+    json_t *json = text ? json_string(text) : json_null();
+    *ok = *ok && json;
+    json_put(object, member, json ? json : json_null());
+}
+
+static void put_config(json_t *object, const char *member, const struct encryption_config *c,
+                       bool *ok)
+{
+    struct buf yaml CLEANUP(buf_free) = {0};
+    if (c)
+        encryption_config_write(c, &yaml);
+    put_text(object, member, buf_str(&yaml), ok);
+}
+
+static json_t *transition_to_json(const struct transition *t, bool *ok)
+{
+    if (!t)
+        return json_null();
+    json_t *json = json_object();
+    put_text(json, "id", t->id, ok);
+    put_text(json, "why", t->why, ok);
+    put_text(json, "opened", t->opened, ok);
+    put_text(json, "by", t->by, ok);
+    put_text(json, "stage", stage_names[t->stage == TRANSITION_NARROWING], ok);
+    put_config(json, "from", t->from, ok);
+    put_config(json, "to", t->to, ok);
+    json_put(json, "rewritten", json_boolean(t->rewritten));
+    json_put(json, "proved", t->proved ? json_object() : json_null());
+    if (t->proved) {
+        json_t *proof = json_object_get(json, "proved");
+        json_put(proof, "revision", json_integer(t->proof_revision));
+        json_put(proof, "values", json_integer(t->proof_values));
+        put_text(proof, "at", t->proved_at, ok);
+    }
+    return json;
+}
+
+/* An object of two texts, or null where the first is NULL. */
+static json_t *pair_to_json(const char *first, const char *value, const char *process, bool *ok)
+{
+    if (!value)
+        return json_null();
+    json_t *json = json_object();
+    put_text(json, first, value, ok);
+    put_text(json, "process", process, ok);
+    return json;
+}
+
+static json_t *node_to_json(const struct node_record *n, bool *ok)
+{
+    json_t *json = json_object();
+    json_put(json, "intent", pair_to_json("form", n->intent_form, n->intent_process, ok));
+    json_put(json, "placed", pair_to_json("sha256", n->placed.sha256, n->placed.process, ok));
+    json_put(json, "runs", pair_to_json("sha256", n->runs.sha256, n->runs.process, ok));
+    return json;
+}
+
+static json_t *key_to_json(const struct key_record *k, bool *ok)
+{
+    struct buf secret CLEANUP(buf_free) = {0};
+    char fingerprint[13];
+    add_base64(&secret, k->key.secret, k->key.secret_len);
+    encryption_key_fingerprint(&k->key, fingerprint);
+    json_t *json = json_object();
+    put_text(json, "name", k->key.name, ok);
+    put_text(json, "type", provider_type_name(k->type), ok);
+    put_text(json, "secret", buf_str(&secret), ok);
+    put_text(json, "fingerprint", fingerprint, ok);
+    put_text(json, "created", k->created, ok);
+    put_text(json, "activated", k->activated, ok);
+    put_text(json, "retired", k->retired, ok);
+    return json;
+}
+
+int journal_to_json(const struct journal *j, json_t **out, struct error *err)
+{
+    json_t *json CLEANUP(cleanup_json) = json_object();
+    json_t *nodes = json_object(), *keys = json_array();
+    bool ok = true;
+    json_put(json, "version", json_integer(VERSION));
+    json_put(json, "sequence", json_integer(j->sequence));
+    put_text(json, "cluster", j->cluster_id, &ok);
+    json_put(json, "generation", json_integer(j->generation));
+    json_put(json, "transition", transition_to_json(j->transition, &ok));
+    json_put(json, "nodes", nodes);
+    json_put(json, "keys", keys);
+    for (size_t i = 0; i < j->node_count; i++) {
+        json_t *node = node_to_json(&j->nodes[i], &ok);
+        if (json_object_set_new(nodes, j->nodes[i].address, node) != 0)
+            ok = false;
+    }
+    for (size_t i = 0; i < j->key_count; i++)
+        if (json_array_append_new(keys, key_to_json(&j->keys[i], &ok)) != 0)
+            abort();
+    if (!ok)
+        return error_set(err, RESULT_FAILED, "the journal: a text to be written is not UTF-8");
+    *out = STEAL(json);
+    return 0;
+}

@@ -1,0 +1,289 @@
+#include "provisioner/planner.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define F FORM_BIT(FORM_FROM)
+#define W FORM_BIT(FORM_WIDEN)
+#define S FORM_BIT(FORM_SWITCH)
+#define T FORM_BIT(FORM_TO)
+
+static const struct plan_facts nothing = {0}, narrowing = {.narrowing = true};
+
+static struct encryption_config *managed(char letter)
+{
+    unsigned char secret[32];
+    memset(secret, letter, sizeof(secret));
+    char name[] = {'k', letter, '\0'};
+    return encryption_config_managed(name, secret);
+}
+
+static struct forms make(struct encryption_config *from, struct encryption_config *to)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    struct forms f = {0};
+    if (forms_make(from, to, &f, &err) != 0)
+        fail_msg("%s", err.message);
+    encryption_config_free(from);
+    encryption_config_free(to);
+    return f;
+}
+
+static struct forms rotation(void)
+{
+    return make(managed('a'), managed('b'));
+}
+
+static struct forms enabling(void)
+{
+    return make(NULL, managed('a'));
+}
+
+static struct forms disabling(void)
+{
+    return make(managed('a'), NULL);
+}
+
+static struct plan_node node(form_set file, form_set runs)
+{
+    return (struct plan_node){.file = file, .file_there = true, .runs = runs};
+}
+
+static struct plan_node bare(form_set file, form_set runs)
+{
+    return (struct plan_node){.file = file, .runs = runs};
+}
+
+static void gives(struct plan_step got, enum plan_kind kind, enum form form, uint64_t nodes)
+{
+    if (got.kind != kind || got.form != form || got.nodes != nodes)
+        fail_msg("kind %d form %s nodes %llx %s", got.kind, form_name(got.form),
+                 (unsigned long long)got.nodes, got.why ? got.why : "");
+    assert_true((got.kind == PLAN_REFUSE) == (got.why != NULL));
+}
+
+#define NEXT(forms, facts, ...)                                                                    \
+    plan_next(&(forms), (struct plan_node[]){__VA_ARGS__},                                         \
+              sizeof((struct plan_node[]){__VA_ARGS__}) / sizeof(struct plan_node), facts)
+#define BACK(forms, failed, ...)                                                                   \
+    plan_rollback(&(forms), (struct plan_node[]){__VA_ARGS__},                                     \
+                  sizeof((struct plan_node[]){__VA_ARGS__}) / sizeof(struct plan_node), failed)
+#define STATE(forms, facts, ...)                                                                   \
+    plan_state_form(&(forms), (struct plan_node[]){__VA_ARGS__},                                   \
+                    sizeof((struct plan_node[]){__VA_ARGS__}) / sizeof(struct plan_node), facts)
+
+static void test_forms(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    assert_int_equal(forms_of(&f, f.config[FORM_FROM]), F);
+    assert_int_equal(forms_of(&f, f.config[FORM_WIDEN]), W);
+    assert_int_equal(forms_of(&f, f.config[FORM_SWITCH]), S);
+    assert_int_equal(forms_of(&f, f.config[FORM_TO]), T);
+    assert_int_equal(forms_of(&f, NULL), 0);
+    struct forms e CLEANUP(forms_free) = enabling();
+    assert_int_equal(forms_of(&e, NULL), F);
+    assert_int_equal(forms_of(&e, e.config[FORM_TO]), S | T);
+    struct forms d CLEANUP(forms_free) = disabling();
+    assert_int_equal(forms_of(&d, d.config[FORM_FROM]), F | W);
+    assert_int_equal(forms_of(&d, NULL), T);
+}
+
+static void test_no_union(void **state)
+{
+    (void)state;
+    struct error err CLEANUP(error_clear) = {0};
+    struct encryption_config *a CLEANUP(cleanup_encryption_config) = managed('a');
+    struct encryption_config *b CLEANUP(cleanup_encryption_config) = managed('a');
+    b->items[0].providers[0].keys[0].secret[0] ^= 1;
+    struct forms f = {0};
+    assert_int_equal(forms_make(a, b, &f, &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    assert_null(f.config[FORM_FROM]);
+}
+
+static void test_rotate_one(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    gives(NEXT(f, nothing, node(F, F)), PLAN_PUT, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(S, F)), PLAN_RESTART, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(S, 0)), PLAN_RESTART, FORM_SWITCH, 1);
+    /* rolled back */
+    gives(NEXT(f, nothing, node(W, W)), PLAN_PUT, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(S, S)), PLAN_REWRITE, 0, 0);
+    struct plan_facts facts = {.rewritten = true};
+    gives(NEXT(f, facts, node(S, S)), PLAN_PROVE, 0, 0);
+    facts.proved = true;
+    gives(NEXT(f, facts, node(S, S)), PLAN_NARROW, 0, 0);
+    gives(NEXT(f, narrowing, node(S, S)), PLAN_PUT, FORM_TO, 1);
+    gives(NEXT(f, narrowing, node(T, S)), PLAN_RESTART, FORM_TO, 1);
+    gives(NEXT(f, narrowing, node(T, T)), PLAN_DONE, 0, 0);
+}
+
+static void test_rotate_three(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    gives(NEXT(f, nothing, node(F, F), node(F, F), node(F, F)), PLAN_PUT, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(W, F), node(F, F), node(F, F)), PLAN_RESTART, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(W, W), node(F, F), node(F, F)), PLAN_PUT, FORM_WIDEN, 6);
+    gives(NEXT(f, nothing, node(W, W), node(F, F), node(W, F)), PLAN_PUT, FORM_WIDEN, 2);
+    gives(NEXT(f, nothing, node(W, W), node(W, F), node(W, F)), PLAN_RESTART, FORM_WIDEN, 2);
+    gives(NEXT(f, nothing, node(W, W), node(W, W), node(W, F)), PLAN_RESTART, FORM_WIDEN, 4);
+    gives(NEXT(f, nothing, node(W, W), node(W, W), node(W, W)), PLAN_PUT, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(S, W), node(W, W), node(W, W)), PLAN_RESTART, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(S, S), node(W, W), node(W, W)), PLAN_PUT, FORM_SWITCH, 6);
+    gives(NEXT(f, nothing, node(S, S), node(S, W), node(S, W)), PLAN_RESTART, FORM_SWITCH, 2);
+    gives(NEXT(f, nothing, node(S, S), node(S, S), node(S, S)), PLAN_REWRITE, 0, 0);
+    gives(NEXT(f, narrowing, node(S, S), node(S, S), node(S, S)), PLAN_PUT, FORM_TO, 1);
+    gives(NEXT(f, narrowing, node(T, S), node(S, S), node(S, S)), PLAN_RESTART, FORM_TO, 1);
+    gives(NEXT(f, narrowing, node(T, T), node(S, S), node(S, S)), PLAN_PUT, FORM_TO, 6);
+    gives(NEXT(f, narrowing, node(T, T), node(T, T), node(T, S)), PLAN_RESTART, FORM_TO, 4);
+    gives(NEXT(f, narrowing, node(T, T), node(T, T), node(T, T)), PLAN_DONE, 0, 0);
+}
+
+static void test_enable_three(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = enabling();
+    form_set st = S | T;
+    gives(NEXT(f, nothing, bare(F, F), bare(F, F), bare(F, F)), PLAN_PUT, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(W, F), bare(F, F), bare(F, F)), PLAN_RESTART, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(W, W), bare(F, F), bare(F, F)), PLAN_PUT, FORM_WIDEN, 6);
+    gives(NEXT(f, nothing, node(W, W), node(W, W), node(W, W)), PLAN_PUT, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(st, st), node(st, st), node(st, st)), PLAN_REWRITE, 0, 0);
+    struct plan_facts proved = {.rewritten = true, .proved = true};
+    gives(NEXT(f, proved, node(st, st), node(st, st), node(st, st)), PLAN_NARROW, 0, 0);
+    gives(NEXT(f, narrowing, node(st, st), node(st, st), node(st, st)), PLAN_DONE, 0, 0);
+    /* one apiserver */
+    gives(NEXT(f, nothing, bare(F, F)), PLAN_PUT, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(st, F)), PLAN_RESTART, FORM_SWITCH, 1);
+    /* somebody removed the file under a running apiserver */
+    gives(NEXT(f, narrowing, node(st, st), bare(F, st)), PLAN_PUT, FORM_TO, 2);
+}
+
+static void test_disable_three(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = disabling();
+    form_set fw = F | W;
+    /* FROM reads all that TO does: no WIDEN */
+    gives(NEXT(f, nothing, node(fw, fw), node(fw, fw), node(fw, fw)), PLAN_PUT, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(S, S), node(fw, fw), node(fw, fw)), PLAN_PUT, FORM_SWITCH, 6);
+    /* flag off, one after the other; only then the files */
+    gives(NEXT(f, narrowing, node(S, S), node(S, S), node(S, S)), PLAN_RESTART, FORM_TO, 1);
+    gives(NEXT(f, narrowing, node(S, T), node(S, S), node(S, S)), PLAN_RESTART, FORM_TO, 2);
+    gives(NEXT(f, narrowing, node(S, T), node(S, T), node(S, 0)), PLAN_RESTART, FORM_TO, 4);
+    gives(NEXT(f, narrowing, node(S, T), node(S, T), node(S, T)), PLAN_REMOVE, 0, 7);
+    gives(NEXT(f, narrowing, node(S, T), bare(T, T), node(S, T)), PLAN_REMOVE, 0, 5);
+    gives(NEXT(f, narrowing, bare(T, T), bare(T, T), bare(T, T)), PLAN_DONE, 0, 0);
+}
+
+static void test_unknown(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    /* On SWITCH only where all others read both. */
+    gives(NEXT(f, nothing, node(S, 0), node(W, W), node(S, S)), PLAN_RESTART, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(S, 0), node(F, F), node(W, W)), PLAN_PUT, FORM_WIDEN, 3);
+    gives(NEXT(f, nothing, node(S, 0), node(S, 0), node(S, 0)), PLAN_PUT, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(W, 0), node(S, 0), node(S, 0)), PLAN_RESTART, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(F, 0), node(F, F), node(F, F)), PLAN_PUT, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(S, S), node(W, 0), node(W, W)), PLAN_RESTART, FORM_WIDEN, 2);
+    gives(NEXT(f, narrowing, node(T, 0), node(S, 0), node(S, 0)), PLAN_RESTART, FORM_TO, 1);
+    gives(NEXT(f, narrowing, node(T, T), node(T, 0), node(S, 0)), PLAN_PUT, FORM_TO, 4);
+}
+
+static void test_files_beside_what_runs(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    /* FROM's file under an apiserver that would read it when it restarts by itself */
+    gives(NEXT(f, nothing, node(F, W), node(W, W), node(W, W)), PLAN_PUT, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(S, S), node(F, S), node(S, S)), PLAN_PUT, FORM_SWITCH, 2);
+    gives(NEXT(f, narrowing, node(S, T), node(S, S)), PLAN_PUT, FORM_TO, 3);
+    /* no file at all */
+    gives(NEXT(f, nothing, node(W, W), bare(0, W)), PLAN_PUT, FORM_WIDEN, 2);
+}
+
+static void test_contradictions(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    /* TO runs, and narrowing was never decided: back to what reads everything. */
+    gives(NEXT(f, nothing, node(T, T), node(F, F), node(F, F)), PLAN_PUT, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(W, T), node(F, F), node(F, F)), PLAN_RESTART, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(T, T), node(S, S)), PLAN_PUT, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(T, T)), PLAN_PUT, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(S, S), node(F, F)), PLAN_PUT, FORM_WIDEN, 2);
+    /* A file that is none of ours stays. */
+    gives(NEXT(f, nothing, node(F, F), node(0, F), node(0, 0)), PLAN_REFUSE, 0, 6);
+    gives(NEXT(f, narrowing, node(T, T), node(0, S)), PLAN_REFUSE, 0, 2);
+    /* Written with FROM's key again after the proof. */
+    gives(NEXT(f, narrowing, node(T, T), node(W, W)), PLAN_REFUSE, 0, 2);
+    gives(NEXT(f, narrowing, node(F, S), node(T, T)), PLAN_REFUSE, 0, 1);
+    gives(plan_next(&f, NULL, 0, nothing), PLAN_REFUSE, 0, 0);
+    static const struct plan_node many[PLAN_MAX_NODES + 1];
+    gives(plan_next(&f, many, PLAN_MAX_NODES + 1, nothing), PLAN_REFUSE, 0, 0);
+}
+
+static void test_many_nodes(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    struct plan_node nodes[PLAN_MAX_NODES];
+    for (size_t i = 0; i < PLAN_MAX_NODES; i++)
+        nodes[i] = node(W, W);
+    nodes[0] = node(S, S);
+    gives(plan_next(&f, nodes, PLAN_MAX_NODES, nothing), PLAN_PUT, FORM_SWITCH, ~1ull);
+    for (size_t i = 0; i < PLAN_MAX_NODES - 1; i++)
+        nodes[i] = node(S, S);
+    nodes[63].file = S;
+    gives(plan_next(&f, nodes, PLAN_MAX_NODES, nothing), PLAN_RESTART, FORM_SWITCH, 1ull << 63);
+}
+
+static void test_rollback(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    assert_int_equal(BACK(f, FORM_TO, node(T, S)), FORM_SWITCH);
+    assert_int_equal(BACK(f, FORM_SWITCH, node(S, F)), FORM_WIDEN);
+    assert_int_equal(BACK(f, FORM_WIDEN, node(W, F), node(F, F)), FORM_FROM);
+    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0), node(F, F)), FORM_FROM);
+    /* SWITCH may have been begun. */
+    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0)), FORM_WIDEN);
+    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0), node(S, S)), FORM_WIDEN);
+    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0), node(S, F)), FORM_WIDEN);
+    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0), node(W, W)), FORM_WIDEN);
+}
+
+static void test_state_form(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    assert_int_equal(STATE(f, nothing, node(F, F)), FORM_WIDEN);
+    assert_int_equal(STATE(f, nothing, node(W, W), node(W, F)), FORM_WIDEN);
+    assert_int_equal(STATE(f, nothing, node(W, W), node(W, W)), FORM_SWITCH);
+    assert_int_equal(STATE(f, nothing, node(S, S), node(S, S)), FORM_SWITCH);
+    assert_int_equal(STATE(f, narrowing, node(T, T), node(T, S)), FORM_SWITCH);
+    assert_int_equal(STATE(f, narrowing, node(T, T), node(T, T)), FORM_TO);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forms),          cmocka_unit_test(test_no_union),
+        cmocka_unit_test(test_rotate_one),     cmocka_unit_test(test_rotate_three),
+        cmocka_unit_test(test_enable_three),   cmocka_unit_test(test_disable_three),
+        cmocka_unit_test(test_unknown),        cmocka_unit_test(test_files_beside_what_runs),
+        cmocka_unit_test(test_contradictions), cmocka_unit_test(test_many_nodes),
+        cmocka_unit_test(test_rollback),       cmocka_unit_test(test_state_form),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,284 @@
+#include "state/cluster_yml.h"
+
+#include "support.h"
+
+static struct cluster *parse(const char *text)
+{
+    struct cluster *c = NULL;
+    OK(cluster_parse(text, strlen(text), "cluster.yml", &c, &err));
+    assert_non_null(c);
+    return c;
+}
+
+static void a_file_of_rke_config_reads_as_rke_reads_it(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) = NULL;
+    setenv("HOME", "/home/op", 1);
+    OK(cluster_read("tests/data/rke/generated.yml", &c, &err));
+    assert_string_equal(c->path, "tests/data/rke/generated.yml");
+    assert_int_equal(c->node_count, 2);
+
+    const struct cluster_node *n = &c->nodes[0];
+    assert_string_equal(n->ssh.address, "10.0.0.1");
+    assert_int_equal(n->ssh.port, 22);
+    assert_string_equal(n->ssh.user, "ubuntu");
+    assert_null(n->ssh.key);
+    assert_null(n->ssh.cert);
+    assert_null(n->ssh.cert_path);
+    assert_string_equal(n->ssh.key_path, "/home/op/.ssh/id_rsa");
+    assert_int_equal(n->ssh.line, 4);
+    assert_string_equal(n->name, "server-1");
+    assert_string_equal(n->internal_address, "10.0.0.1");
+    assert_true(n->controlplane && n->etcd && n->worker);
+
+    n = &c->nodes[1];
+    assert_string_equal(n->name, "10.0.0.2");
+    assert_string_equal(n->internal_address, "192.168.0.2");
+    assert_string_equal(n->ssh.key_path, "/keys/cluster");
+    assert_true(n->controlplane && !n->etcd && !n->worker);
+
+    assert_null(c->bastion);
+    assert_null(c->name);
+    assert_null(c->kubernetes_version);
+    assert_null(c->prefix_path);
+    assert_false(c->external_etcd);
+    assert_false(c->ssh_agent_auth);
+    assert_false(c->rotate_encryption_key);
+    assert_int_equal(c->encryption, SECRETS_ENCRYPTION_ABSENT);
+    assert_int_equal(c->encryption_line, 0);
+    assert_null(c->custom_config);
+}
+
+static void anchors_merges_and_a_custom_configuration_read(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) = NULL;
+    setenv("HOME", "/home/op", 1);
+    OK(cluster_read("tests/data/rke/custom.yml", &c, &err));
+    assert_int_equal(c->node_count, 3);
+    assert_int_equal(c->nodes[0].ssh.port, 2222);
+    assert_int_equal(c->nodes[1].ssh.port, 22);
+    assert_true(str_starts(c->nodes[0].ssh.key, "-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+    /* A key of its own: no path is made up beside it. */
+    assert_null(c->nodes[0].ssh.key_path);
+    assert_string_equal(c->nodes[1].ssh.cert, "ssh-rsa-cert-v01@openssh.com AAAA");
+    assert_string_equal(c->nodes[1].ssh.cert_path, "/home/op/cert.pub");
+    assert_string_equal(c->nodes[2].ssh.key_path, "/home/op/.ssh/id_rsa");
+    assert_string_equal(c->nodes[2].docker_socket, "/var/run/docker.sock");
+    assert_false(c->nodes[2].controlplane);
+    assert_string_equal(c->bastion->address, "jump.example.com");
+    assert_int_equal(c->bastion->port, 443);
+    assert_string_equal(c->bastion->key_path, "/home/op/.ssh/id_rsa");
+    assert_string_equal(c->name, "custom");
+    assert_string_equal(c->kubernetes_version, "v1.20.15-rancher2-2");
+    assert_string_equal(c->prefix_path, "/opt/rke");
+    assert_true(c->ssh_agent_auth);
+    assert_true(c->rotate_encryption_key);
+    assert_true(c->external_etcd);
+    assert_int_equal(c->encryption, SECRETS_ENCRYPTION_ENABLED);
+    assert_int_equal(c->encryption_line, 35);
+    assert_string_equal(yaml_get(c->custom_config, "kind")->scalar, "EncryptionConfiguration");
+}
+
+static void the_example_reads(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) = NULL;
+    OK(cluster_read("examples/rke/cluster.yml", &c, &err));
+    assert_int_equal(c->node_count, 5);
+    assert_int_equal(c->encryption, SECRETS_ENCRYPTION_ENABLED);
+    assert_null(c->custom_config);
+}
+
+#define NODE "nodes: [{address: a, user: u, role: [controlplane]}]\n"
+#define ENCRYPTION NODE "services: {kube-api: {secrets_encryption_config: "
+
+static void enabled_is_what_rke_takes_it_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum secrets_encryption want;
+        bool custom;
+    } table[] = {
+        {NODE, SECRETS_ENCRYPTION_ABSENT, false},
+        {NODE "services:\n", SECRETS_ENCRYPTION_ABSENT, false},
+        {NODE "services: {kube-api: }\n", SECRETS_ENCRYPTION_ABSENT, false},
+        {NODE "services: {kube-api: {}, etcd: ~}\n", SECRETS_ENCRYPTION_ABSENT, false},
+        {ENCRYPTION "}}\n", SECRETS_ENCRYPTION_ABSENT, false},
+        {ENCRYPTION "null}}\n", SECRETS_ENCRYPTION_ABSENT, false},
+        {ENCRYPTION "{}}}\n", SECRETS_ENCRYPTION_DISABLED, false},
+        {ENCRYPTION "{enabled: }}}\n", SECRETS_ENCRYPTION_DISABLED, false},
+        {ENCRYPTION "{enabled: false}}}\n", SECRETS_ENCRYPTION_DISABLED, false},
+        {ENCRYPTION "{enabled: off}}}\n", SECRETS_ENCRYPTION_DISABLED, false},
+        {ENCRYPTION "{enabled: true}}}\n", SECRETS_ENCRYPTION_ENABLED, false},
+        {ENCRYPTION "{enabled: yes, custom_config: }}}\n", SECRETS_ENCRYPTION_ENABLED, false},
+        {ENCRYPTION "{enabled: True, custom_config: {}}}}\n", SECRETS_ENCRYPTION_ENABLED, true},
+        {ENCRYPTION "{custom_config: {a: b}}}}\n", SECRETS_ENCRYPTION_DISABLED, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct cluster *c CLEANUP(cleanup_cluster) = parse(table[i].text);
+        assert_int_equal(c->encryption, table[i].want);
+        assert_int_equal(c->custom_config != NULL, table[i].custom);
+        assert_int_equal(c->encryption_line, c->encryption == SECRETS_ENCRYPTION_ABSENT ? 0 : 2);
+    }
+}
+
+static void what_rke_would_refuse_is_refused_with_its_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } table[] = {
+        {"", "cluster.yml:1:1: empty"},
+        {"# nothing\n", "empty"},
+        {"- a\n", "cluster.yml:1:1: not a map"},
+        {"nodes: [\n", "cluster.yml:2:1: "},
+        {"a: b\n", "nodes: none has the role controlplane"},
+        {"nodes:\n", "nodes: none has the role controlplane"},
+        {"nodes: {}\n", "cluster.yml:1:8: nodes: not a list"},
+        {"nodes:\n- address: a\n  role: [worker]\n", "none has the role controlplane"},
+        {"nodes:\n- ~\n", "address: a node needs one"},
+        {"nodes:\n- text\n", "cluster.yml:2:3: nodes: a node that is not a map"},
+        {"nodes:\n- role: [controlplane]\n", "cluster.yml:2:3: address: a node needs one"},
+        {"nodes:\n- address: ''\n  role: [controlplane]\n", "address: a node needs one"},
+        {"nodes:\n- address: [a]\n", "cluster.yml:2:12: address: not a text"},
+        {"nodes:\n- address: a\n", "cluster.yml:2:3: role: a node needs one"},
+        {"nodes:\n- address: a\n  role: []\n", "cluster.yml:3:9: role: a node needs one"},
+        {"nodes:\n- address: a\n  role: controlplane\n", "role: not a list; write [controlplane]"},
+        {"nodes:\n- address: a\n  role: [controlplane, master]\n",
+         "cluster.yml:3:24: role: unknown"},
+        {"nodes:\n- address: a\n  role: [~]\n", "role: unknown"},
+        {"nodes:\n- address: a\n  port: 0\n", "cluster.yml:3:9: port: not a number from 1 to"},
+        {"nodes:\n- address: a\n  port: 65536\n", "port: not a number from 1 to 65535"},
+        {"nodes:\n- address: a\n  port: '99999999999999999999999'\n", "port: not a number"},
+        {"nodes:\n- address: a\n  port: -22\n", "port: not a number"},
+        {"nodes:\n- address: a\n  port: 22x\n", "port: not a number"},
+        {"nodes:\n- address: a\n  port: 0x16\n", "port: not a number"},
+        {"nodes:\n- address: a\n  port: [22]\n", "port: not a text"},
+        {"nodes:\n- address: a\n  user: \"a\\x1b[2Jb\"\n", "user: holds a control character"},
+        {"nodes:\n- {address: a, role: [controlplane]}\n- {address: A, role: [etcd]}\n",
+         "cluster.yml:3:3: address: the same as that of the node in line 2"},
+        {"nodes:\n- {address: a, role: [controlplane]}\n"
+         "- {address: b, hostname_override: A, role: [etcd]}\n",
+         "cluster.yml:3:3: hostname_override: the same as that of the node in line 2"},
+        {NODE NODE, "cluster.yml:2:1: nodes: stands twice (the first is in line 1)"},
+        {"nodes:\n- address: a\n  role: [controlplane]\n  address: b\n",
+         "cluster.yml:4:3: address: stands twice (the first is in line 2)"},
+        {NODE "services: []\n", "cluster.yml:2:11: services: not a map"},
+        {NODE "services: {kube-api: text}\n", "kube-api: not a map"},
+        {NODE "services: {kube-api: {}, kube-api: {}}\n", "kube-api: stands twice"},
+        {NODE "services: {etcd: {external_urls: a}}\n", "external_urls: not a list"},
+        {ENCRYPTION "true}}\n", "secrets_encryption_config: not a map"},
+        {ENCRYPTION "{enabled: maybe}}}\n", "enabled: neither true nor false"},
+        {ENCRYPTION "{enabled: 'true'}}}\n", "enabled: neither true nor false"},
+        {ENCRYPTION "{enabled: 1}}}\n", "enabled: neither true nor false"},
+        {ENCRYPTION "{enabled: true, enabled: false}}}\n", "enabled: stands twice"},
+        {ENCRYPTION "{enabled: true, custom_config: text}}}\n", "custom_config: not a map"},
+        {NODE "services: {kube-api: {secrets_encryption_config: {}, "
+              "secrets_encryption_config: {enabled: true}}}\n",
+         "secrets_encryption_config: stands twice"},
+        {NODE "bastion_host: [a]\n", "bastion_host: not a map"},
+        {NODE "bastion_host: {address: a, port: ssh}\n", "port: not a number"},
+        {NODE "bastion_host: {address: a, address: b}\n", "address: stands twice"},
+        {NODE "ssh_agent_auth: sometimes\n", "ssh_agent_auth: neither true nor false"},
+        {NODE "rotate_encryption_key: []\n", "rotate_encryption_key: neither true nor false"},
+        {NODE "kubernetes_version: {}\n", "kubernetes_version: not a text"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct cluster *c = NULL;
+        REFUSES(cluster_parse(table[i].text, strlen(table[i].text), "cluster.yml", &c, &err),
+                RESULT_REFUSED, table[i].want);
+        assert_null(c);
+    }
+}
+
+static void other_peoples_fields_are_never_complained_of(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) = parse(
+        "nodes:\n- address: a\n  role: [controlplane]\n  labels: 5\n  taints: x\n  labels: 6\n"
+        "  ssh_agent_auth: maybe\n"
+        "services: {kubelet: [], scheduler: ~, kube-api: {extra_args: 1, audit_log: []}}\n"
+        "authentication: ~\nnetwork: [1, 2]\nnetwork: 3\n");
+    assert_int_equal(c->node_count, 1);
+}
+
+static void a_byte_order_mark_and_windows_line_ends_are_fine(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) =
+        parse("\xef\xbb\xbfnodes:\r\n- address: a\r\n  port: 2222\r\n  role: [controlplane]\r\n"
+              "services:\r\n  kube-api:\r\n    secrets_encryption_config:\r\n"
+              "      enabled: true\r\n");
+    assert_string_equal(c->nodes[0].ssh.address, "a");
+    assert_int_equal(c->nodes[0].ssh.port, 2222);
+    assert_int_equal(c->encryption, SECRETS_ENCRYPTION_ENABLED);
+    assert_int_equal(c->encryption_line, 7);
+}
+
+static void a_user_that_is_not_given_is_the_local_one(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) =
+        parse("nodes: [{address: a, role: [controlplane]}]");
+    assert_true(*c->nodes[0].ssh.user);
+}
+
+static void no_error_quotes_a_secret(void **state)
+{
+    (void)state;
+    static const char *const table[] = {
+        "nodes:\n- address: a\n  ssh_key: [" MARKER "]\n",
+        "nodes:\n- address: a\n  ssh_key: |\n    " MARKER "\n  ssh_key: |\n    " MARKER "\n",
+        "nodes:\n- address: a\n  ssh_key: \"" MARKER "\n",
+        "nodes:\n- address: a\n  ssh_key: |\n" MARKER "\n",
+        "nodes:\n- address: a\n  role: " MARKER "\n",
+        "nodes:\n- address: a\n  role: [" MARKER "]\n",
+        "nodes:\n- address: a\n  port: " MARKER "\n",
+        "nodes:\n- " MARKER "\n",
+        "nodes: " MARKER "\n",
+        NODE "bastion_host: " MARKER "\n",
+        ENCRYPTION MARKER "}}\n",
+        ENCRYPTION "{enabled: " MARKER "}}}\n",
+        ENCRYPTION "{custom_config: " MARKER "}}}\n",
+        ENCRYPTION "{custom_config: *" MARKER "}}}\n",
+        ENCRYPTION "{custom_config: {secret: " MARKER ", ]}}}\n",
+        ENCRYPTION "{custom_config: {? [" MARKER "] : a}}}}\n",
+        MARKER "\n",
+        "%" MARKER "\n",
+        "a: !" MARKER "!b c\n",
+        "a: \"\\q" MARKER "\"\n",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct cluster *c = NULL;
+        REFUSES(cluster_parse(table[i], strlen(table[i]), "cluster.yml", &c, &err), RESULT_REFUSED,
+                "cluster.yml:");
+    }
+}
+
+static void a_missing_file_is_an_error(void **state)
+{
+    (void)state;
+    struct cluster *c = NULL;
+    REFUSES(cluster_read("/nonexistent/cluster.yml", &c, &err), RESULT_FAILED, "/nonexistent/");
+    assert_null(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_of_rke_config_reads_as_rke_reads_it),
+        cmocka_unit_test(anchors_merges_and_a_custom_configuration_read),
+        cmocka_unit_test(the_example_reads),
+        cmocka_unit_test(enabled_is_what_rke_takes_it_for),
+        cmocka_unit_test(what_rke_would_refuse_is_refused_with_its_place),
+        cmocka_unit_test(other_peoples_fields_are_never_complained_of),
+        cmocka_unit_test(a_byte_order_mark_and_windows_line_ends_are_fine),
+        cmocka_unit_test(a_user_that_is_not_given_is_the_local_one),
+        cmocka_unit_test(no_error_quotes_a_secret),
+        cmocka_unit_test(a_missing_file_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
