@@ -3,6 +3,7 @@
 #   VARIANT=asan   the same, with AddressSanitizer and UBSan, in build-asan/
 #   CC=clang       another compiler
 
+, := ,
 VARIANT ?= plain
 B := $(if $(filter plain,$(VARIANT)),build,build-$(VARIANT))
 CACHE := $(or $(ENCRYPT_CACHE),/var/cache/encrypt)
@@ -13,7 +14,6 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 OPT := $(if $(filter asan,$(VARIANT)),-O1 -g -fsanitize=address$(,)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer,-O2 -g)
-, := ,
 HARDEN := -fstack-protector-strong -fPIE $(if $(filter asan,$(VARIANT)),,-D_FORTIFY_SOURCE=2)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 PACKAGES := libcurl jansson yaml-0.1 libcrypto
@@ -39,17 +39,19 @@ archives_of = $(foreach a,$(BELOW_$(1)),$(B)/lib$(a).a)
 all: $(B)/encrypt
 
 $(B)/encrypt: $(call objects,cmd) $(ARCHIVES)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@echo LD $@
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 define AREA_rules
 $(B)/lib$(1).a: $(call objects,$(1))
-	rm -f $$@ && $(AR) rcs $$@ $$^
+	@rm -f $$@ && $(AR) rcs $$@ $$^
 endef
 $(foreach a,$(AREAS),$(eval $(call AREA_rules,$(a))))
 
 $(B)/%.o: %.c | $(LIBSSH2)/lib/libssh2.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo CC $<
+	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIBSSH2)/lib/libssh2.a:
 	tools/build-libssh2 $(LIBSSH2_VERSION)
@@ -60,7 +62,8 @@ UNIT := $(patsubst %.c,$(B)/%,$(UNIT_SOURCES))
 define UNIT_rules
 $(B)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $(call archives_of,$(1))
 	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) -MMD -MP -o $$@ $$< $(call archives_of,$(1)) $(LDFLAGS) $(LDLIBS) -lcmocka
+	@echo CC $$<
+	@$(CC) $(CFLAGS) -MMD -MP -o $$@ $$< $(call archives_of,$(1)) $(LDFLAGS) $(LDLIBS) -lcmocka
 endef
 $(foreach a,$(AREAS),$(eval $(call UNIT_rules,$(a))))
 
@@ -70,7 +73,8 @@ unit: $(UNIT)
 
 $(B)/tests/model/model: tests/model/model.c $(call archives_of,provisioner)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(call archives_of,provisioner) $(LDFLAGS) $(LDLIBS)
+	@echo CC $<
+	@$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(call archives_of,provisioner) $(LDFLAGS) $(LDLIBS)
 
 model: $(B)/tests/model/model
 	$<

@@ -32,14 +32,13 @@ const char *form_name(enum form f)
 int forms_make(const struct encryption_config *from, const struct encryption_config *to,
                struct forms *out, struct error *err)
 {
-    struct forms f CLEANUP(forms_free) = {0};
-    if (encryption_config_union(from, to, &f.config[FORM_WIDEN], err) != 0 ||
-        encryption_config_union(to, from, &f.config[FORM_SWITCH], err) != 0)
+    struct encryption_config *widen CLEANUP(cleanup_encryption_config) = NULL;
+    struct encryption_config *switched CLEANUP(cleanup_encryption_config) = NULL;
+    if (encryption_config_union(from, to, &widen, err) != 0 ||
+        encryption_config_union(to, from, &switched, err) != 0)
         return -1;
-    f.config[FORM_FROM] = encryption_config_copy(from);
-    f.config[FORM_TO] = encryption_config_copy(to);
-    *out = f;
-    f = (struct forms){0};
+    *out = (struct forms){
+        {encryption_config_copy(from), STEAL(widen), STEAL(switched), encryption_config_copy(to)}};
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /*
- * The EncryptionConfiguration of kube-apiserver: model, reading, writing, and the algebra that every
- * transition is made of. Source: kubernetes.io/docs/tasks/administer-cluster/encrypt-data and
+ * The EncryptionConfiguration of kube-apiserver: model, reading, writing, and the algebra that
+ * every transition is made of. Source: kubernetes.io/docs/tasks/administer-cluster/encrypt-data and
  * k8s.io/apiserver/pkg/server/options/encryptionconfig. Keys live in wiped memory.
  *
  * A configuration with no items (or NULL) is "none": everything is stored plain.
@@ -75,7 +75,8 @@ bool encryption_config_equal(const struct encryption_config *a, const struct enc
 /* True where nothing is encrypted by it: none, or every item has identity alone. */
 bool encryption_config_is_plain(const struct encryption_config *c);
 
-/* The managed form: resource `secrets`, provider aescbc with this one 32-byte key, then identity. */
+/* The managed form: resource `secrets`, provider aescbc with this one 32-byte key, then identity.
+ */
 struct encryption_config *encryption_config_managed(const char *key_name,
                                                     const unsigned char secret[32]);
 /* True where c has the managed form (one or more aescbc keys for `secrets` alone, and identity, in
@@ -96,8 +97,8 @@ int encryption_config_union(const struct encryption_config *write,
 bool encryption_config_reads_all(const struct encryption_config *a,
                                  const struct encryption_config *b);
 
-/* The distinct resources that any of the two names, in order of appearance; a NULL-terminated array, each and
- * the array to be freed with encryption_resources_free(). */
+/* The distinct resources that any of the two names, in order of appearance; a NULL-terminated
+ * array, each and the array to be freed with encryption_resources_free(). */
 char **encryption_resources(const struct encryption_config *a, const struct encryption_config *b);
 void encryption_resources_free(char **resources);
 
@@ -111,11 +112,12 @@ bool encryption_config_reads(const struct encryption_config *c, const char *reso
                              const void *value, size_t len);
 
 /* The prefix under which a stored value lies: "k8s:enc:…:<name>:", or "" for plain (what does not
- * begin with "k8s:enc:"); NULL where it begins so but is no known form (its key name not ended within
- * `len`). To be freed with mem_free(). */
+ * begin with "k8s:enc:"); NULL where it begins so but is no known form (its key name not ended
+ * within `len`). To be freed with mem_free(). */
 char *encryption_stored_prefix(const void *value, size_t len);
 
-/* The writing key of `secrets` (its first provider's first key), or NULL where that is identity or kms. */
+/* The writing key of `secrets` (its first provider's first key), or NULL where that is identity or
+ * kms. */
 const struct encryption_key *encryption_active_key(const struct encryption_config *c);
 
 const char *provider_type_name(enum provider_type type); /* "aescbc" … */

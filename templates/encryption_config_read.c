@@ -353,7 +353,7 @@ static int read_resources(struct reader *r, const struct yaml *y, struct encrypt
         *resource = NULL;
         if (read_text(r, at, resource) != 0)
             return -1;
-        const char *bad = r->strict ? bad_resource(*resource) : NULL;
+        const char *bad = r->strict ? bad_resource(at->scalar) : NULL;
         if (bad)
             return finding(r, at, "%s", bad);
         for (size_t j = 0; r->strict && j < i; j++)
@@ -459,7 +459,7 @@ static int read_config(struct reader *r, const struct yaml *y, struct encryption
             return -1;
         leave(r, path);
     }
-    if (r->strict && check_whole(r, list, c) != 0)
+    if (r->strict && list && check_whole(r, list, c) != 0)
         return -1;
     return 0;
 }

@@ -1,6 +1,6 @@
 #include "provisioner/docker/engine.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -69,12 +69,15 @@ static int post(const struct http_server *d, char *path, int64_t timeout_ms, lon
 }
 
 /* "1.41" as 1041; 0 where it is no version. */
-static int version_number(const char *text)
+static long version_number(const char *text)
 {
-    int major = 0;
-    int minor = 0;
-    if (!text || sscanf(text, "%d.%d", &major, &minor) != 2 || major < 0 || minor < 0 ||
-        major > 99 || minor > 999)
+    char *dot = NULL;
+    char *end = NULL;
+    long major = text ? strtol(text, &dot, 10) : 0;
+    if (!dot || *dot != '.')
+        return 0;
+    long minor = strtol(dot + 1, &end, 10);
+    if (end == dot + 1 || *end || major < 1 || major > 99 || minor < 0 || minor > 999)
         return 0;
     return major * 1000 + minor;
 }
@@ -84,14 +87,14 @@ int docker_negotiate(struct http_server *d, struct error *err)
     json_auto_t *answer = NULL;
     if (get_json(d, "/version", &answer, err) < 0)
         return -1;
-    int version = version_number(json_string_value(json_object_get(answer, "ApiVersion")));
+    long version = version_number(json_string_value(json_object_get(answer, "ApiVersion")));
     if (version == 0)
         return error_set(err, RESULT_REFUSED, "%s: does not answer as a Docker Engine", d->what);
     if (version < 1024)
         return error_set(err, RESULT_REFUSED,
-                         "%s: its API version %d.%d is too old: 1.24 (Docker 1.12) is needed",
+                         "%s: its API version %ld.%ld is too old: 1.24 (Docker 1.12) is needed",
                          d->what, version / 1000, version % 1000);
-    char *url = mem_printf("%s/v%d.%d", d->url, version / 1000, version % 1000);
+    char *url = mem_printf("%s/v%ld.%ld", d->url, version / 1000, version % 1000);
     mem_free(d->url);
     d->url = url;
     return 0;

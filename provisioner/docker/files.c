@@ -265,10 +265,12 @@ static int put_by_helper(const struct http_server *d, const json_t *base, const 
         create_helper(d, base, bind, at, put_script, args, &id, err) < 0)
         return -1;
     if (docker_put_archive(d, id, at->folder, &tar, err) < 0 || run_helper(d, id, err) < 0) {
-        /* The temporary file must not stay behind. Where it can't be removed now, the helper stays
-         * too, and tells the next run of it. */
+        /* The temporary file must not stay behind, nor a helper that is merely slow put it in place
+         * later. Where it can't be removed now, the helper stays too, and tells the next run of it.
+         */
         struct error ignored CLEANUP(error_clear) = {0};
-        if (run_removal(d, base, bind, at, false, &ignored) < 0 ||
+        if (docker_stop(d, id, 0, &ignored) < 0 ||
+            run_removal(d, base, bind, at, false, &ignored) < 0 ||
             docker_remove(d, id, true, true, &ignored) < 0)
             error_state(err, "a temporary file may lie beside it on the node (0600); the next run "
                              "removes it");

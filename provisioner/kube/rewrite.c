@@ -259,7 +259,8 @@ static void list_ahead(struct run *run, int64_t now)
     }
     if (l->due > now)
         return;
-    l->server = spread_pick(&run->spread, l->avoid, now);
+    /* Names run out while a page is waited for in vain. */
+    l->server = spread_pick(&run->spread, l->avoid, true, now);
     if (l->server < 0)
         return;
     kube_list_request(&l->request, run->w->servers[l->server], run->w->resource, l->limit,
@@ -341,7 +342,7 @@ static bool start_patch(struct run *run, struct slot *s, int64_t now)
     struct item *i = take_item(run, now);
     if (!i)
         return false;
-    s->server = spread_pick(&run->spread, i->avoid, now);
+    s->server = spread_pick(&run->spread, i->avoid, false, now);
     if (s->server < 0) {
         push_waiting(run, i, now); /* due, and so the first to be taken */
         return false;

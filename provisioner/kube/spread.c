@@ -31,16 +31,24 @@ static bool may_ask(const struct spread_server *v, int64_t now)
     return v->alone_until <= now && (double)v->in_flight < v->window;
 }
 
-int spread_pick(struct spread *s, int avoid, int64_t now)
+/* True where `a` should rather be asked than `b`. */
+static bool is_better(const struct spread *s, int a, int b, int avoid, bool surely)
+{
+    const struct spread_server *x = &s->servers[a];
+    const struct spread_server *y = &s->servers[b];
+    if ((a == avoid) != (b == avoid))
+        return b == avoid;
+    if (surely && (x->failures == 0) != (y->failures == 0))
+        return x->failures == 0;
+    return x->in_flight < y->in_flight;
+}
+
+int spread_pick(struct spread *s, int avoid, bool surely, int64_t now)
 {
     int best = -1;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct spread_server *v = &s->servers[i];
-        if (!may_ask(v, now))
-            continue;
-        if (best < 0 || best == avoid ||
-            ((int)i != avoid && v->in_flight < s->servers[best].in_flight))
-            best = (int)i;
+    for (int i = 0; i < (int)s->count; i++) {
+        if (may_ask(&s->servers[i], now) && (best < 0 || is_better(s, i, best, avoid, surely)))
+            best = i;
     }
     if (best >= 0)
         s->servers[best].in_flight++;

@@ -17,9 +17,9 @@ struct spread {
 void spread_init(struct spread *s, size_t count, size_t most);
 void spread_free(struct spread *s);
 
-/* One to ask now, where there is one another than `avoid` (-1: none); counts it as in flight. -1
- * where all are left alone or have enough. */
-int spread_pick(struct spread *s, int avoid, int64_t now);
+/* One to ask now, where there is one another than `avoid` (-1: none), and with `surely` one that
+ * did not fail lately; counts it as in flight. -1 where all are left alone or have enough. */
+int spread_pick(struct spread *s, int avoid, bool surely, int64_t now);
 /* When the next one that is left alone may be asked again; 0 where none is. */
 int64_t spread_next(const struct spread *s, int64_t now);
 

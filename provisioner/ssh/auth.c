@@ -101,7 +101,7 @@ static int agent_identities(struct ssh *s, struct error *err)
             }
             if (blob_is(id, "ssh-rsa") != (rsa == 1))
                 continue;
-            MEM_GROW(a->identities, a->count);
+            a->identities = mem_grow(a->identities, a->count, sizeof(id));
             a->identities[a->count++] = id;
         }
         id = NULL;
@@ -148,7 +148,7 @@ static int outcome(struct ssh *s, int rc, const char *what, const char *name, en
     if (rc == LIBSSH2_ERROR_EAGAIN)
         return 0;
     tried(s->auth, what, name);
-    if (is_broken(rc))
+    if (is_broken(rc) || s->closed || s->goodbye)
         return broken(s, err);
     s->auth->stage = next;
     return 2;

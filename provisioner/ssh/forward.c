@@ -253,8 +253,10 @@ static int conn_open(struct conn *c)
     const struct forwarder *to = c->to;
     c->channel = to->host ? libssh2_channel_direct_tcpip_ex(lib, to->host, to->port, "127.0.0.1", 0)
                           : libssh2_channel_direct_streamlocal_ex(lib, to->path, "", 0);
-    if (c->channel)
+    if (c->channel) {
+        mem_free(STEAL(c->s->channel_error));
         return 1;
+    }
     int code = libssh2_session_last_errno(lib);
     if (code == LIBSSH2_ERROR_EAGAIN)
         return 0;

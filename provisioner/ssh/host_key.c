@@ -78,6 +78,18 @@ static const char *type_name(int type)
     }
 }
 
+static const char *file_type(int type)
+{
+    switch (type) {
+    case LIBSSH2_HOSTKEY_TYPE_RSA:
+        return "rsa";
+    case LIBSSH2_HOSTKEY_TYPE_ED25519:
+        return "ed25519";
+    default:
+        return "ecdsa";
+    }
+}
+
 static int accept_new(struct ssh *s, const struct host_key *key, const char *type,
                       const char *fingerprint, struct error *err)
 {
@@ -95,7 +107,7 @@ static int accept_new(struct ssh *s, const struct host_key *key, const char *typ
     return 0;
 }
 
-static int refuse_changed(struct ssh *s, const char *type, const char *fingerprint, size_t line,
+static int refuse_changed(struct ssh *s, int type, const char *fingerprint, size_t line,
                           struct error *err)
 {
     const char *file = s->settings.known_hosts;
@@ -103,13 +115,13 @@ static int refuse_changed(struct ssh *s, const char *type, const char *fingerpri
         err, RESULT_REFUSED,
         "its host key is not the one that is known: %s:%zu has another, the server showed the "
         "%s key %s. Either the machine was set up anew, or somebody sits in between",
-        file, line, type, fingerprint);
+        file, line, type_name(type), fingerprint);
     char *name CLEANUP(cleanup_mem) =
         s->port == 22 ? mem_strdup(s->host) : mem_printf("[%s]:%u", s->host, s->port);
     error_next(err,
                "compare the fingerprint on the machine itself (ssh-keygen -lf "
-               "/etc/ssh/ssh_host_*_key.pub); if it is right: ssh-keygen -f '%s' -R '%s'",
-               file, name);
+               "/etc/ssh/ssh_host_%s_key.pub); if it is right: ssh-keygen -f '%s' -R '%s'",
+               file_type(type), file, name);
     return -1;
 }
 
@@ -128,23 +140,26 @@ int host_key_check(struct ssh *s, struct error *err)
         .host = s->host, .port = s->port, .blob = (const unsigned char *)blob, .blob_len = len};
     char *fingerprint CLEANUP(cleanup_mem) = host_key_fingerprint(&key);
     const char *file = s->settings.known_hosts ? s->settings.known_hosts : "known_hosts";
+    const char *name = type_name(type);
     switch (known_hosts_check(buf_str(&text), text.len, &key, &line)) {
     case HOST_KEY_KNOWN:
         return 0;
     case HOST_KEY_CHANGED:
-        return refuse_changed(s, type_name(type), fingerprint, line, err);
+        return refuse_changed(s, type, fingerprint, line, err);
     case HOST_KEY_REVOKED:
-        return error_set(err, RESULT_REFUSED, "its %s key %s is marked @revoked in %s:%zu",
-                         type_name(type), fingerprint, file, line);
+        return error_set(err, RESULT_REFUSED, "its %s key %s is marked @revoked in %s:%zu", name,
+                         fingerprint, file, line);
     case HOST_KEY_UNKNOWN:
         break;
     }
     if (s->settings.accept_new_host_keys && s->settings.known_hosts)
-        return accept_new(s, &key, type_name(type), fingerprint, err);
-    error_set(err, RESULT_REFUSED, "its host key is not known: the %s key %s is not in %s",
-              type_name(type), fingerprint, file);
-    error_next(err, "compare the fingerprint on the machine itself (ssh-keygen -lf "
-                    "/etc/ssh/ssh_host_*_key.pub); if it is right, run the command again with "
-                    "--accept-new-host-keys");
+        return accept_new(s, &key, name, fingerprint, err);
+    error_set(err, RESULT_REFUSED, "its host key is not known: the %s key %s is not in %s", name,
+              fingerprint, file);
+    error_next(err,
+               "compare the fingerprint on the machine itself (ssh-keygen -lf "
+               "/etc/ssh/ssh_host_%s_key.pub); if it is right, run the command again with "
+               "--accept-new-host-keys",
+               file_type(type));
     return -1;
 }

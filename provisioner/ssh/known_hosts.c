@@ -336,7 +336,7 @@ int known_hosts_add(const char *path, const struct host_key *key, struct error *
 {
     struct text type = blob_type(key->blob, key->blob_len);
     struct text host = {key->host, strlen(key->host)};
-    if (!is_plain(type, "") || !is_plain(host, ",*?!|#@") || key->blob_len > MAX_KEY / 4 * 3)
+    if (!is_plain(type, "") || !is_plain(host, ",*?!|#@") || key->blob_len / 3 * 4 > MAX_KEY)
         return error_set(err, RESULT_FAILED, "%s: no line can be written for this host and key",
                          path);
     char *copy CLEANUP(cleanup_mem) = mem_strdup(path);

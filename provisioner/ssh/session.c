@@ -114,11 +114,8 @@ static void next_address(struct ssh *s)
         loop_unwatch(STEAL(s->watch));
         cleanup_fd(&s->fd);
         s->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (s->fd < 0) {
-            s->io_error = errno;
-        } else if (connect(s->fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS) {
-            s->io_error = errno;
-        } else {
+        if (s->fd >= 0 &&
+            (connect(s->fd, a->ai_addr, a->ai_addrlen) == 0 || errno == EINPROGRESS)) {
             int on = 1, left = 0;
             for (; a; a = a->ai_next)
                 left++;
@@ -128,6 +125,7 @@ static void next_address(struct ssh *s)
             loop_watch_wake_at(s->watch, s->attempt_deadline);
             return;
         }
+        s->io_error = errno;
         s->address = a->ai_next;
     }
     error_set(&why, RESULT_REFUSED, "connecting to port %u: %s", s->port, strerror(s->io_error));
@@ -341,7 +339,10 @@ void ssh_service(struct ssh *s)
     for (int round = 0; round < ROUNDS && moved > 0; round++) {
         moved = step(s);
         if (moved >= 0 && transport_flush(s) < 0) {
-            die_explained(s, "");
+            s->readable = true; /* its goodbye may lie there */
+            moved = step(s);
+            if (moved >= 0)
+                die_explained(s, "");
             moved = -1;
         }
     }
@@ -370,13 +371,14 @@ static void login_timed_out(struct ssh *s)
     ssh_die(s, &why);
 }
 
-static void tick(struct ssh *s)
+/* True where there is something to be sent. */
+static bool tick(struct ssh *s)
 {
     int64_t now = loop_now();
     if (s->phase < PHASE_READY) {
         if (now >= s->deadline)
             login_timed_out(s);
-        return;
+        return false;
     }
     bool reads = s->anchor || s->conns;
     if (!reads)
@@ -386,16 +388,17 @@ static void tick(struct ssh *s)
         error_set(&why, RESULT_FAILED, "the connection is dead: nothing was heard for %d s",
                   SSH_SILENCE_MS / 1000);
         ssh_die(s, &why);
-        return;
+        return false;
     }
     if (now < s->next_keepalive)
-        return;
+        return false;
     s->next_keepalive = now + SSH_KEEPALIVE_MS;
     forward_tick(s);
     uint64_t sent = s->sent;
     int next = 0;
     if (reads && libssh2_keepalive_send(s->lib, &next) == 0 && s->sent > sent && !s->asked)
         s->asked = now;
+    return true;
 }
 
 static void event(void *ctx, short revents)
@@ -410,8 +413,6 @@ static void event(void *ctx, short revents)
     /* Looked at in any case: after this process itself slept, answers may lie there. */
     s->readable = true;
     ssh_service(s);
-    if (s->phase == PHASE_DEAD)
-        return;
-    tick(s);
-    ssh_service(s);
+    if (s->phase != PHASE_DEAD && tick(s))
+        ssh_service(s);
 }

@@ -78,6 +78,7 @@ struct ssh {
     int fd;
     struct loop_watch *watch;
     bool readable; /* not known to be drained */
+    bool closed;   /* the other end is gone */
     bool ending;   /* libssh2 is only to forget: nothing goes out, nothing comes in */
     bool servicing;
     int io_error;

@@ -129,6 +129,7 @@ static ssize_t receive(libssh2_socket_t fd, void *data, size_t len, int flags, v
         return -EAGAIN;
     }
     if (n <= 0) {
+        s->closed = true;
         s->io_error = n < 0 ? errno : 0;
         return n < 0 ? -errno : 0;
     }
@@ -177,5 +178,8 @@ char *transport_explain(struct ssh *s)
     int code = s->lib ? libssh2_session_last_error(s->lib, &text, NULL, 0) : 0;
     if (code == LIBSSH2_ERROR_SOCKET_RECV || code == LIBSSH2_ERROR_SOCKET_DISCONNECT || !code)
         return mem_strdup("the server closed the connection");
+    if (code == LIBSSH2_ERROR_KEX_FAILURE)
+        return mem_strdup("the server and libssh2 have no key exchange, cipher, MAC or host key "
+                          "algorithm in common");
     return mem_printf("%s (libssh2 error %d)", text && *text ? text : "the connection broke", code);
 }

@@ -14,9 +14,10 @@ WORK=$(mktemp -d)
 
 # ok NAME COMMAND...: the promise is kept where the command succeeds
 ok() {
-    local name=$1 out rc
+    local name=$1 rc
     shift
-    out=$("$@" 2>&1)
+    # No subshell: what the command sets stays.
+    "$@" >"$WORK/said" 2>&1
     rc=$?
     if [ "$rc" -eq 0 ]; then
         PASSED=$((PASSED + 1))
@@ -24,7 +25,7 @@ ok() {
     else
         FAILED=$((FAILED + 1))
         echo "$SUITE: FAILED: $name (exit status $rc)"
-        tail -n 40 <<<"$out" | sed 's/^/    /'
+        tail -n 40 "$WORK/said" | sed 's/^/    /'
     fi
     return "$rc"
 }
@@ -56,8 +57,8 @@ trap end_suite EXIT
 # run COMMAND...: the program, its standard error added to $LOG; the last run's alone in $WORK/err, its output in $WORK/out
 run() {
     local rc
-    "$TB" near "$ENCRYPT" "$@" --config "$CONFIG" --known-hosts "$KNOWN_HOSTS" >"$WORK/out" 2> >(tee "$WORK/err" >>"$LOG")
-    rc=$?
+    "$TB" near "$ENCRYPT" "$@" --config "$CONFIG" --known-hosts "$KNOWN_HOSTS" 2>&1 >"$WORK/out" | tee "$WORK/err" >>"$LOG"
+    rc=${PIPESTATUS[0]}
     cat "$WORK/out" "$WORK/err"
     return "$rc"
 }
