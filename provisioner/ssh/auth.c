@@ -101,7 +101,8 @@ static int agent_identities(struct ssh *s, struct error *err)
             }
             if (blob_is(id, "ssh-rsa") != (rsa == 1))
                 continue;
-            a->identities = mem_grow(a->identities, a->count, sizeof(id));
+            a->identities =
+                mem_grow(a->identities, a->count, sizeof(struct libssh2_agent_publickey *));
             a->identities[a->count++] = id;
         }
         id = NULL;

@@ -71,6 +71,8 @@ static void conn_event(void *ctx, short revents)
 static void conn_close_local(struct conn *c)
 {
     loop_unwatch(STEAL(c->watch));
+    if (c->fd >= 0)
+        shutdown(c->fd, SHUT_RDWR); /* a forked child may hold a copy */
     cleanup_fd(&c->fd);
     c->fd = -1;
 }

@@ -229,7 +229,7 @@ int ssh_credentials_load(struct ssh_keys *keys, const struct ssh_settings *setti
         struct ssh_key *key = NULL;
         if (key_load(settings, access, &key, err) < 0)
             return -1;
-        keys->items = mem_grow(keys->items, keys->count, sizeof(key));
+        keys->items = mem_grow(keys->items, keys->count, sizeof(struct ssh_key *));
         keys->items[keys->count++] = key;
         out->key = key;
     }

@@ -35,6 +35,8 @@ static void release(struct ssh *s)
     s->anchor = NULL;
     ERR_clear_error();
     loop_unwatch(STEAL(s->watch));
+    if (s->fd >= 0)
+        shutdown(s->fd, SHUT_RDWR); /* a forked child may hold a copy */
     cleanup_fd(&s->fd);
     s->fd = -1;
     if (s->addresses)

@@ -320,9 +320,8 @@ static int do_foreign(struct run *r, struct error *err)
         char c = 'x';
         signal(SIGPIPE, SIG_IGN);
         int fd = connect_abstract(name);
-        ssize_t n = fd < 0 ? -1 : write(fd, &c, 1);
-        n = fd < 0 ? -1 : read(fd, &c, 1);
-        _exit(n > 0 ? 1 : 0);
+        bool sent = fd >= 0 && write(fd, &c, 1) == 1;
+        _exit(sent && read(fd, &c, 1) > 0 ? 1 : 0);
     }
     while (!child_ended(&w)) {
         if (loop_pause(r->loop, 10, err) < 0)
