@@ -50,6 +50,26 @@ void kube_list_request(struct http_request *r, const struct http_server *s,
     r->timeout_ms = 60000;
 }
 
+void kube_guess_request(struct http_request *r, const struct http_server *s,
+                        const struct resource *resource)
+{
+    char *base CLEANUP(cleanup_mem) = kube_path(resource, NULL, NULL);
+    r->server = s;
+    r->method = "GET";
+    r->path = mem_printf("%s?limit=1&includeObject=None", base);
+    r->accept = METADATA_AS("Table");
+}
+
+size_t kube_guess_read(const struct http_request *r)
+{
+    if (r->status != 200)
+        return 0;
+    json_t *body CLEANUP(cleanup_json) = json_loadb(buf_str(&r->answer), r->answer.len, 0, NULL);
+    json_int_t remaining = json_integer_value(
+        json_object_get(json_object_get(body, "metadata"), "remainingItemCount"));
+    return remaining > 0 ? (size_t)remaining + json_array_size(json_object_get(body, "rows")) : 0;
+}
+
 void kube_patch_request(struct http_request *r, const struct http_server *s,
                         const struct resource *resource, const char *ns, const char *name)
 {

@@ -17,6 +17,12 @@ char *kube_path(const struct resource *r, const char *ns, const char *name);
 /* Readies the (empty) request of a page of names; token NULL: from the start. */
 void kube_list_request(struct http_request *r, const struct http_server *s,
                        const struct resource *resource, size_t limit, const char *token);
+/* Readies the (empty) request of a guess at their number. Lists of metadata don't tell it, a table
+ * does; its one row holds what `kubectl get` shows. */
+void kube_guess_request(struct http_request *r, const struct http_server *s,
+                        const struct resource *resource);
+/* The guess; 0 where there is none. */
+size_t kube_guess_read(const struct http_request *r);
 /* Readies the (empty) request of an empty merge patch. */
 void kube_patch_request(struct http_request *r, const struct http_server *s,
                         const struct resource *resource, const char *ns, const char *name);

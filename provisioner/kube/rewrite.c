@@ -40,6 +40,8 @@ struct lister {
     bool skipping; /* begun anew: names up to `last` are had already */
     size_t remaining;
     char *const *named; /* instead of a list */
+    struct http_request guess;
+    size_t guessed; /* how many there are in all; 0: no idea */
 };
 
 /* One run, turned by loop_until(): no callbacks from below, so nothing is ever re-entered. */
@@ -382,7 +384,14 @@ static void tell(struct run *run)
     if (!w->progress || done == run->told)
         return;
     run->told = done;
-    w->progress(w->ctx, done, w->listed + run->list.remaining);
+    size_t total = w->listed + run->list.remaining;
+    if (run->list.guess.finished && !run->list.guessed) {
+        run->list.guessed = kube_guess_read(&run->list.guess);
+        http_reset(&run->list.guess);
+    }
+    if (!run->list.done && total < run->list.guessed)
+        total = run->list.guessed;
+    w->progress(w->ctx, done, total);
 }
 
 static void earlier(int64_t *when, int64_t t)
@@ -429,6 +438,7 @@ static void run_free(struct run *run)
     }
     mem_free(run->slots);
     http_reset(&run->list.request);
+    http_reset(&run->list.guess);
     mem_free(run->list.token);
     mem_free(run->list.last);
     *run->fresh_end = run->waiting;
@@ -462,6 +472,10 @@ static int run_all(struct rewrite *w, char *const *names, struct error *err)
     run.slots = mem_alloc(run.slot_count, sizeof(*run.slots));
     spread_init(&run.spread, w->server_count, run.slot_count + 1);
     run.timer = loop_watch(loop, -1, 0, on_timer, NULL);
+    if (w->progress && !names) {
+        kube_guess_request(&run.list.guess, w->servers[0], w->resource);
+        http_start(&run.list.guess);
+    }
     if (loop_until(loop, advance, &run, 0, err) < 0)
         return -1;
     return run.failed ? error_move(err, &run.err) : 0;

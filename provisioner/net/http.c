@@ -1,5 +1,6 @@
 #include "provisioner/net/http.h"
 
+#include <ctype.h>
 #include <jansson.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -91,6 +92,25 @@ static void set_server(CURL *easy, const struct http_server *s)
         curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
 }
 
+/* The host to connect to instead of the URL's. libcurl groups connections by host; servers that
+ * have one URL and a socket each would be one group, in which PIPEWAIT works for the first alone
+ * and the others get a connection for each request. So a socket's name stands for its host; where
+ * the connection goes is the socket's affair still. */
+static char *connect_to(const struct http_server *s)
+{
+    if (s->resolve)
+        return mem_printf(strchr(s->resolve, ':') ? "::[%s]:" : "::%s:", s->resolve);
+    const char *name = s->socket ? s->socket : s->unix_path;
+    if (!name)
+        return NULL;
+    char *to = mem_printf("::%s:", name);
+    for (char *c = to + 2; c[1]; c++) {
+        if (!isalnum((unsigned char)*c))
+            *c = '-';
+    }
+    return to;
+}
+
 void http_start(struct http_request *r)
 {
     const struct http_server *s = r->server;
@@ -119,8 +139,8 @@ void http_start(struct http_request *r)
     /* Requests wait for the one connection that is being made: it must not take all their time. */
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     set_server(easy, s);
-    if (s->resolve) {
-        char *to CLEANUP(cleanup_mem) = mem_printf("::%s:", s->resolve);
+    char *to CLEANUP(cleanup_mem) = connect_to(s);
+    if (to) {
         r->connect_to = curl_slist_append(NULL, to);
         curl_easy_setopt(easy, CURLOPT_CONNECT_TO, r->connect_to);
     }

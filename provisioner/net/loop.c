@@ -44,6 +44,10 @@ int loop_new(struct loop **out, struct error *err)
         return error_set(err, RESULT_FAILED, "setting up the event loop: %s", strerror(e));
     }
     curl_multi_setopt(l->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    curl_multi_setopt(l->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 250L); /* kube-apiserver's limit */
+    /* Without this, four idle connections are kept for each request in flight: fewer than there are
+     * servers when they are asked one after the other. */
+    curl_multi_setopt(l->multi, CURLMOPT_MAXCONNECTS, 256L);
     *out = l;
     return 0;
 }
