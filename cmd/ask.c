@@ -1,27 +1,53 @@
+#include "base/printable.h"
 #include "cmd/cmd.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
+
+/* False where the user wants to stop. The signals are let in here only: none is missed, and none
+ * ends the process while the echo is off. */
+static _Bool wait_for_input(int tty, const sigset_t *mask)
+{
+    while (!signals_stop(NULL)) {
+        struct pollfd p = {.fd = tty, .events = POLLIN};
+        int rc = ppoll(&p, 1, NULL, mask);
+        if (rc > 0 || (rc < 0 && errno != EINTR))
+            return 1;
+    }
+    return 0;
+}
 
 char *ask_secret(void *ctx, const char *prompt)
 {
     (void)ctx;
     int tty CLEANUP(cleanup_fd) = open("/dev/tty", O_RDWR | O_CLOEXEC);
     struct termios before;
-    if (tty < 0 || tcgetattr(tty, &before) < 0)
+    if (tty < 0 || tcgetattr(tty, &before) < 0 || signals_stop(NULL))
         return NULL;
+    sigset_t stops, mask;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGTERM);
+    sigprocmask(SIG_BLOCK, &stops, &mask);
     struct termios silent = before;
     silent.c_lflag &= ~(tcflag_t)ECHO;
+    silent.c_cc[VQUIT] = silent.c_cc[VSUSP] = _POSIX_VDISABLE;
     tcsetattr(tty, TCSAFLUSH, &silent);
-    dprintf(tty, "%s", prompt);
+    char *shown CLEANUP(cleanup_mem) = make_printable(prompt);
+    dprintf(tty, "%s", shown);
 
     char line[1024];
     size_t len = 0;
-    _Bool ended = 0;
-    while (!ended && len < sizeof(line)) {
+    _Bool ended = 0, stopped = 0;
+    while (!ended && !stopped && len < sizeof(line)) {
+        stopped = !wait_for_input(tty, &mask);
+        if (stopped)
+            break;
         ssize_t n = read(tty, line + len, 1);
         if (n < 0 && errno == EINTR)
             continue;
@@ -29,8 +55,10 @@ char *ask_secret(void *ctx, const char *prompt)
         len += !ended;
     }
     tcsetattr(tty, TCSAFLUSH, &before);
-    dprintf(tty, "\n");
-    char *text = mem_strndup(line, len);
+    if (!stopped)
+        dprintf(tty, "\n");
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    char *text = stopped ? NULL : mem_strndup(line, len);
     explicit_bzero(line, sizeof(line));
     return text;
 }

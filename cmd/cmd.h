@@ -59,15 +59,18 @@ void progress_end(struct command_line *l); /* clears a bar */
 
 /* report.c: the error on standard error, once; gives the exit code. */
 int report_error(struct command_line *l, const struct error *err);
-/* What a transition did, on standard output. */
-int report_done(struct command_line *l, const struct encrypt_report *r, const char *nothing);
+/* What a transition did, on standard output. `nothing`: why nothing was to do; `no_key`: what is
+ * said then where the report names no key ("not encrypted"), "": nothing. */
+int report_done(struct command_line *l, const struct encrypt_report *r, const char *nothing,
+                const char *no_key);
 
 /* signals.c: the first SIGINT or SIGTERM stops at the next safe point, the second at once. */
 void signals_install(void);
 _Bool signals_stop(void *ctx);
 int signals_exit_code(void); /* 130 or 143 */
 
-/* ask.c: a secret from the terminal, without echo. NULL where there is no terminal. */
+/* ask.c: a secret from the terminal, without echo. NULL where there is no terminal, and where
+ * signals_stop(). */
 char *ask_secret(void *ctx, const char *prompt);
 
 #endif

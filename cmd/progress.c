@@ -1,3 +1,4 @@
+#include "base/printable.h"
 #include "cmd/cmd.h"
 
 #include <string.h>
@@ -60,9 +61,11 @@ void progress_event(void *ctx, const struct encrypt_event *e)
     if (l->quiet && e->kind == ENCRYPT_STEP)
         return;
     progress_end(l);
+    char *node CLEANUP(cleanup_mem) = make_printable(e->node);
+    char *text CLEANUP(cleanup_mem) = make_printable(e->text);
     if (e->step)
         fprintf(stderr, "[%s] ", e->step);
-    if (e->node)
-        fprintf(stderr, "%s: ", e->node);
-    fprintf(stderr, "%s%s\n", e->kind == ENCRYPT_WARNING ? "warning: " : "", e->text);
+    if (node)
+        fprintf(stderr, "%s: ", node);
+    fprintf(stderr, "%s%s\n", e->kind == ENCRYPT_WARNING ? "warning: " : "", text ? text : "");
 }

@@ -6,5 +6,5 @@ int cmd_resume(struct command_line *l)
     struct encrypt_report report;
     if (encrypt_resume(&l->options, &report, &err) < 0)
         return report_error(l, &err);
-    return report_done(l, &report, "no transition is open");
+    return report_done(l, &report, "no transition is open", "");
 }

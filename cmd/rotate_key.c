@@ -6,5 +6,5 @@ int cmd_rotate_key(struct command_line *l)
     struct encrypt_report report;
     if (encrypt_rotate_key(&l->options, &report, &err) < 0)
         return report_error(l, &err);
-    return report_done(l, &report, "");
+    return report_done(l, &report, "", "");
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { START_AGAIN_MS = 60000 };
+
 static void set_key_name(struct encrypt_report *report, const struct encryption_config *c)
 {
     const struct encryption_key *k = encryption_active_key(c);
@@ -13,8 +15,16 @@ static void set_key_name(struct encrypt_report *report, const struct encryption_
 
 /* What runs is assumed from what lies on the nodes, once, when a transition begins; the check of
  * the store has shown that nothing is stored that it couldn't read. */
-static void record_what_runs(struct session *s)
+static void record_what_runs(struct session *s, const struct encryption_config *from,
+                             const struct encryption_config *to)
 {
+    struct encryption_config *switched CLEANUP(cleanup_encryption_config) = NULL;
+    struct error ignored CLEANUP(error_clear) = {0};
+    /* A rotation that somebody else left in the middle: the files may be newer than the processes.
+     */
+    if (encryption_config_union(to, from, &switched, &ignored) < 0 ||
+        (switched && switched->item_count && encryption_config_equal(switched, from)))
+        return;
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         struct node_record *n = journal_node(s->journal, m->node.name);
@@ -22,22 +32,22 @@ static void record_what_runs(struct session *s)
     }
 }
 
-/* A file that no apiserver is told to read may be the last place of a key. */
-static int keep_stray_keys(struct session *s, struct error *err)
+/* A file that no apiserver is told to read may be the last place of a key: nothing is put over it.
+ */
+static int check_no_stray_file(struct session *s, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++) {
-        struct member *m = &s->members[i];
-        struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+        const struct member *m = &s->members[i];
         if (m->file_missing || m->seen.config_path)
             continue;
-        if (encryption_config_read(buf_str(&m->file), m->file.len, m->config_path,
-                                   ENCRYPTION_LENIENT, &c, err) < 0) {
-            error_wrap(err, "node %s: a file lies where the configuration is to go, and it is none",
-                       m->node.name);
-            error_next(err, "move %s on node %s away", m->config_path, m->node.name);
-            return -1;
-        }
-        journal_add_config_keys(s->journal, c);
+        error_set(
+            err, RESULT_REFUSED,
+            "node %s: %s is there, and its kube-apiserver is not told to read it: it may hold "
+            "a key that is nowhere else",
+            m->node.name, m->config_path);
+        error_next(err, "on node %s: mv %s %s.old    (0600; keep it), then run the same command",
+                   m->node.name, m->config_path, m->config_path);
+        return -1;
     }
     return 0;
 }
@@ -63,6 +73,48 @@ static int check_state_agrees(struct session *s, const struct encryption_config 
     return -1;
 }
 
+/* What was judged before the lock in the cluster was had is still so. */
+static int check_unchanged(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        char file[65];
+        memcpy(file, m->file_sha256, sizeof(file));
+        char *process CLEANUP(cleanup_mem) = mem_strdup(m->seen.process);
+        if (member_observe(m, err) < 0)
+            return -1;
+        if (!str_eq(file, m->file_sha256) || !str_eq(process, m->seen.process))
+            return error_set(
+                err, RESULT_REFUSED,
+                "node %s: its configuration or its kube-apiserver changed while it was "
+                "being looked at: another operator is at work",
+                m->node.name);
+    }
+    return 0;
+}
+
+static int settle_all(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (m->seen.unsettled && m->node.driver->settle(&m->node, err) < 0)
+            return error_wrap(err, "node %s: removing what an earlier run left", m->node.name);
+    }
+    return 0;
+}
+
+/* Whether a write of the journal that failed has left the transition open on disk all the same. */
+static bool is_recorded(const struct session *s)
+{
+    struct error ignored CLEANUP(error_clear) = {0};
+    struct rkestate *state CLEANUP(cleanup_rkestate) = NULL;
+    struct journal *journal CLEANUP(cleanup_journal) = NULL;
+    if (rkestate_read(s->state_path, &state, &ignored) < 0 || !state ||
+        journal_read(state, s->state_path, &journal, &ignored) < 0)
+        return true;
+    return journal && journal->transition;
+}
+
 /* From `from` to `to`: the checks, the locks, the journal, the steps. */
 static int begin(struct session *s, const char *why, const struct encryption_config *from,
                  const struct encryption_config *to, struct encrypt_report *report,
@@ -74,41 +126,96 @@ static int begin(struct session *s, const char *why, const struct encryption_con
     forms_free(&forms);
     tell(s, ENCRYPT_STEP, "check", NULL, "can every value that is stored be read, is there room");
     if (preflight_cluster(s, err) < 0 || check_state_agrees(s, from, err) < 0 ||
-        preflight_store(s, from, to, err) < 0 || keep_stray_keys(s, err) < 0 ||
+        preflight_store(s, from, to, err) < 0 || check_no_stray_file(s, err) < 0 ||
         session_check_stop(s, err) < 0 || take_lease(s, err) < 0)
         return -1;
-    journal_open(s->journal, why, from, to);
-    record_what_runs(s);
-    /* Commit point: the new key is durable, and known to be meant, before anything else is done. */
-    if (journal_write(s->journal, s->state, err) < 0) {
-        error_wrap(err, "recording the transition");
+    if (check_unchanged(s, err) < 0 || settle_all(s, err) < 0) {
         give_lease_back(s);
         return -1;
     }
-    return run_transition(s, report, err);
+    const char **names CLEANUP(cleanup_mem) = mem_alloc(s->count + 1, sizeof(char *));
+    for (size_t i = 0; i < s->count; i++)
+        names[i] = s->members[i].node.name;
+    journal_keep_nodes(s->journal, names);
+    journal_open(s->journal, why, from, to);
+    record_what_runs(s, from, to);
+    if (run_transition(s, true, report, err) == 0)
+        return 0;
+    /* Refused, or not recorded: then it is as if it had never been opened, here and on the nodes.
+     */
+    if (err->result == RESULT_REFUSED || err->result == RESULT_FAILED) {
+        bool recorded = is_recorded(s);
+        if (recorded) {
+            err->result = RESULT_STOPPED;
+            error_state(err, "%s is recorded; nothing on the nodes was changed", why);
+            error_next(err, "encrypt resume --config %s", s->options->config);
+        } else {
+            error_state(err, "nothing was changed");
+            give_lease_back(s);
+        }
+    }
+    return -1;
 }
 
 static int go_on(struct session *s, struct encrypt_report *report, struct error *err)
 {
     const struct transition *t = s->journal->transition;
+    struct error e CLEANUP(error_clear) = {0};
     report->resumed = true;
     tell(s, ENCRYPT_NOTE, NULL, NULL, "going on with the open transition (%s) of %s by %s", t->why,
          t->opened, t->by);
-    if (take_lease(s, err) < 0) {
-        error_state(err, "as the last run left it; every value stored can be read");
+    set_key_name(report, t->to);
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        bool down = m->seen.exists && !m->seen.running;
+        if (bring_back(s, m, err) < 0)
+            return -1;
+        if (down && member_wait_ready(s, m, START_AGAIN_MS, &e) < 0) {
+            tell(s, ENCRYPT_WARNING, NULL, NULL, "%s", e.message);
+            error_clear(&e);
+        }
+    }
+    if (preflight_reload(s, err) < 0)
+        return -1;
+    if (take_lease(s, &e) < 0) {
+        /* Where no apiserver answers nobody else can take it either, and going on is what may
+         * bring one up; it is taken when one answers. */
+        if (e.result != RESULT_FAILED)
+            return error_move(err, &e);
+        tell(s, ENCRYPT_WARNING, NULL, NULL, "%s", e.message);
+    } else if (preflight_addresses(s, err) < 0) {
         return -1;
     }
-    set_key_name(report, t->to);
-    return run_transition(s, report, err);
+    return run_transition(s, false, report, err);
 }
 
-static void refused(struct session *s, struct error *err)
+static void refused(struct session *s, bool was_open, struct error *err)
 {
-    if (err->result == RESULT_FAILED)
-        err->result = RESULT_REFUSED;
-    if (s->journal->transition)
+    if (err->result != RESULT_REFUSED && err->result != RESULT_FAILED)
         return;
-    error_state(err, "nothing was changed");
+    if (was_open)
+        error_state(err, "as the last run left it: %s is open", s->journal->transition->why);
+    else
+        error_state(err, "nothing was changed");
+}
+
+/* What runs is what RKE must find in its state, or its next run would undo it. */
+static int bring_state_up_to_date(struct session *s, const struct encryption_config *running,
+                                  struct error *err)
+{
+    const char *text = rkestate_encryption_config(s->state);
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    struct buf right CLEANUP(buf_free) = {0};
+    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
+        return error_wrap(err, "the state file's encryptionConfig");
+    if (encryption_config_equal(c, running))
+        return 0;
+    encryption_config_write(running, &right);
+    journal_add_config_keys(s->journal, running);
+    rkestate_set_encryption(s->state, buf_str(&right), right.len > 0);
+    tell(s, ENCRYPT_NOTE, NULL, NULL, "%s did not say what the nodes run: brought up to date",
+         s->state_path);
+    return journal_write(s->journal, s->state, err);
 }
 
 static int up(struct session *s, struct encrypt_report *report, struct error *err)
@@ -147,7 +254,7 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
     set_key_name(report, to);
     if (encryption_config_equal(from, to)) {
         report->nothing_to_do = true;
-        return 0;
+        return check_state_agrees(s, from, err) < 0 ? -1 : bring_state_up_to_date(s, from, err);
     }
     return begin(s, why, from, to, report, err);
 }
@@ -195,8 +302,10 @@ static int rotate(struct session *s, struct encrypt_report *report, struct error
 
 static int resume(struct session *s, struct encrypt_report *report, struct error *err)
 {
-    (void)s;
-    (void)err;
+    struct encryption_config *running CLEANUP(cleanup_encryption_config) = NULL;
+    if (preflight_agree(s, &running, err) < 0)
+        return -1;
+    set_key_name(report, running);
     report->nothing_to_do = true;
     return 0;
 }
@@ -211,9 +320,10 @@ static int command(const struct encrypt_options *o, struct encrypt_report *repor
     if (session_open(o, &s, err) < 0)
         return -1;
     report->nodes = s->count;
-    int rc = s->journal->transition ? go_on(s, report, err) : what(s, report, err);
+    bool was_open = s->journal->transition != NULL;
+    int rc = was_open ? go_on(s, report, err) : what(s, report, err);
     if (rc < 0)
-        refused(s, err);
+        refused(s, was_open && s->journal->transition, err);
     report->milliseconds = loop_now() - began;
     return rc;
 }

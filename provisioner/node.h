@@ -79,7 +79,8 @@ struct driver {
      * settings; what was there before is kept, switched off, until settle(). Doesn't wait for
      * readiness. Idempotent after a kill at any point inside: the same call goes on from what lies
      * there. `process`: the identity that is to end. Where the apiserver that runs has another
-     * identity and the right flags already, nothing is done.
+     * identity and the right flags already, nothing is done. Where it fails before the apiserver
+     * in force was touched, that runs on.
      */
     int (*start)(struct node *n, const char *config_path, const char *process, struct error *err);
 
@@ -87,9 +88,14 @@ struct driver {
      * Idempotent. */
     int (*settle)(struct node *n, struct error *err);
 
-    /* The new one does not get ready: goes back to what start() kept, or restarts (a new process)
-     * where flags were the same. The file has been put back before. Idempotent. */
-    int (*go_back)(struct node *n, struct error *err);
+    /*
+     * The new one does not get ready: brings up, as a new process, one that has the flag with
+     * `config_path` (NULL: that has no such flag), and no other. Where the one in force has that,
+     * it is restarted; else what start() kept comes back, if that has it; else it is made anew, as
+     * start() does. What was kept and has another flag is left for settle(). The file has been put
+     * back before. Doesn't wait for readiness. Idempotent.
+     */
+    int (*go_back)(struct node *n, const char *config_path, struct error *err);
 
     /* The last lines of its log, for messages (lines that hold what looks like a key are left out).
      */

@@ -128,14 +128,38 @@ static struct plan_step roll_out(const struct view *v, enum form form, uint64_t 
     return (struct plan_step){.kind = PLAN_RESTART, .form = form, .nodes = first_of(restarts)};
 }
 
+/* Nodes that are at the end already, though narrowing, which is recorded before the first of them
+ * gets there, was not begun. A missing file alone shows that only where nothing else runs. */
+static uint64_t finished(const struct view *v)
+{
+    uint64_t nodes = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        const struct plan_node *n = &v->nodes[i];
+        if (n->runs == FORM_BIT(FORM_TO) ||
+            (n->file == FORM_BIT(FORM_TO) && (n->file_there || !n->runs)))
+            nodes |= 1ull << i;
+    }
+    return nodes;
+}
+
 static struct plan_step next_open(const struct view *v, struct plan_facts facts)
 {
-    uint64_t narrow_ones = v->count > 1 ? lacking(v, v->wide) : 0;
+    uint64_t ended = finished(v);
+    if (ended)
+        return refuse(ended, "this node already has the transition's final configuration, though "
+                             "this state file's journal does not say that the old key was proved "
+                             "to be unneeded: the transition was finished by somebody else; use "
+                             "the newest state file");
+    /* The flag itself comes with WIDEN: a failed SWITCH must have one with the flag to go back to.
+     */
+    bool widens = v->count > 1 || is_none(v, FORM_FROM);
+    uint64_t narrow_ones = widens ? lacking(v, v->wide) : 0;
     if (narrow_ones) {
         /* One alone may go on to SWITCH, if it was on the way there: all others read both. */
         bool alone = narrow_ones == first_of(narrow_ones);
         const struct plan_node *n = &v->nodes[__builtin_ctzll(narrow_ones)];
-        bool switching = alone && (n->file & FORM_BIT(FORM_SWITCH));
+        bool switching = alone && (n->file & READS_BOTH) == FORM_BIT(FORM_SWITCH) &&
+                         !(n->runs & FORM_BIT(FORM_FROM));
         /* What runs SWITCH with another file under it gets its own file back, no restart. */
         if (alone && (n->runs & FORM_BIT(FORM_SWITCH)))
             switching = true;
@@ -244,7 +268,7 @@ enum form plan_state_form(const struct forms *forms, const struct plan_node *nod
 {
     struct view v = view_of(forms, nodes, count);
     if (!facts.narrowing)
-        return lacking(&v, v.wide) ? FORM_WIDEN : FORM_SWITCH;
+        return lacking(&v, v.wide) && !finished(&v) ? FORM_WIDEN : FORM_SWITCH;
     for (size_t i = 0; i < count; i++)
         if (!(nodes[i].runs & FORM_BIT(FORM_TO)))
             return FORM_SWITCH;

@@ -83,10 +83,18 @@ struct plan_step {
  * then the files of the others together; then their restarts one at a time, in order;
  *  - PLAN_NARROW comes before the first file or restart that narrows; after it, only on.
  * A rollout that changes nothing (equal forms) is skipped; WIDEN is skipped where there is one
- * apiserver, or where FROM already reads all that TO does. With TO "none": restarts (without the
+ * apiserver and FROM is not none (enabling, it is WIDEN that brings the flag, so that a failed
+ * SWITCH has an apiserver with the flag to go back to), or where FROM already reads all that TO
+ * does. With TO "none": restarts (without the
  * flag) come first, one at a time, and the files are removed when no apiserver reads them.
  * A node whose `runs` is unknown may run anything among the forms up to the furthest that could
  * have been meant for it: it is brought to a form that is safe in every case.
+ *
+ * A node whose file or apiserver is TO and no other form, while narrowing was not begun, comes from
+ * no crash: PLAN_NARROW is on disk before the first such file. Somebody else, with another copy of
+ * the state, went on with this transition; this copy knows too little to go on. PLAN_REFUSE names
+ * such nodes, and nothing is done. (No file at all counts as TO, where TO is none, unless the
+ * apiserver is shown to run another form.)
  */
 struct plan_step plan_next(const struct forms *forms, const struct plan_node *nodes, size_t count,
                            struct plan_facts facts);
@@ -99,7 +107,8 @@ enum form plan_rollback(const struct forms *forms, const struct plan_node *nodes
                         enum form failed);
 
 /* The text that both encryptionConfig strings of the state must hold at this moment, so that
- * whoever deploys them loses nothing (safety rule 9). */
+ * whoever deploys them loses nothing (safety rule 9). Where plan_next() refuses since somebody else
+ * finished: SWITCH, which reads both and writes what all of them read by then. */
 enum form plan_state_form(const struct forms *forms, const struct plan_node *nodes, size_t count,
                           struct plan_facts facts);
 

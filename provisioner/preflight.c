@@ -91,6 +91,23 @@ static int check_addresses(struct session *s, char **addresses, const char *wher
     return 0;
 }
 
+/* Another path is an administrator's own (extra_args of kube-api). */
+static int check_paths(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        if (!m->seen.config_path ||
+            str_eq(m->seen.config_path, m->node.driver->default_config_path))
+            continue;
+        error_set(err, RESULT_REFUSED,
+                  "node %s: its kube-apiserver reads %s, a configuration of your own, and not %s: "
+                  "that is not supported yet",
+                  m->node.name, m->seen.config_path, m->node.driver->default_config_path);
+        return -1;
+    }
+    return 0;
+}
+
 int preflight_cluster(struct session *s, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++) {
@@ -108,8 +125,36 @@ int preflight_cluster(struct session *s, struct error *err)
                              "touched",
                              m->node.name, why ? why : "no answer");
     }
+    return preflight_reload(s, err) < 0 || check_paths(s, err) < 0 ? -1
+                                                                   : preflight_addresses(s, err);
+}
+
+int preflight_reload(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->members[i].seen.automatic_reload)
+            return error_set(err, RESULT_REFUSED,
+                             "node %s: its kube-apiserver reloads the file by itself "
+                             "(--encryption-provider-config-automatic-reload), which is not "
+                             "supported yet",
+                             s->members[i].node.name);
+    }
+    return 0;
+}
+
+int preflight_addresses(struct session *s, struct error *err)
+{
     char **addresses = NULL;
-    if (kube_apiserver_addresses(&s->members[0].node.api, &addresses, err) < 0)
+    const struct http_server *api = NULL;
+    struct error e CLEANUP(error_clear) = {0};
+    for (size_t i = 0; s->journal->transition && i < s->journal->node_count; i++) {
+        char *one[2] = {s->journal->nodes[i].address, NULL};
+        if (check_addresses(s, one, "the open transition", err) < 0)
+            return -1;
+    }
+    if (session_ready_api(s, &api, &e) < 0)
+        return error_move(err, &e);
+    if (kube_apiserver_addresses(api, &addresses, err) < 0)
         return -1;
     int rc = check_addresses(s, addresses, "the endpoints of default/kubernetes", err);
     encryption_resources_free(addresses);
@@ -175,8 +220,20 @@ int preflight_store(struct session *s, const struct encryption_config *from,
             const struct encryption_config *in;
             void *out;
         } ctx = {.in = from};
-        if (census_resource(s, list[i], 0, can_be_read, ctx.out, &c, err) < 0)
+        const struct http_server *api = NULL;
+        int64_t revision = 0;
+        size_t listed = 0;
+        if (session_ready_api(s, &api, err) < 0 ||
+            kube_count(api, list[i], &listed, &revision, err) < 0 ||
+            census_resource(s, list[i], revision, can_be_read, ctx.out, &c, err) < 0)
             return -1;
+        if (c.values != listed)
+            return error_set(err, RESULT_REFUSED,
+                             "the API lists %zu %s and etcd holds %zu under %s/%s/ at the same "
+                             "revision (%lld): this is not where they are stored, so nothing could "
+                             "be proved",
+                             listed, list[i]->name, c.values, s->etcd_prefix, list[i]->etcd_dir,
+                             (long long)revision);
         char *text CLEANUP(cleanup_mem) = census_text(&c);
         tell(s, ENCRYPT_NODE, "check", NULL, "%s in etcd: %s", list[i]->name, text);
         if (c.refused) {

@@ -5,10 +5,10 @@
 #include <string.h>
 
 /*
- * How long after its sender is gone a write may still arrive in etcd. etcd ends a request of its own
- * after 5 s and two election timeouts (server/config: ReqTimeout): 15 s with RKE's election timeout
- * of 5 s, 7 s with etcd's own default. The sender, kube-apiserver, has ended before its successor was
- * shown.
+ * How long after its sender is gone a write may still arrive in etcd. etcd ends a request of its
+ * own after 5 s and two election timeouts (server/config: ReqTimeout): 15 s with RKE's election
+ * timeout of 5 s, 7 s with etcd's own default. The sender, kube-apiserver, has ended before its
+ * successor was shown.
  */
 enum { IN_FLIGHT_MS = 16000, ROUNDS = 3 };
 
@@ -18,7 +18,7 @@ int run_check_identities(struct run *r, struct error *err)
     if (run_observe(r, err) < 0)
         return -1;
     for (size_t i = 0; i < s->count; i++) {
-        if (!(r->nodes[i].runs & FORM_BIT(FORM_SWITCH)))
+        if (!(r->nodes[i].runs & r->nodes[i].file & FORM_BIT(FORM_SWITCH)))
             return error_set(err, RESULT_STOPPED,
                              "node %s: its kube-apiserver is not the one that was shown to write "
                              "the new form",
@@ -65,7 +65,7 @@ static int prove_resource(struct run *r, const struct resource *res, int64_t *re
         struct census c CLEANUP(census_free) = {0};
         const struct http_server *api = NULL;
         size_t listed = 0;
-        if (session_check_stop(s, err) < 0 || session_ready_api(s, NULL, &api, err) < 0 ||
+        if (session_check_stop(s, err) < 0 || session_ready_api(s, &api, err) < 0 ||
             kube_count(api, res, &listed, revision, err) < 0 ||
             census_resource(s, res, *revision, has_new_form, &j, &c, err) < 0)
             return -1;

@@ -68,16 +68,21 @@ int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
     return run_record(r, err);
 }
 
+/* That the file was placed has served then: a process that comes after this one is shown anew. */
+static void record_shown(struct run *r, struct member *m)
+{
+    struct node_record *n = journal_node(r->s->journal, m->node.name);
+    node_record_runs(n, m->seen.config_path ? m->file_sha256 : "none", m->seen.process);
+    node_record_placed(n, NULL, NULL);
+}
+
 /* The new process is ready: it is another than before, has the flag, and the file is still the one
  * meant. */
 static int show(struct run *r, struct member *m, enum form f, const char *before, struct error *err)
 {
-    struct session *s = r->s;
-    char *ready CLEANUP(cleanup_mem) = NULL;
     if (member_observe(m, err) < 0)
         return -1;
-    ready = mem_strdup(m->seen.process);
-    if (!ready || str_eq(ready, before))
+    if (!m->seen.process || str_eq(m->seen.process, before))
         return error_set(err, RESULT_FAILED,
                          "node %s: kube-apiserver is still the process of before", m->node.name);
     if ((r->text[f] != NULL) != (m->seen.config_path != NULL))
@@ -86,8 +91,7 @@ static int show(struct run *r, struct member *m, enum form f, const char *before
     if (r->text[f] && !(run_file_forms(r, m) & FORM_BIT(f)))
         return error_set(err, RESULT_FAILED, "node %s: %s is not the file that was put there",
                          m->node.name, m->config_path);
-    node_record_runs(journal_node(s->journal, m->node.name), r->text[f] ? m->file_sha256 : "none",
-                     ready);
+    record_shown(r, m);
     return 0;
 }
 
@@ -120,35 +124,113 @@ static void add_log(struct member *m, struct error *err)
     err->message = whole;
 }
 
+static int also_failed(struct error *err, const struct error *second)
+{
+    char *whole = mem_printf("%s\nand going back failed: %s", err->message, second->message);
+    mem_free(err->message);
+    err->message = whole;
+    err->result = RESULT_STOPPED;
+    return -1;
+}
+
+/* The file of the form that is gone back to, unless somebody else's lies there: it may hold keys
+ * that are nowhere else. */
+static int put_back(struct run *r, struct member *m, enum form f, struct error *err)
+{
+    struct session *s = r->s;
+    struct error e CLEANUP(error_clear) = {0};
+    if (check_lease(s, err) < 0 || member_observe(m, err) < 0)
+        return -1;
+    if (!m->file_missing && !run_file_forms(r, m))
+        return error_set(err, RESULT_STOPPED,
+                         "node %s: %s is none of this transition's: somebody else put it there",
+                         m->node.name, m->config_path);
+    node_record_intend(journal_node(s->journal, m->node.name), form_name(f), m->seen.process);
+    /* The keys of this form are durable since before: a state that can't be written now is no
+     * reason to leave an apiserver down. */
+    if (run_record(r, &e) < 0)
+        tell(s, ENCRYPT_WARNING, form_name(f), m->node.name, "%s", e.message);
+    return r->text[f] ? put(r, m, f, err) : 0;
+}
+
 /* The failed node alone gets the last good form back (safety rule 10); the others never saw the
- * file. */
-static int take_back(struct run *r, struct member *m, enum form failed, struct error *err)
+ * file. `before`: the process that ran before the restart, NULL where that isn't known. */
+static int take_back(struct run *r, struct member *m, enum form failed, const char *before,
+                     struct error *err)
 {
     struct session *s = r->s;
     enum form f = plan_rollback(&r->forms, r->nodes, s->count, failed);
-    if (f == failed)
-        return error_wrap(err, "%s: there is nothing to go back to that reads all that may be stored",
-                          form_name(failed));
     struct error e CLEANUP(error_clear) = {0};
+    if (f == failed)
+        return error_wrap(err,
+                          "%s: there is nothing to go back to that reads all that may be stored",
+                          form_name(failed));
     tell(s, ENCRYPT_WARNING, form_name(failed), m->node.name,
          "kube-apiserver does not come up with it; going back to the last good configuration");
-    struct node_record *n = journal_node(s->journal, m->node.name);
-    node_record_intend(n, form_name(f), NULL);
-    if (run_record(r, &e) < 0 || (r->text[f] && put(r, m, f, &e) < 0) ||
-        m->node.driver->go_back(&m->node, &e) < 0 ||
-        member_wait_ready(s, m, ready_timeout(s), &e) < 0 || show(r, m, f, NULL, &e) < 0 ||
-        run_record(r, &e) < 0) {
-        char *whole = mem_printf("%s\nand going back failed: %s", err->message, e.message);
-        mem_free(err->message);
-        err->message = whole;
-        err->result = RESULT_STOPPED;
-        return -1;
-    }
+    if (put_back(r, m, f, &e) < 0)
+        return also_failed(err, &e);
     err->result = RESULT_STOPPED;
+    if (before && str_eq(m->seen.process, before))
+        /* It was never ended: what failed came before that. */
+        return error_wrap(err, "%s: node %s still runs what it ran", form_name(failed),
+                          m->node.name);
+    if (m->node.driver->go_back(&m->node, r->text[f] ? m->config_path : NULL, &e) < 0 ||
+        member_wait_ready(s, m, ready_timeout(s), &e) < 0 || show(r, m, f, NULL, &e) < 0 ||
+        m->node.driver->settle(&m->node, &e) < 0 || run_record(r, &e) < 0)
+        return also_failed(err, &e);
     error_wrap(err,
                "%s: taken back on node %s, which serves again; the nodes after it were left alone",
                form_name(failed), m->node.name);
     return -1;
+}
+
+/* What was meant for the node when the last run ended, else what lies on it. */
+static enum form meant(struct run *r, const struct member *m, size_t node)
+{
+    const struct node_record *n = journal_node(r->s->journal, m->node.name);
+    for (int f = FORM_COUNT - 1; f >= 0; f--) {
+        if (str_eq(n->intent_form, form_name((enum form)f)))
+            return (enum form)f;
+    }
+    for (int f = FORM_COUNT - 1; f >= 0; f--) {
+        if (r->nodes[node].file & FORM_BIT(f))
+            return (enum form)f;
+    }
+    return FORM_FROM;
+}
+
+int rollout_confirm(struct run *r, size_t node, struct error *err)
+{
+    struct session *s = r->s;
+    struct member *m = &s->members[node];
+    enum form f = meant(r, m, node);
+    tell(s, ENCRYPT_NODE, form_name(f), m->node.name,
+         "left in the middle by the last run: waiting until it is ready");
+    if (bring_back(s, m, err) < 0 || member_wait_ready(s, m, ready_timeout(s), err) < 0) {
+        if (err->result == RESULT_INTERRUPTED || ssh_dead(m->node.ssh))
+            return -1;
+        add_log(m, err);
+        return take_back(r, m, f, NULL, err);
+    }
+    /* What it runs is asked of the same evidence again: it may be another process by now. */
+    if (run_observe(r, err) < 0)
+        return -1;
+    if (r->nodes[node].runs)
+        record_shown(r, m);
+    if (m->node.driver->settle(&m->node, err) < 0)
+        return error_wrap(err, "node %s: removing what an interrupted run left", m->node.name);
+    r->switched_at = loop_now();
+    return run_record(r, err);
+}
+
+int bring_back(struct session *s, struct member *m, struct error *err)
+{
+    if (!m->seen.exists || m->seen.running)
+        return 0;
+    tell(s, ENCRYPT_NODE, "check", m->node.name, "kube-apiserver is down: starting it again");
+    if (m->node.driver->start(&m->node, m->seen.config_path, "", err) < 0)
+        return error_wrap(err, "node %s: starting kube-apiserver again", m->node.name);
+    return member_observe(m, err);
 }
 
 /* One apiserver at a time may be down: all others answer before this one is touched. */
@@ -186,7 +268,7 @@ int rollout_restart(struct run *r, enum form f, size_t node, struct error *err)
         if (err->result == RESULT_INTERRUPTED || ssh_dead(m->node.ssh))
             return -1;
         add_log(m, err);
-        return take_back(r, m, f, err);
+        return take_back(r, m, f, before, err);
     }
     if (m->node.driver->settle(&m->node, err) < 0)
         return error_wrap(err, "node %s: removing what the restart left", m->node.name);
@@ -200,6 +282,8 @@ int rollout_remove(struct run *r, uint64_t nodes, struct error *err)
 {
     struct session *s = r->s;
     begin(r, FORM_TO);
+    if (check_lease(s, err) < 0)
+        return -1;
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         if (!(nodes >> i & 1))

@@ -15,6 +15,17 @@ static void add_text(struct run *r, enum form f)
     sha256_hex(r->text[f], r->text[f] ? strlen(r->text[f]) : 0, r->sha256[f]);
 }
 
+static char *resume_command(const struct encrypt_options *o)
+{
+    struct buf b = {0};
+    buf_printf(&b, "encrypt resume --config %s", o->config);
+    if (o->state)
+        buf_printf(&b, " --state %s", o->state);
+    if (o->kubeconfig)
+        buf_printf(&b, " --kubeconfig %s", o->kubeconfig);
+    return b.data;
+}
+
 int run_prepare(struct run *r, struct session *s, struct encrypt_report *report, struct error *err)
 {
     const struct transition *t = s->journal->transition;
@@ -23,6 +34,7 @@ int run_prepare(struct run *r, struct session *s, struct encrypt_report *report,
         return error_wrap(err, "the open transition (%s)", t->why);
     for (int f = 0; f < FORM_COUNT; f++)
         add_text(r, (enum form)f);
+    r->again = resume_command(s->options);
     r->facts.narrowing = t->stage == TRANSITION_NARROWING;
     r->facts.rewritten = t->rewritten;
     /* Proof holds for the processes it was had with; a new run has its own. */
@@ -36,6 +48,7 @@ void run_free(struct run *r)
     forms_free(&r->forms);
     for (int f = 0; f < FORM_COUNT; f++)
         mem_free(r->text[f]);
+    mem_free(r->again);
     *r = (struct run){0};
 }
 
@@ -69,9 +82,10 @@ form_set run_file_forms(struct run *r, struct member *m)
  * process than at the moment when the file had been read back), with the file unchanged since, runs
  * the file.
  */
-static form_set forms_that_run(struct run *r, struct member *m, form_set file)
+static form_set forms_that_run(struct run *r, struct member *m, form_set file, bool *by_placement)
 {
     const struct node_record *n = journal_node(r->s->journal, m->node.name);
+    *by_placement = false;
     if (!m->seen.running || !m->seen.process)
         return 0;
     if (!m->seen.config_path)
@@ -81,20 +95,26 @@ static form_set forms_that_run(struct run *r, struct member *m, form_set file)
         return set || !str_eq(n->runs.sha256, m->file_sha256) ? set : file;
     }
     if (n->placed.process && !str_eq(n->placed.process, m->seen.process) &&
-        str_eq(n->placed.sha256, m->file_sha256))
+        str_eq(n->placed.sha256, m->file_sha256)) {
+        *by_placement = true;
         return file;
+    }
     return 0;
 }
 
 int run_observe(struct run *r, struct error *err)
 {
     struct session *s = r->s;
+    r->unconfirmed = 0;
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
+        bool by_placement = false;
         if (member_observe(m, err) < 0)
             return -1;
         form_set file = run_file_forms(r, m);
-        form_set runs = forms_that_run(r, m, file);
+        form_set runs = forms_that_run(r, m, file, &by_placement);
+        if (by_placement || m->seen.unsettled)
+            r->unconfirmed |= UINT64_C(1) << i;
         r->nodes[i] =
             (struct plan_node){.file = file, .file_there = !m->file_missing, .runs = runs};
         if (!(runs & FORM_BIT(FORM_SWITCH)) && !r->facts.narrowing) {
@@ -111,13 +131,14 @@ int run_record(struct run *r, struct error *err)
     enum form f = plan_state_form(&r->forms, r->nodes, s->count, r->facts);
     rkestate_set_encryption(s->state, r->text[f] ? r->text[f] : "", r->text[f] != NULL);
     s->journal->transition->rewritten = r->facts.rewritten;
+    r->changed = true;
     return journal_write(s->journal, s->state, err);
 }
 
 int take_lease(struct session *s, struct error *err)
 {
     const struct http_server *api = NULL;
-    if (session_ready_api(s, NULL, &api, err) < 0 ||
+    if (session_ready_api(s, &api, err) < 0 ||
         lease_take(api, s->lease_owner, s->who, s->options->take_over, err) < 0)
         return -1;
     s->lease_held = true;
@@ -127,16 +148,24 @@ int take_lease(struct session *s, struct error *err)
 int check_lease(struct session *s, struct error *err)
 {
     const struct http_server *api = NULL;
-    if (session_ready_api(s, NULL, &api, err) < 0)
-        return -1;
-    return lease_check(api, s->lease_owner, err);
+    struct error e CLEANUP(error_clear) = {0};
+    if (session_ready_api(s, &api, &e) == 0) {
+        if (!s->lease_held)
+            return take_lease(s, err);
+        return lease_check(api, s->lease_owner, err);
+    }
+    if (e.result == RESULT_INTERRUPTED)
+        return error_move(err, &e);
+    /* Without an apiserver nobody else can take it either; this is how one comes up again. */
+    tell(s, ENCRYPT_DEBUG, NULL, NULL, "the lock in the cluster can't be looked at: %s", e.message);
+    return 0;
 }
 
 void give_lease_back(struct session *s)
 {
     const struct http_server *api = NULL;
     struct error e CLEANUP(error_clear) = {0};
-    if (session_ready_api(s, NULL, &api, &e) < 0 || lease_release(api, s->lease_owner, &e) < 0)
+    if (session_ready_api(s, &api, &e) < 0 || lease_release(api, s->lease_owner, &e) < 0)
         tell(s, ENCRYPT_WARNING, NULL, NULL,
              "the lock in the cluster (Lease kube-system/encrypt) could not be given back: %s; the "
              "next run of yours takes it again",
@@ -147,7 +176,8 @@ void give_lease_back(struct session *s)
 static int narrow(struct run *r, struct error *err)
 {
     struct session *s = r->s;
-    if (check_lease(s, err) < 0 || run_check_identities(r, err) < 0)
+    if (check_lease(s, err) < 0 || preflight_addresses(s, err) < 0 ||
+        run_check_identities(r, err) < 0)
         return -1;
     /* Commit point: from here there is no way back, only on. */
     s->journal->transition->stage = TRANSITION_NARROWING;
@@ -161,10 +191,28 @@ static int finish(struct run *r, struct error *err)
     const char *text = r->text[FORM_TO];
     rkestate_set_encryption(s->state, text ? text : "", text != NULL);
     journal_close(s->journal);
-    if (journal_write(s->journal, s->state, err) < 0)
+    if (journal_write(s->journal, s->state, err) < 0) {
+        error_state(err, "the cluster is what it should be; that it is could not be written down");
+        error_next(err, "make room for %s, then: %s", s->state_path, r->again);
         return -1;
+    }
     give_lease_back(s);
     return 0;
+}
+
+static int refuse(struct run *r, struct plan_step step, struct error *err)
+{
+    error_set(err, RESULT_REFUSED, "%s", step.why);
+    for (size_t i = 0; i < r->s->count; i++) {
+        const struct member *m = &r->s->members[i];
+        if (step.nodes >> i & 1)
+            error_wrap(err, "node %s, %s", m->node.name, m->config_path);
+    }
+    error_next(err,
+               "look at that file on that node; put there what belongs there (the state file "
+               "has every key), then: %s",
+               r->again);
+    return -1;
 }
 
 static int carry_out(struct run *r, struct plan_step step, struct error *err)
@@ -187,28 +235,34 @@ static int carry_out(struct run *r, struct plan_step step, struct error *err)
     case PLAN_REFUSE:
         break;
     }
-    error_set(err, RESULT_REFUSED, "%s", step.why);
-    for (size_t i = 0; i < r->s->count; i++) {
-        if (step.nodes >> i & 1)
-            error_wrap(err, "node %s", r->s->members[i].node.name);
-    }
-    return -1;
+    return refuse(r, step, err);
 }
 
 static void explain_state(struct run *r, struct error *err)
 {
-    const struct transition *t = r->s->journal->transition;
+    const struct session *s = r->s;
+    const struct transition *t = s->journal->transition;
+    struct buf text CLEANUP(buf_free) = {0};
     if (!t)
         return;
-    error_state(err,
-                "%s is open, %s; every value stored can be read by every apiserver; don't run "
-                "`rke` before it is finished",
-                t->why,
-                r->facts.narrowing
-                    ? "everything is rewritten and proved, the old key is being dropped"
-                : r->facts.rewritten ? "everything is rewritten, not yet proved"
-                                     : "both keys are kept");
-    error_next(err, "encrypt resume --config %s", r->s->options->config);
+    buf_printf(&text, "%s is open: %s", t->why,
+               r->facts.narrowing
+                   ? "everything is rewritten and proved, the old key is being dropped"
+               : r->facts.rewritten ? "everything is rewritten, not yet proved; both keys are kept"
+                                    : "both keys are kept");
+    bool all = true;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        if (r->nodes[i].runs && m->seen.running && !ssh_dead(m->node.ssh))
+            continue;
+        all = false;
+        buf_printf(&text, "; kube-apiserver on %s was not seen to serve", m->node.name);
+    }
+    if (all)
+        buf_adds(&text, "; every apiserver can read every value stored");
+    buf_adds(&text, "; don't run `rke` before it is finished");
+    error_state(err, "%s", buf_str(&text));
+    error_next(err, "%s", r->again);
 }
 
 static int steps(struct run *r, struct error *err)
@@ -220,6 +274,13 @@ static int steps(struct run *r, struct error *err)
         if (run_observe(r, err) < 0)
             return -1;
         struct plan_step step = plan_next(&r->forms, r->nodes, r->s->count, r->facts);
+        if (step.kind == PLAN_REFUSE)
+            return refuse(r, step, err);
+        if (r->unconfirmed) {
+            if (rollout_confirm(r, (size_t)__builtin_ctzll(r->unconfirmed), err) < 0)
+                return -1;
+            continue;
+        }
         if (step.kind != PLAN_DONE && session_check_stop(r->s, err) < 0)
             return -1;
         if (carry_out(r, step, err) < 0)
@@ -232,17 +293,54 @@ static int steps(struct run *r, struct error *err)
                      "under it");
 }
 
-int run_transition(struct session *s, struct encrypt_report *report, struct error *err)
+/* RKE run in the middle may have made a key of its own: it must not be overwritten. */
+static int check_strings(struct run *r, struct error *err)
+{
+    struct session *s = r->s;
+    const char *text = rkestate_encryption_config(s->state);
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
+        return error_wrap(err, "the state file's encryptionConfig");
+    if (encryption_config_reads_all(r->forms.config[FORM_SWITCH], c) || !c || !c->item_count)
+        return 0;
+    const struct encryption_key *k = encryption_active_key(c);
+    error_set(
+        err, RESULT_REFUSED,
+        "%s has an encryptionConfig with key %s, which is not one of the open transition (%s): "
+        "`rke` was run in between, or this is another cluster's file",
+        s->state_path, k ? k->name : "(none)", r->s->journal->transition->why);
+    error_next(err,
+               "compare it with /etc/kubernetes/ssl/encryption.yaml on the control-plane nodes");
+    return -1;
+}
+
+static int go(struct run *r, bool opened, struct error *err)
+{
+    struct session *s = r->s;
+    if (run_observe(r, err) < 0)
+        return -1;
+    struct plan_step step = plan_next(&r->forms, r->nodes, s->count, r->facts);
+    if (step.kind == PLAN_REFUSE)
+        return refuse(r, step, err);
+    if (!opened)
+        return check_strings(r, err) < 0 ? -1 : steps(r, err);
+    /* Commit point: the new key is durable, and known to be meant, before anything else is done. */
+    if (journal_write(s->journal, s->state, err) < 0)
+        return error_wrap(err, "recording the transition");
+    r->changed = true;
+    return steps(r, err);
+}
+
+int run_transition(struct session *s, bool opened, struct encrypt_report *report, struct error *err)
 {
     struct run r CLEANUP(run_free) = {0};
     snprintf(report->why, sizeof(report->why), "%s", s->journal->transition->why);
-    if (run_prepare(&r, s, report, err) < 0)
-        return -1;
-    if (run_observe(&r, err) < 0 || run_record(&r, err) < 0 || steps(&r, err) < 0) {
+    if (run_prepare(&r, s, report, err) < 0 || go(&r, opened, err) < 0) {
         /* What was refused in the middle is a stop all the same: the transition is open. */
-        if (err->result == RESULT_FAILED || err->result == RESULT_REFUSED)
+        if (r.changed && (err->result == RESULT_FAILED || err->result == RESULT_REFUSED))
             err->result = RESULT_STOPPED;
-        explain_state(&r, err);
+        if (r.changed || !opened)
+            explain_state(&r, err);
         return -1;
     }
     return 0;

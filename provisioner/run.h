@@ -15,6 +15,10 @@ struct run {
     char sha256[FORM_COUNT][65]; /* of it; "none" */
     struct plan_node nodes[PLAN_MAX_NODES];
     struct plan_facts facts;
+    uint64_t unconfirmed; /* nodes whose apiserver an interrupted run left: not known to be ready,
+                             or not settled */
+    bool changed;         /* this run has recorded or done something */
+    char *again;          /* the command that goes on */
     int step;             /* the form whose rollout is under way (enum form), -1: none yet */
     int64_t switched_at;  /* loop_now() when the last apiserver was seen to have been replaced */
     int64_t stored_bytes; /* of the values that the check found */
@@ -27,8 +31,12 @@ int run_prepare(struct run *r, struct session *s, struct encrypt_report *report,
                 struct error *err) MUST_CHECK;
 void run_free(struct run *r); /* also for CLEANUP */
 
-/* Carries the open transition through, from whatever is found, to its end. */
-int run_transition(struct session *s, struct encrypt_report *report, struct error *err) MUST_CHECK;
+/*
+ * Carries the open transition through, from whatever is found, to its end. `opened`: it was opened
+ * just now, in memory only; nothing is written where the planner refuses what it finds.
+ */
+int run_transition(struct session *s, bool opened, struct encrypt_report *report,
+                   struct error *err) MUST_CHECK;
 
 /* Looks at every node and fills r->nodes from that and the journal's records. */
 int run_observe(struct run *r, struct error *err) MUST_CHECK;
@@ -42,6 +50,11 @@ int run_record(struct run *r, struct error *err) MUST_CHECK;
 /* --- rollout.c --- */
 int rollout_put(struct run *r, enum form form, uint64_t nodes, struct error *err) MUST_CHECK;
 int rollout_restart(struct run *r, enum form form, size_t node, struct error *err) MUST_CHECK;
+/* What an interrupted run left on the node: brought up where it is down, waited for, recorded,
+ * settled; taken back where it doesn't get ready. */
+int rollout_confirm(struct run *r, size_t node, struct error *err) MUST_CHECK;
+/* Starts an apiserver that is down, with the flags that it has. Nothing where it runs. */
+int bring_back(struct session *s, struct member *m, struct error *err) MUST_CHECK;
 int rollout_remove(struct run *r, uint64_t nodes, struct error *err) MUST_CHECK;
 
 /* --- rewriting.c --- */
@@ -74,8 +87,16 @@ int run_check_identities(struct run *r, struct error *err) MUST_CHECK;
 int preflight_agree(struct session *s, struct encryption_config **out,
                     struct error *err) MUST_CHECK;
 
-/* All apiservers are ready and none serves that cluster.yml doesn't list. */
+/* All apiservers are ready, configured in a way that is managed here, and none serves that
+ * cluster.yml doesn't list. */
 int preflight_cluster(struct session *s, struct error *err) MUST_CHECK;
+
+/* None serves that cluster.yml doesn't list: by the endpoints of default/kubernetes, the state
+ * file's nodes, and the journal's while a transition is open. */
+int preflight_addresses(struct session *s, struct error *err) MUST_CHECK;
+
+/* REFUSED where automatic reload is on: what an apiserver runs is then not told by its process. */
+int preflight_reload(struct session *s, struct error *err) MUST_CHECK;
 
 /* Everything stored of the resources that `from` and `to` name can be read by `from`; etcd has room
  * for the rewrite. */

@@ -63,6 +63,12 @@ static char *ssh_ask(void *ctx, const char *prompt)
     return s->options->ask ? s->options->ask(s->options->ctx, prompt) : NULL;
 }
 
+static bool ssh_stop(void *ctx)
+{
+    struct session *s = ctx;
+    return s->options->stop && s->options->stop(s->options->ctx);
+}
+
 static const char *local_user(void)
 {
     const struct passwd *p = getpwuid(geteuid());
@@ -81,13 +87,11 @@ static void set_identity(struct session *s)
     bool missing = false;
     if (file_read("/etc/machine-id", 4096, false, &machine, &missing, &ignored) < 0 || missing)
         buf_adds(&machine, host);
-    char *path = realpath(s->state_path, NULL);
     char *text CLEANUP(cleanup_mem) =
-        mem_printf("%s\n%s\n%s", buf_str(&machine), s->who, path ? path : s->state_path);
-    free(path);
+        mem_printf("%s\n%s\n%s", buf_str(&machine), s->who, s->state_path);
     char hash[65];
     sha256_hex(text, strlen(text), hash);
-    s->lease_owner = mem_printf("%s-%.16s", s->journal->cluster_id, hash);
+    s->lease_owner = mem_printf("encrypt-%.32s", hash);
 }
 
 static int read_files(struct session *s, struct error *err)
@@ -108,6 +112,13 @@ static int read_files(struct session *s, struct error *err)
                    s->state_path, s->state_path);
         return -1;
     }
+    /* One state file has one lock, one journal beside it and one owner, by whatever path it is
+     * named. */
+    char *real = realpath(s->state_path, NULL);
+    if (!real)
+        return error_set(err, RESULT_REFUSED, "%s: %m", s->state_path);
+    mem_free(s->state_path);
+    s->state_path = real;
     if (state_lock_take(s->state_path, &s->lock, err) < 0)
         return -1;
     if (rkestate_read(s->state_path, &s->state, err) < 0)
@@ -152,6 +163,7 @@ static int connect_nodes(struct session *s, struct error *err)
         .accept_new_host_keys = o->accept_new_host_keys,
         .passphrase_file = o->passphrase_file,
         .ask = ssh_ask,
+        .stop = ssh_stop,
         .say = ssh_say,
         .ctx = s,
         .timeout_ms = CONNECT_TIMEOUT_MS,
@@ -315,10 +327,15 @@ static int add_etcd_server(struct session *s, const char *url, const char *const
         curl_url_cleanup(parsed);
         return error_set(err, RESULT_REFUSED, "--etcd-servers: `%s` is no URL", url);
     }
-    const struct member *way = way_to(s, host, i);
+    /* An IPv6 address stands in brackets in the URL alone. */
+    size_t len = strlen(host);
+    bool brackets = len > 2 && host[0] == '[' && host[len - 1] == ']';
+    char *address CLEANUP(cleanup_mem) =
+        brackets ? mem_strndup(host + 1, len - 2) : mem_strdup(host);
+    const struct member *way = way_to(s, address, i);
     const char *socket = NULL;
     long number = strtol(port, NULL, 10);
-    int rc = ssh_forward_tcp(way->node.ssh, host, (uint16_t)number, &socket, err);
+    int rc = ssh_forward_tcp(way->node.ssh, address, (uint16_t)number, &socket, err);
     if (rc == 0)
         *out = (struct http_server){.loop = s->loop,
                                     .what = mem_printf("etcd at %s", url),
@@ -333,15 +350,38 @@ static int add_etcd_server(struct session *s, const char *url, const char *const
     return rc;
 }
 
+/* What one apiserver stores, all store in the same place. */
+static int same_etcd(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        const struct apiserver *first = &s->members[0].seen;
+        if (!apiserver_flag(&m->seen, "etcd-servers"))
+            return error_set(err, RESULT_REFUSED,
+                             "node %s: its kube-apiserver has no --etcd-servers", m->node.name);
+        if (!str_eq(apiserver_flag(&m->seen, "etcd-prefix"), apiserver_flag(first, "etcd-prefix")))
+            return error_set(
+                err, RESULT_REFUSED,
+                "node %s: its kube-apiserver has another --etcd-prefix than that of %s",
+                m->node.name, s->members[0].node.name);
+        const char *overrides = apiserver_flag(&m->seen, "etcd-servers-overrides");
+        if (overrides && strstr(overrides, "/secrets#"))
+            return error_set(err, RESULT_REFUSED,
+                             "node %s: --etcd-servers-overrides puts secrets into an etcd of their "
+                             "own, which is not supported",
+                             m->node.name);
+    }
+    return 0;
+}
+
 int session_open_etcd(struct session *s, struct error *err)
 {
     if (s->etcd)
         return 0;
+    if (same_etcd(s, err) < 0)
+        return -1;
     struct member *m = &s->members[0];
     const char *urls = apiserver_flag(&m->seen, "etcd-servers");
-    if (!urls)
-        return error_set(err, RESULT_REFUSED, "node %s: its apiserver has no --etcd-servers",
-                         m->node.name);
     const char *prefix = apiserver_flag(&m->seen, "etcd-prefix");
     char *ca CLEANUP(cleanup_mem) = NULL;
     char *cert CLEANUP(cleanup_mem) = NULL;
@@ -374,27 +414,28 @@ int session_open_etcd(struct session *s, struct error *err)
     /* The apiserver puts a slash before a prefix that has none. */
     s->etcd_prefix =
         mem_printf("%s%s", prefix && prefix[0] != '/' ? "/" : "", prefix ? prefix : "/registry");
+    for (size_t n = strlen(s->etcd_prefix); n && s->etcd_prefix[n - 1] == '/'; n--)
+        s->etcd_prefix[n - 1] = '\0';
     return 0;
 }
 
-int session_ready_api(struct session *s, const struct member *except,
-                      const struct http_server **out, struct error *err)
+int session_ready_api(struct session *s, const struct http_server **out, struct error *err)
 {
-    for (int round = 0; round < 2; round++) {
-        for (size_t i = 0; i < s->count; i++) {
-            struct member *m = &s->members[i];
-            bool ready = false;
-            if ((m == except) != (round == 1))
-                continue;
-            if (kube_ready(&m->node.api, &ready, NULL, err) < 0)
-                return -1;
-            if (ready) {
-                *out = &m->node.api;
-                return 0;
-            }
+    struct buf whys CLEANUP(buf_free) = {0};
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        bool ready = false;
+        char *why CLEANUP(cleanup_mem) = NULL;
+        if (kube_ready(&m->node.api, &ready, &why, err) < 0)
+            return -1;
+        if (ready) {
+            *out = &m->node.api;
+            return 0;
         }
+        buf_printf(&whys, "%s%s: %s", i ? "; " : "", m->node.name, why ? why : "no answer");
     }
-    return error_set(err, RESULT_FAILED, "no kube-apiserver of the cluster is ready");
+    return error_set(err, RESULT_FAILED, "no kube-apiserver of the cluster is ready (%s)",
+                     buf_str(&whys));
 }
 
 int member_wait_ready(struct session *s, struct member *m, int64_t timeout_ms, struct error *err)

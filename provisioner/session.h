@@ -67,10 +67,9 @@ int member_observe(struct member *m, struct error *err) MUST_CHECK;
  * session. */
 int session_open_etcd(struct session *s, struct error *err) MUST_CHECK;
 
-/* An apiserver that is ready now; any, but `except` (NULL: none) only where there is no other.
- * REFUSED… FAILED where none is. */
-int session_ready_api(struct session *s, const struct member *except,
-                      const struct http_server **out, struct error *err) MUST_CHECK;
+/* An apiserver that is ready now. FAILED where none is; it says why of each. */
+int session_ready_api(struct session *s, const struct http_server **out,
+                      struct error *err) MUST_CHECK;
 
 /* Turns the loop until the member's apiserver is ready, until `timeout_ms` has passed, or until it
  * has come up anew more than a few times by itself (then: it won't). */

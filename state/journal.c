@@ -51,16 +51,20 @@ void node_record_runs(struct node_record *n, const char *sha256, const char *pro
     node_file_set(&n->runs, sha256, process);
 }
 
+static void node_record_clear(struct node_record *n)
+{
+    node_record_intend(n, NULL, NULL);
+    node_record_placed(n, NULL, NULL);
+    node_record_runs(n, NULL, NULL);
+    mem_free(n->address);
+}
+
 void journal_free(struct journal *j)
 {
     if (!j)
         return;
-    for (size_t i = 0; i < j->node_count; i++) {
-        node_record_intend(&j->nodes[i], NULL, NULL);
-        node_record_placed(&j->nodes[i], NULL, NULL);
-        node_record_runs(&j->nodes[i], NULL, NULL);
-        mem_free(j->nodes[i].address);
-    }
+    for (size_t i = 0; i < j->node_count; i++)
+        node_record_clear(&j->nodes[i]);
     for (size_t i = 0; i < j->key_count; i++) {
         struct key_record *k = &j->keys[i];
         mem_free(k->key.name);
@@ -80,6 +84,21 @@ void journal_free(struct journal *j)
 void cleanup_journal(struct journal **j)
 {
     journal_free(*j);
+}
+
+void journal_keep_nodes(struct journal *j, const char *const *addresses)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < j->node_count; i++) {
+        bool keep = false;
+        for (size_t k = 0; addresses[k]; k++)
+            keep = keep || str_eq(addresses[k], j->nodes[i].address);
+        if (keep)
+            j->nodes[kept++] = j->nodes[i];
+        else
+            node_record_clear(&j->nodes[i]);
+    }
+    j->node_count = kept;
 }
 
 struct node_record *journal_node(struct journal *j, const char *address)

@@ -95,6 +95,10 @@ int journal_write(struct journal *j, struct rkestate *state, struct error *err) 
 void journal_free(struct journal *j);
 void cleanup_journal(struct journal **j);
 
+/* Drops the records of nodes that are not among these (NULL-terminated): they have left the
+ * cluster. Only while no transition is open. */
+void journal_keep_nodes(struct journal *j, const char *const *addresses);
+
 /* The node's record, made where there is none. The pointer is good until the next call. */
 struct node_record *journal_node(struct journal *j, const char *address);
 /* `process` may be NULL. A NULL form takes the intent back, a NULL sha256 the observation; neither

@@ -23,6 +23,8 @@ static int perform(struct http_request *r, long fine, struct error *err)
 {
     if (!r->timeout_ms)
         r->timeout_ms = SLOW_MS;
+    /* What changes something is sent once. */
+    r->once = !str_eq(r->method, "GET") && !str_eq(r->method, "HEAD");
     if (http_perform(r, err) < 0)
         return -1;
     if ((r->status < 200 || r->status > 299) && r->status != fine)

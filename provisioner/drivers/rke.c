@@ -158,6 +158,15 @@ static int rke_observe(struct node *n, struct apiserver *out, struct error *err)
     struct rke_view v CLEANUP(rke_view_free) = {0};
     if (rke_look(r, &v, err) < 0)
         return -1;
+    if (has_helper(v.list)) {
+        /* A killed run's helper may be about to put the file in its place. The process is looked at
+         * after that, and the file is read after the process. */
+        if (docker_helpers_wait(&r->docker, v.list, err) < 0)
+            return -1;
+        rke_view_free(&v);
+        if (rke_look(r, &v, err) < 0)
+            return -1;
+    }
     *out = (struct apiserver){0};
     const json_t *it = v.current ? v.current : v.old;
     if (it)
@@ -167,10 +176,7 @@ static int rke_observe(struct node *n, struct apiserver *out, struct error *err)
         mem_free(STEAL(out->process));
     }
     out->unsettled = v.fresh || v.old || v.record || has_helper(v.list);
-    int rc = docker_helpers_wait(&r->docker, v.list, err);
-    if (rc < 0)
-        apiserver_free(out);
-    return rc;
+    return 0;
 }
 
 /* The container by which files are reached (a new reference); with an error where there is none. */

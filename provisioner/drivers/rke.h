@@ -48,6 +48,6 @@ void rke_apiserver(const json_t *inspected, struct apiserver *out);
 
 int rke_start(struct node *n, const char *config_path, const char *process, struct error *err);
 int rke_settle(struct node *n, struct error *err);
-int rke_go_back(struct node *n, struct error *err);
+int rke_go_back(struct node *n, const char *config_path, struct error *err);
 
 #endif

@@ -135,13 +135,16 @@ static int move(struct change *c, json_t **from, json_t **to, const char *name, 
 
 /* From its end to its new name nothing would bring an apiserver up if the node restarted, so these
  * come right after one another; stopping, which may take long, comes first: until it has ended, the
- * policy is its own. */
+ * policy is its own. A dockerd that restarted before that was taken away has brought it up again,
+ * so it is stopped once more. */
 static int switch_off(struct change *c, json_t *it, int seconds, struct error *err)
 {
     json_auto_t *none = new_policy("no", 0);
-    if (is_up(it) && docker_stop(c->d, id_of(it), seconds, err) < 0)
+    bool had_policy = !is_no_policy(policy_of(it));
+    if ((is_up(it) && docker_stop(c->d, id_of(it), seconds, err) < 0) ||
+        set_policy(c, it, none, err) < 0)
         return -1;
-    return set_policy(c, it, none, err);
+    return had_policy ? docker_stop(c->d, id_of(it), seconds, err) : 0;
 }
 
 static int make_record(struct change *c, const json_t *of, struct error *err)
@@ -203,23 +206,11 @@ static int inherited_paths(struct change *c, const json_t *it, json_t **out, str
     return 0;
 }
 
-/* Creates the new one beside `from`: the same settings, but for the flag, and without a restart
- * policy. */
-static int make_new(struct change *c, const json_t *from, const char *config_path,
-                    struct error *err)
+static int create_new(struct change *c, const char *config_path, const json_t *body,
+                      json_t *networks, struct error *err)
 {
-    json_auto_t *body = NULL;
-    json_auto_t *networks = NULL;
-    json_auto_t *inherited = NULL;
-    char *image CLEANUP(cleanup_mem) = NULL;
     char *id CLEANUP(cleanup_mem) = NULL;
-    if (image_for(c, from, &image, err) < 0 || inherited_paths(c, from, &inherited, err) < 0 ||
-        settings_for_create(from, image, inherited, &body, &networks, err) < 0 ||
-        settings_set_config_flag(body, config_path, err) < 0)
-        return -1;
-    /* One of an earlier call may be of other settings. */
-    if (remove_it(c, &c->v.fresh, err) < 0 || make_record(c, from, err) < 0 ||
-        docker_create(c->d, RKE_NEW, body, &id, err) < 0)
+    if (docker_create(c->d, RKE_NEW, body, &id, err) < 0)
         return -1;
     const char *network = NULL;
     json_t *endpoint = NULL;
@@ -234,6 +225,41 @@ static int make_new(struct change *c, const json_t *from, const char *config_pat
                          "%s: the container that was made has other flags than it should",
                          c->d->what);
     return 0;
+}
+
+/* Nothing that was in force was touched: only what was made goes. It may be there although its
+ * answer was lost, so it goes by its name. The record stays where it alone tells the policy. What
+ * can't be removed, settle() will. */
+static void forget_new(struct change *c, const json_t *from)
+{
+    struct error ignored CLEANUP(error_clear) = {0};
+    if (docker_remove(c->d, RKE_NEW, true, false, &ignored) < 0)
+        return;
+    json_decref(c->v.fresh);
+    c->v.fresh = NULL;
+    if (from == c->v.current && json_equal(c->policy, policy_of(from)))
+        remove_it(c, &c->v.record, &ignored);
+}
+
+/* Creates the new one beside `from`: the same settings, but for the flag, and without a restart
+ * policy. */
+static int make_new(struct change *c, const json_t *from, const char *config_path,
+                    struct error *err)
+{
+    json_auto_t *body = NULL;
+    json_auto_t *networks = NULL;
+    json_auto_t *inherited = NULL;
+    char *image CLEANUP(cleanup_mem) = NULL;
+    if (image_for(c, from, &image, err) < 0 || inherited_paths(c, from, &inherited, err) < 0 ||
+        settings_for_create(from, image, inherited, &body, &networks, err) < 0 ||
+        settings_set_config_flag(body, config_path, err) < 0)
+        return -1;
+    /* One of an earlier call may be of other settings. */
+    if (remove_it(c, &c->v.fresh, err) == 0 && make_record(c, from, err) == 0 &&
+        create_new(c, config_path, body, networks, err) == 0)
+        return 0;
+    forget_new(c, from);
+    return -1;
 }
 
 /* What has the name kube-apiserver gets its policy and is started. */
@@ -286,15 +312,13 @@ static int replace(struct change *c, const char *config_path, struct error *err)
 {
     /* An old one beside one that has run is of an earlier change that was never settled. What is
      * kept from here on is what is in force now; its policy first, while the record tells it. */
-    if (c->v.old) {
+    if (c->v.old && is_no_policy(policy_of(c->v.current))) {
         json_auto_t *policy = policy_before(c, c->v.old);
-        if ((is_no_policy(policy_of(c->v.current)) &&
-             set_policy(c, c->v.current, policy, err) < 0) ||
-            remove_it(c, &c->v.old, err) < 0)
+        if (set_policy(c, c->v.current, policy, err) < 0)
             return -1;
     }
     c->policy = policy_before(c, c->v.current);
-    if (make_new(c, c->v.current, config_path, err) < 0 ||
+    if (make_new(c, c->v.current, config_path, err) < 0 || remove_it(c, &c->v.old, err) < 0 ||
         switch_off(c, c->v.current, STOP_SECONDS, err) < 0 ||
         move(c, &c->v.current, &c->v.old, RKE_OLD, err) < 0 ||
         move(c, &c->v.fresh, &c->v.current, RKE_CURRENT, err) < 0)
@@ -325,12 +349,13 @@ int rke_start(struct node *n, const char *config_path, const char *process, stru
 
 static int settle(struct change *c, struct error *err)
 {
+    /* First: these may hold keys, whether an apiserver runs or not. */
+    if (docker_helpers_clear(c->d, err) < 0)
+        return -1;
     if (c->v.old && (!c->v.current || !is_up(c->v.current)))
         return error_set(err, RESULT_FAILED,
                          "%s: " RKE_CURRENT " doesn't run, so what was before it is kept",
                          c->d->what);
-    if (docker_helpers_clear(c->d, err) < 0)
-        return -1;
     if (c->v.current) {
         c->policy = policy_before(c, c->v.old ? c->v.old : c->v.current);
         if (is_no_policy(policy_of(c->v.current)) &&
@@ -350,46 +375,60 @@ int rke_settle(struct node *n, struct error *err)
     return 0;
 }
 
-static int go_back(struct change *c, struct error *err)
+/* It may have come up by itself while the other file was there: only a new process has read the one
+ * put back. */
+static int restart_current(struct change *c, struct error *err)
+{
+    c->policy = policy_before(c, c->v.old ? c->v.old : c->v.current);
+    if ((is_no_policy(policy_of(c->v.current)) &&
+         set_policy(c, c->v.current, c->policy, err) < 0) ||
+        docker_restart(c->d, id_of(c->v.current), STOP_BAD_SECONDS, err) < 0 ||
+        remove_it(c, &c->v.fresh, err) < 0)
+        return -1;
+    /* An old one with other flags stays for settle(), and the record, which is of it, with it. */
+    return c->v.old ? 0 : remove_it(c, &c->v.record, err);
+}
+
+static int back_to_old(struct change *c, struct error *err)
+{
+    c->policy = policy_before(c, c->v.old);
+    /* Where somebody removed the record, the new one has it. */
+    const json_t *other = c->v.current ? c->v.current : c->v.fresh;
+    if (is_no_policy(c->policy) && !is_no_policy(policy_of(other))) {
+        json_decref(c->policy);
+        c->policy = json_incref(policy_of(other));
+    }
+    if (make_record(c, c->v.old, err) < 0)
+        return -1;
+    if (c->v.current && (remove_it(c, &c->v.fresh, err) < 0 ||
+                         switch_off(c, c->v.current, STOP_BAD_SECONDS, err) < 0 ||
+                         move(c, &c->v.current, &c->v.fresh, RKE_NEW, err) < 0))
+        return -1;
+    if (move(c, &c->v.old, &c->v.current, RKE_CURRENT, err) < 0 || bring_up(c, err) < 0 ||
+        remove_it(c, &c->v.fresh, err) < 0)
+        return -1;
+    return remove_it(c, &c->v.record, err);
+}
+
+static int go_back(struct change *c, const char *config_path, struct error *err)
 {
     if (!c->v.current && !c->v.old)
         return error_set(err, RESULT_FAILED,
                          "%s: there is no container " RKE_CURRENT " and none that was kept",
                          c->d->what);
-    if (c->v.old) {
-        c->policy = policy_before(c, c->v.old);
-        /* Where somebody removed the record, the new one has it. */
-        const json_t *other = c->v.current ? c->v.current : c->v.fresh;
-        if (is_no_policy(c->policy) && !is_no_policy(policy_of(other))) {
-            json_decref(c->policy);
-            c->policy = json_incref(policy_of(other));
-        }
-        if (make_record(c, c->v.old, err) < 0)
-            return -1;
-        if (c->v.current && (remove_it(c, &c->v.fresh, err) < 0 ||
-                             switch_off(c, c->v.current, STOP_BAD_SECONDS, err) < 0 ||
-                             move(c, &c->v.current, &c->v.fresh, RKE_NEW, err) < 0))
-            return -1;
-        if (move(c, &c->v.old, &c->v.current, RKE_CURRENT, err) < 0 || bring_up(c, err) < 0)
-            return -1;
-    } else {
-        /* The flags were the same, or the old one has its name still, or again. It may have come up
-         * by itself while the other file was there: only a new process has read the one put back.
-         */
-        c->policy = policy_before(c, c->v.current);
-        if (set_policy(c, c->v.current, c->policy, err) < 0 ||
-            docker_restart(c->d, id_of(c->v.current), STOP_BAD_SECONDS, err) < 0)
-            return -1;
-    }
-    if (remove_it(c, &c->v.fresh, err) < 0)
-        return -1;
-    return remove_it(c, &c->v.record, err);
+    /* First: a new one that failed has other flags than what it is gone back from, so what has the
+     * right ones is good, and an old one beside it is left from an earlier change. */
+    if (c->v.current && has_flag(c->v.current, config_path))
+        return restart_current(c, err);
+    if (c->v.old && has_flag(c->v.old, config_path))
+        return back_to_old(c, err);
+    return start(c, config_path, NULL, err);
 }
 
-int rke_go_back(struct node *n, struct error *err)
+int rke_go_back(struct node *n, const char *config_path, struct error *err)
 {
     struct change c CLEANUP(change_free) = {0};
-    if (look(n, &c, err) < 0 || go_back(&c, err) < 0)
+    if (look(n, &c, err) < 0 || go_back(&c, config_path, err) < 0)
         return error_wrap(err, "going back to the former apiserver of %s", n->name);
     return 0;
 }

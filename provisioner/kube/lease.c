@@ -40,27 +40,27 @@ static int answer_object(struct http_request *r, json_t **out, struct error *err
     return 0;
 }
 
-static int form_of(const struct http_server *s, const struct form **out, struct error *err)
+/* NULL: an error. */
+static const struct form *form_of(const struct http_server *s, struct error *err)
 {
     for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-        if (!forms[i].group) {
-            *out = &forms[i];
-            return 0;
-        }
+        if (!forms[i].group)
+            return &forms[i];
         struct http_request r CLEANUP(http_reset) = {.server = s,
                                                      .method = "GET",
                                                      .path = mem_strdup(forms[i].group),
                                                      .accept = "application/json"};
         if (kube_perform(&r, err) < 0)
-            return -1;
-        if (r.status == 200) {
-            *out = &forms[i];
-            return 0;
+            return NULL;
+        if (r.status == 200)
+            return &forms[i];
+        if (r.status != 404) {
+            http_error(&r, err);
+            return NULL;
         }
-        if (r.status != 404)
-            return http_error(&r, err);
     }
-    return error_set(err, RESULT_FAILED, "%s: no kind of lock is known there", s->what);
+    error_set(err, RESULT_FAILED, "%s: no kind of lock is known there", s->what);
+    return NULL;
 }
 
 /* *out is NULL where there is none. */
@@ -175,8 +175,8 @@ static int store(const struct http_server *s, const struct form *f, const json_t
 int lease_take(const struct http_server *s, const char *owner, const char *who, bool take_over,
                struct error *err)
 {
-    const struct form *f = NULL;
-    if (form_of(s, &f, err) < 0)
+    const struct form *f = form_of(s, err);
+    if (!f)
         return error_wrap(err, "taking the lock in the cluster");
     for (int i = 0; i < RACES; i++) {
         json_t *lock CLEANUP(cleanup_json) = NULL;
@@ -206,9 +206,9 @@ int lease_take(const struct http_server *s, const char *owner, const char *who, 
 
 int lease_check(const struct http_server *s, const char *owner, struct error *err)
 {
-    const struct form *f = NULL;
+    const struct form *f = form_of(s, err);
     json_t *lock CLEANUP(cleanup_json) = NULL;
-    if (form_of(s, &f, err) < 0 || look(s, f, &lock, err) < 0)
+    if (!f || look(s, f, &lock, err) < 0)
         return error_wrap(err, "looking at the lock in the cluster");
     if (!lock || !*holder_of(f, lock))
         return error_set(err, RESULT_REFUSED,
@@ -221,8 +221,8 @@ int lease_check(const struct http_server *s, const char *owner, struct error *er
 
 int lease_release(const struct http_server *s, const char *owner, struct error *err)
 {
-    const struct form *f = NULL;
-    if (form_of(s, &f, err) < 0)
+    const struct form *f = form_of(s, err);
+    if (!f)
         return error_wrap(err, "releasing the lock in the cluster");
     for (int i = 0; i < RACES; i++) {
         json_t *lock CLEANUP(cleanup_json) = NULL;

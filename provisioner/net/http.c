@@ -77,8 +77,11 @@ static void set_server(CURL *easy, const struct http_server *s)
         curl_easy_setopt(easy, CURLOPT_ABSTRACT_UNIX_SOCKET, s->socket);
     else if (s->unix_path)
         curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, s->unix_path);
-    if (s->ca)
+    if (s->ca) {
         set_blob(easy, CURLOPT_CAINFO_BLOB, s->ca);
+        /* The blob stands in for CAINFO alone: Debian's /etc/ssl/certs would be trusted besides. */
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
     if (s->cert)
         set_blob(easy, CURLOPT_SSLCERT_BLOB, s->cert);
     if (s->key)
@@ -139,6 +142,10 @@ void http_start(struct http_request *r)
     /* Requests wait for the one connection that is being made: it must not take all their time. */
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     set_server(easy, s);
+    if (r->once) {
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+        curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+    }
     char *to CLEANUP(cleanup_mem) = connect_to(s);
     if (to) {
         r->connect_to = curl_slist_append(NULL, to);

@@ -22,13 +22,17 @@ void http_server_free(struct http_server *s); /* frees what it points to, not s 
 struct http_request {
     /* set by the caller */
     const struct http_server *server;
-    const char *method;                   /* "GET", … */
-    char *path;                           /* owned by the request: "/api/v1/…" with query */
-    const char *accept;                   /* or NULL */
-    const char *content_type;             /* or NULL */
-    struct buf body;                      /* sent where content_type is there */
-    int64_t timeout_ms;                   /* for the whole request; 0: 30 s */
-    size_t limit;                         /* longest answer taken, 0: 64 MiB */
+    const char *method;       /* "GET", … */
+    char *path;               /* owned by the request: "/api/v1/…" with query */
+    const char *accept;       /* or NULL */
+    const char *content_type; /* or NULL */
+    struct buf body;          /* sent where content_type is there */
+    int64_t timeout_ms;       /* for the whole request; 0: 30 s */
+    size_t limit;             /* longest answer taken, 0: 64 MiB */
+    /* Not to be sent twice (a POST that does something). libcurl sends any request again, and says
+     * nothing, where a connection that it used before ends before the first byte of the answer. So
+     * this one gets a connection of its own, which costs a round trip or a few. */
+    bool once;
     void (*done)(struct http_request *r); /* or NULL; called once, from the loop */
     void *ctx;
 

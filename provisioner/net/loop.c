@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -25,6 +26,7 @@ struct loop {
     CURLM *multi;
     struct loop_watch *watches;
     bool walking;
+    bool turning;
     void (*finished)(CURL *easy, CURLcode code);
     int interrupt_fd;
     atomic_bool interrupted;
@@ -200,7 +202,7 @@ static void dispatch(struct loop *l, size_t n)
     sweep(l);
 }
 
-static int turn(struct loop *l, int64_t deadline, struct error *err)
+static int turn_once(struct loop *l, int64_t deadline, struct error *err)
 {
     if (atomic_load(&l->interrupted))
         return error_set(err, RESULT_INTERRUPTED, "interrupted");
@@ -220,6 +222,16 @@ static int turn(struct loop *l, int64_t deadline, struct error *err)
     dispatch(l, n);
     drive_curl(l);
     return 0;
+}
+
+static int turn(struct loop *l, int64_t deadline, struct error *err)
+{
+    if (l->turning)
+        abort(); /* from a callback: the turn under way would find its arrays changed */
+    l->turning = true;
+    int rc = turn_once(l, deadline, err);
+    l->turning = false;
+    return rc;
 }
 
 int loop_until(struct loop *l, bool (*done)(void *ctx), void *ctx, int64_t deadline,

@@ -34,7 +34,8 @@ void loop_unwatch(struct loop_watch *w); /* NULL is fine */
 
 /* Turns the loop until done(ctx) is true (asked first, and after each turn). Error (FAILED: "timed
  * out") when `deadline` (loop_now()'s clock; 0: none) has passed, or INTERRUPTED when
- * loop_interrupt() was called with `now`. */
+ * loop_interrupt() was called. Not from a callback of the loop (a watch's fn, a request's done):
+ * that aborts. */
 int loop_until(struct loop *l, bool (*done)(void *ctx), void *ctx, int64_t deadline,
                struct error *err) MUST_CHECK;
 /* Turns the loop for so long; for the pause between two looks at a fact (200 ms), no other use. */

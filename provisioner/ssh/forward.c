@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { CHUNK = 32 * 1024, BACKLOG = 128 };
+enum { CHUNK = 32 * 1024, BACKLOG = 128, ACCEPT_PAUSE_MS = 1000 };
 
 struct forwarder {
     struct ssh *s;
@@ -32,6 +32,7 @@ struct conn {
     struct conn *next;
     const struct forwarder *to;
     LIBSSH2_CHANNEL *channel; /* NULL: not open yet */
+    bool opening;             /* begun, must be ended */
     int fd;                   /* -1: closed; the channel is to be freed */
     struct loop_watch *watch;
     bool readable, writable; /* as far as is known */
@@ -260,7 +261,8 @@ static int conn_open(struct conn *c)
         return 1;
     }
     int code = libssh2_session_last_errno(lib);
-    if (code == LIBSSH2_ERROR_EAGAIN)
+    c->opening = code == LIBSSH2_ERROR_EAGAIN;
+    if (c->opening)
         return 0;
     if (code != LIBSSH2_ERROR_CHANNEL_FAILURE && code != LIBSSH2_ERROR_TIMEOUT)
         return -1;
@@ -283,6 +285,8 @@ int forward_service(struct ssh *s)
         int rc = 0;
         if (c->fd >= 0 && c->channel) {
             rc = conn_pump(c);
+        } else if (c->fd >= 0 && !opening && !c->opening && client_left(c)) {
+            conn_close_local(c); /* it waited in vain for those before it */
         } else if (c->fd >= 0 && !opening) {
             rc = conn_open(c);
             opening = rc == 0;
@@ -334,8 +338,14 @@ static void accept_all(void *ctx, short revents)
 {
     struct forwarder *f = ctx;
     (void)revents;
+    loop_watch_events(f->watch, POLLIN);
     for (;;) {
         int fd CLEANUP(cleanup_fd) = accept4(f->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+            /* It stays readable: no look at it for a while. */
+            loop_watch_events(f->watch, 0);
+            loop_watch_wake_at(f->watch, loop_now() + ACCEPT_PAUSE_MS);
+        }
         if (fd < 0)
             break;
         if (f->s->phase == PHASE_READY && is_own_process(fd))

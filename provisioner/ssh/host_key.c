@@ -11,12 +11,49 @@ static const char host_key_algorithms[] =
     "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,"
     "rsa-sha2-256";
 
-static int read_known_hosts(struct ssh *s, struct buf *text, struct error *err)
+/* The user's file, then the machine's. */
+struct known_files {
+    const char *path[2];
+    struct buf text[2];
+};
+
+static void known_files_free(struct known_files *k)
 {
-    bool missing = false;
-    if (!s->settings.known_hosts)
-        return 0;
-    return file_read(s->settings.known_hosts, KNOWN_HOSTS_LIMIT, false, text, &missing, err);
+    for (size_t i = 0; i < ARRAY_LEN(k->text); i++)
+        buf_free(&k->text[i]);
+}
+
+static int read_known_hosts(const struct ssh *s, struct known_files *k, struct error *err)
+{
+    const char *global = s->settings.global_known_hosts;
+    k->path[0] = s->settings.known_hosts;
+    k->path[1] = global ? global : "/etc/ssh/ssh_known_hosts";
+    for (size_t i = 0; i < ARRAY_LEN(k->path); i++) {
+        bool missing = false;
+        if (k->path[i] &&
+            file_read(k->path[i], KNOWN_HOSTS_LIMIT, false, &k->text[i], &missing, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* *file and *line: what decided. */
+static enum host_key_verdict check_files(const struct known_files *k, const struct host_key *key,
+                                         const char **file, size_t *line)
+{
+    enum host_key_verdict verdict = HOST_KEY_UNKNOWN;
+    for (size_t i = 0; i < ARRAY_LEN(k->text); i++) {
+        size_t at = 0;
+        enum host_key_verdict here =
+            known_hosts_check(buf_str(&k->text[i]), k->text[i].len, key, &at);
+        enum host_key_verdict both = known_hosts_combine(verdict, here);
+        if (both != verdict) {
+            *file = k->path[i];
+            *line = at;
+        }
+        verdict = both;
+    }
+    return verdict;
 }
 
 static bool in_list(const char *list, const char *name, size_t len)
@@ -48,14 +85,16 @@ static void add_list(struct buf *out, const char *list, const char *only)
 
 int host_key_prefer(struct ssh *s, struct error *err)
 {
-    struct buf text CLEANUP(buf_free) = {0};
+    struct known_files files CLEANUP(known_files_free) = {0};
     struct buf list CLEANUP(buf_free) = {0};
-    if (read_known_hosts(s, &text, err) < 0)
+    if (read_known_hosts(s, &files, err) < 0)
         return -1;
-    char *known CLEANUP(cleanup_mem) =
-        known_hosts_algorithms(buf_str(&text), text.len, s->host, s->port);
-    if (known)
-        add_list(&list, known, host_key_algorithms);
+    for (size_t i = 0; i < ARRAY_LEN(files.text); i++) {
+        char *known CLEANUP(cleanup_mem) =
+            known_hosts_algorithms(buf_str(&files.text[i]), files.text[i].len, s->host, s->port);
+        if (known)
+            add_list(&list, known, host_key_algorithms);
+    }
     add_list(&list, host_key_algorithms, host_key_algorithms);
     if (libssh2_session_method_pref(s->lib, LIBSSH2_METHOD_HOSTKEY, list.data) != 0)
         return error_set(err, RESULT_FAILED, "libssh2 knows none of %s", list.data);
@@ -107,10 +146,9 @@ static int accept_new(struct ssh *s, const struct host_key *key, const char *typ
     return 0;
 }
 
-static int refuse_changed(struct ssh *s, int type, const char *fingerprint, size_t line,
-                          struct error *err)
+static int refuse_changed(struct ssh *s, int type, const char *fingerprint, const char *file,
+                          size_t line, struct error *err)
 {
-    const char *file = s->settings.known_hosts;
     error_set(
         err, RESULT_REFUSED,
         "its host key is not the one that is known: %s:%zu has another, the server showed the "
@@ -127,13 +165,13 @@ static int refuse_changed(struct ssh *s, int type, const char *fingerprint, size
 
 int host_key_check(struct ssh *s, struct error *err)
 {
-    struct buf text CLEANUP(buf_free) = {0};
+    struct known_files files CLEANUP(known_files_free) = {0};
     size_t len = 0, line = 0;
     int type = 0;
     const char *blob = libssh2_session_hostkey(s->lib, &len, &type);
     if (!blob)
         return error_set(err, RESULT_REFUSED, "the server showed no host key");
-    if (read_known_hosts(s, &text, err) < 0)
+    if (read_known_hosts(s, &files, err) < 0)
         return -1;
 
     struct host_key key = {
@@ -141,11 +179,11 @@ int host_key_check(struct ssh *s, struct error *err)
     char *fingerprint CLEANUP(cleanup_mem) = host_key_fingerprint(&key);
     const char *file = s->settings.known_hosts ? s->settings.known_hosts : "known_hosts";
     const char *name = type_name(type);
-    switch (known_hosts_check(buf_str(&text), text.len, &key, &line)) {
+    switch (check_files(&files, &key, &file, &line)) {
     case HOST_KEY_KNOWN:
         return 0;
     case HOST_KEY_CHANGED:
-        return refuse_changed(s, type, fingerprint, line, err);
+        return refuse_changed(s, type, fingerprint, file, line, err);
     case HOST_KEY_REVOKED:
         return error_set(err, RESULT_REFUSED, "its %s key %s is marked @revoked in %s:%zu", name,
                          fingerprint, file, line);

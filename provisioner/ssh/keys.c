@@ -101,6 +101,8 @@ static int passphrase_ask(const struct ssh_settings *settings, struct ssh_key *k
     for (int i = 0; i < PASSPHRASE_TRIES; i++) {
         char *answer CLEANUP(cleanup_mem) =
             settings->ask ? settings->ask(settings->ctx, prompt) : NULL;
+        if (!answer && settings->stop && settings->stop(settings->ctx))
+            return error_set(err, RESULT_INTERRUPTED, "interrupted");
         if (!answer && i == 0) {
             error_set(err, RESULT_REFUSED,
                       "private key %s has a passphrase, and there is no terminal to ask for it",

@@ -247,6 +247,17 @@ enum host_key_verdict known_hosts_check(const char *text, size_t len, const stru
     return verdict;
 }
 
+enum host_key_verdict known_hosts_combine(enum host_key_verdict a, enum host_key_verdict b)
+{
+    static const enum host_key_verdict order[] = {HOST_KEY_REVOKED, HOST_KEY_CHANGED,
+                                                  HOST_KEY_KNOWN};
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        if (a == order[i] || b == order[i])
+            return order[i];
+    }
+    return HOST_KEY_UNKNOWN;
+}
+
 static void add_algorithm(struct buf *out, struct text name)
 {
     for (struct text rest = {buf_str(out), out->len}; rest.len;) {

@@ -29,6 +29,9 @@ struct host_key {
 enum host_key_verdict known_hosts_check(const char *text, size_t len, const struct host_key *key,
                                         size_t *line);
 
+/* Of two files: revoked or changed in either counts; else known in either is enough. */
+enum host_key_verdict known_hosts_combine(enum host_key_verdict a, enum host_key_verdict b);
+
 /* The key types that the file has for this host, in the file's order, to prefer in the handshake
  * (so that a host that is known by its ed25519 key isn't asked for another):
  * "ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512,…" or NULL. To be freed. */

@@ -9,9 +9,11 @@
 
 enum {
     SSH_KEEPALIVE_MS = 5000,
-    SSH_SILENCE_MS = 15000,    /* nothing heard for so long, with keep-alives unanswered: dead */
-    SSH_OPEN_SECONDS = 15,     /* to open a channel: libssh2 opens one at a time, the others wait */
-    SSH_OUT_HIGH = 256 * 1024, /* more than this unsent: channels aren't fed */
+    SSH_SILENCE_MS = 15000, /* nothing heard for so long, with keep-alives unanswered: dead */
+    SSH_OPEN_SECONDS = 5,   /* to open a channel: libssh2 opens one at a time, the others wait, and
+                               libcurl gives each 10 s */
+    SSH_OUT_HIGH = 256 * 1024,        /* more than this unsent: channels aren't fed */
+    SSH_OUT_LIMIT = 16 * 1024 * 1024, /* more: the session is ended */
 };
 
 enum ssh_phase {
@@ -86,6 +88,7 @@ struct ssh {
         char *data;
         size_t start, len, cap;
     } out; /* encrypted already */
+    bool overflowed;
     int64_t heard, asked,
         next_keepalive; /* asked: the first keep-alive since something was heard, or 0 */
     uint64_t sent;      /* bytes that libssh2 gave us to send */

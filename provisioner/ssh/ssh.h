@@ -12,13 +12,16 @@
 struct ssh_settings {
     bool use_agent; /* --ssh-agent-auth or ssh_agent_auth: the agent at SSH_AUTH_SOCK, for nodes and
                        bastion */
-    const char *known_hosts;     /* file; need not exist */
+    const char *known_hosts;        /* file; need not exist */
+    const char *global_known_hosts; /* the machine's, asked too; NULL: /etc/ssh/ssh_known_hosts */
     bool accept_new_host_keys;   /* an unknown key is added to the file and said; a changed one is
                                     refused all the same */
     const char *passphrase_file; /* first line is tried for keys that want one; NULL: ask */
     /* Asks the user for a secret: wiped malloc'd text, or NULL where there is nobody to ask. May be
      * NULL. */
     char *(*ask)(void *ctx, const char *prompt);
+    /* True where `ask` gave NULL since the user wants to stop (Ctrl-C). May be NULL. */
+    bool (*stop)(void *ctx);
     /* Says something to the user (one line, no newline). May be NULL. */
     void (*say)(void *ctx, const char *text);
     void *ctx;

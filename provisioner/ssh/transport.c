@@ -57,7 +57,7 @@ static void out_add(struct ssh *s, const char *data, size_t len)
     s->out.len += len;
 }
 
-int transport_flush(struct ssh *s)
+static int flush(struct ssh *s)
 {
     while (s->out.start < s->out.len) {
         ssize_t n = send(s->fd, s->out.data + s->out.start, s->out.len - s->out.start,
@@ -73,6 +73,13 @@ int transport_flush(struct ssh *s)
         s->out.start += (size_t)n;
     }
     return 0;
+}
+
+int transport_flush(struct ssh *s)
+{
+    if (flush(s) < 0)
+        return -1;
+    return s->overflowed ? -1 : 0; /* something is missing in what goes out */
 }
 
 /* libssh2 speaks to the agent through the same callbacks, on a descriptor of its own, and in a way
@@ -99,10 +106,14 @@ static ssize_t send_out(libssh2_socket_t fd, const void *data, size_t len, int f
             rc = send(fd, data, len, MSG_NOSIGNAL);
         return rc < 0 ? -ECONNRESET : rc;
     }
-    if (!s->ending) {
-        out_add(s, data, len);
-        s->sent += len;
-    }
+    if (s->ending)
+        return (ssize_t)len;
+    /* Channels aren't fed beyond SSH_OUT_HIGH: these are answers to a node that reads none. */
+    s->overflowed = s->overflowed || s->out.len - s->out.start + len > SSH_OUT_LIMIT;
+    if (s->overflowed)
+        return -ECONNRESET;
+    out_add(s, data, len);
+    s->sent += len;
     return (ssize_t)len;
 }
 
@@ -173,6 +184,9 @@ char *transport_explain(struct ssh *s)
     char *text = NULL;
     if (s->goodbye)
         return mem_printf("the server ended the connection: %s", s->goodbye);
+    if (s->overflowed)
+        return mem_printf("the server sends and does not read: %d MiB wait to be sent to it",
+                          SSH_OUT_LIMIT >> 20);
     if (s->io_error)
         return mem_printf("the connection broke: %s", strerror(s->io_error));
     int code = s->lib ? libssh2_session_last_error(s->lib, &text, NULL, 0) : 0;

@@ -3,6 +3,7 @@
 #include "provisioner/docker/settings.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char path[] = "/etc/kubernetes/ssl/encryption.yaml";
@@ -30,7 +31,7 @@ static void test_observe(struct lab *l)
     CHECK(!a.exists && !a.running && !a.unsettled);
     DO(driver_rke.settle(&l->node, &err));
     REFUSED(driver_rke.start(&l->node, path, NULL, &err), "no container");
-    REFUSED(driver_rke.go_back(&l->node, &err), "no container");
+    REFUSED(driver_rke.go_back(&l->node, NULL, &err), "no container");
 
     json_t *crash = rke_settings(l);
     json_array_append_new(json_object_get(crash, "Entrypoint"), json_string("--crash=true"));
@@ -58,7 +59,7 @@ static void test_restart(struct lab *l)
     DO(driver_rke.start(&l->node, NULL, a.process, &err));
     observe(l, &a);
     CHECK(str_eq(a.process, b.process));
-    DO(driver_rke.go_back(&l->node, &err));
+    DO(driver_rke.go_back(&l->node, NULL, &err));
     observe(l, &b);
     CHECK(b.running && !str_eq(a.process, b.process) && !b.unsettled);
     DO(docker_stop(&l->d, RKE_CURRENT, 5, &err));
@@ -315,6 +316,37 @@ static void test_refused(struct lab *l)
     end(l, "what can't be made anew");
 }
 
+/* The daemon refuses to make the new one: what runs goes on as if nothing had been. */
+static void test_not_made(struct lab *l)
+{
+    begin(l, "not made");
+    struct apiserver a CLEANUP(apiserver_free) = {0};
+    struct apiserver b CLEANUP(apiserver_free) = {0};
+    char *folder CLEANUP(cleanup_mem) = mem_printf("%s/passing", l->dir);
+    char *host CLEANUP(cleanup_mem) = mem_printf(
+        "{\"Mounts\":[{\"Type\":\"bind\",\"Source\":\"%s\",\"Target\":\"/p\"}]}", folder);
+    CHECK(mkdir(folder, 0755) == 0);
+    make_apiserver(l, with(l, "{}", host));
+    CHECK(rmdir(folder) == 0);
+    observe(l, &a);
+    REFUSED(driver_rke.start(&l->node, path, a.process, &err), "does not exist");
+    observe(l, &b);
+    CHECK(b.running && str_eq(a.process, b.process) && !b.unsettled && ours(l) == 0);
+    /* What an earlier change kept is kept still. */
+    CHECK(mkdir(folder, 0755) == 0);
+    DO(driver_rke.start(&l->node, path, a.process, &err));
+    observe(l, &a);
+    CHECK(rmdir(folder) == 0);
+    REFUSED(driver_rke.start(&l->node, "/etc/other.yaml", a.process, &err), "does not exist");
+    observe(l, &b);
+    json_auto_t *old = inspect(l, RKE_OLD);
+    CHECK(b.running && str_eq(a.process, b.process) && b.unsettled && old);
+    DO(driver_rke.settle(&l->node, &err));
+    observe(l, &b);
+    CHECK(b.running && str_eq(a.process, b.process) && !b.unsettled);
+    end(l, "a new one that can't be made");
+}
+
 static void test_log(struct lab *l)
 {
     begin(l, "log");
@@ -351,7 +383,7 @@ static void test_daemon_restart(struct lab *l)
     CHECK(str_eq(json_string_value(json_object_get(json_object_get(old, "State"), "Status")),
                  "exited"));
     int64_t from = loop_now();
-    DO(driver_rke.go_back(&l->node, &err));
+    DO(driver_rke.go_back(&l->node, NULL, &err));
     printf("  go_back: %lld ms\n", (long long)(loop_now() - from));
     observe(l, &a);
     CHECK(a.running && !a.config_path && !a.unsettled);
@@ -372,6 +404,7 @@ void test_changes(struct lab *l)
     test_privileged(l);
     test_volumes(l);
     test_refused(l);
+    test_not_made(l);
     test_log(l);
     test_daemon_restart(l);
 }

@@ -199,6 +199,42 @@ static void test_killed_put(struct lab *l)
     end(l, "killed at each call of putting a file");
 }
 
+static int remove_it(struct node *n, void *ctx, struct error *err)
+{
+    (void)ctx;
+    return driver_rke.remove_file(n, PATH, err);
+}
+
+/* Settling clears what a killed removal left, also where the file is gone already. */
+static void test_killed_removal(struct lab *l)
+{
+    begin(l, "killed removal");
+    make_apiserver(l, NULL);
+    DO(put_text(l, key, &err));
+    int points = 0, gone = 0;
+    for (int k = 1; killed_at(l, k, remove_it, NULL); k++, points++) {
+        struct apiserver a CLEANUP(apiserver_free) = {0};
+        DO(driver_rke.observe(&l->node, &a, &err));
+        CHECK(a.unsettled == (ours(l) > 0));
+        gone += a.unsettled && reads(l, PATH, NULL);
+        DO(driver_rke.settle(&l->node, &err));
+        CHECK(temporaries(l) == 0 && ours(l) == 0);
+        DO(driver_rke.remove_file(&l->node, PATH, &err));
+        CHECK(reads(l, PATH, NULL) && ours(l) == 0);
+        DO(put_text(l, key, &err));
+    }
+    CHECK(points == 4 && gone >= 1 && reads(l, PATH, NULL) && ours(l) == 0);
+
+    /* Also while no apiserver runs. */
+    DO(put_text(l, key, &err));
+    CHECK(killed_at(l, 1, put, (char *)"next\n"));
+    DO(docker_stop(&l->d, RKE_CURRENT, 5, &err));
+    CHECK(ours(l) == 1);
+    DO(driver_rke.settle(&l->node, &err));
+    CHECK(ours(l) == 0);
+    end(l, "killed at each call of removing a file");
+}
+
 void test_files(struct lab *l)
 {
     test_put(l);
@@ -207,4 +243,5 @@ void test_files(struct lab *l)
     make_apiserver(l, NULL);
     test_no_trace(l);
     test_killed_put(l);
+    test_killed_removal(l);
 }

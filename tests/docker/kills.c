@@ -12,8 +12,7 @@ static int start_with(struct node *n, void *ctx, struct error *err)
 
 static int go_back(struct node *n, void *ctx, struct error *err)
 {
-    (void)ctx;
-    return driver_rke.go_back(n, err);
+    return driver_rke.go_back(n, ctx, err);
 }
 
 static int settle(struct node *n, void *ctx, struct error *err)
@@ -74,7 +73,7 @@ static void test_start(struct lab *l, const char *from, const char *to, enum nex
         if (next == SAME)
             DO(driver_rke.start(&l->node, to, NULL, &err));
         else if (next == BACK)
-            DO(driver_rke.go_back(&l->node, &err));
+            DO(driver_rke.go_back(&l->node, from, &err));
         else
             DO(driver_rke.start(&l->node, from, NULL, &err));
         check_end(l, next == SAME ? to : from, policy, next == BACK);
@@ -85,7 +84,7 @@ static void test_start(struct lab *l, const char *from, const char *to, enum nex
             DO(driver_rke.settle(&l->node, &err));
         }
     }
-    CHECK(points == (str_eq(policy, "no") ? 6 : 8));
+    CHECK(points == (str_eq(policy, "no") ? 6 : 9));
     end(l, name);
 }
 
@@ -101,7 +100,7 @@ static void test_go_back(struct lab *l, enum next next, const char *name)
             break;
         check_one(l);
         if (next == BACK)
-            DO(driver_rke.go_back(&l->node, &err));
+            DO(driver_rke.go_back(&l->node, NULL, &err));
         else
             DO(driver_rke.start(&l->node, next == SAME ? path : NULL, NULL, &err));
         check_end(l, next == SAME ? path : NULL, "always", next == BACK);
@@ -110,7 +109,7 @@ static void test_go_back(struct lab *l, enum next next, const char *name)
         DO(driver_rke.start(&l->node, NULL, NULL, &err));
         DO(driver_rke.settle(&l->node, &err));
     }
-    CHECK(points == 8);
+    CHECK(points == 9);
     end(l, name);
 }
 
@@ -134,16 +133,79 @@ static void test_settle(struct lab *l)
     DO(driver_rke.start(&l->node, path, NULL, &err));
     DO(driver_rke.start(&l->node, "/etc/kubernetes/ssl/other.yaml", NULL, &err));
     check_end(l, "/etc/kubernetes/ssl/other.yaml", "always", false);
-    DO(driver_rke.go_back(&l->node, &err));
+    DO(driver_rke.go_back(&l->node, path, &err));
     check_end(l, path, "always", true);
 
     /* Nothing is thrown away while nothing runs. */
     DO(driver_rke.start(&l->node, NULL, NULL, &err));
     DO(docker_stop(&l->d, RKE_CURRENT, 5, &err));
     REFUSED(driver_rke.settle(&l->node, &err), "doesn't run");
-    DO(driver_rke.go_back(&l->node, &err));
+    DO(driver_rke.go_back(&l->node, path, &err));
     check_end(l, path, "always", true);
     end(l, "killed at each call of settle()");
+}
+
+/* What an earlier change left, never settled, is not gone back to: its flags are others. */
+static void test_stale(struct lab *l)
+{
+    begin(l, "stale");
+    struct apiserver a CLEANUP(apiserver_free) = {0};
+    struct apiserver b CLEANUP(apiserver_free) = {0};
+    make_apiserver(l, NULL);
+    DO(driver_rke.start(&l->node, path, NULL, &err));
+    int points = 0;
+    for (int k = 1;; k++, points++) {
+        apiserver_free(&a);
+        apiserver_free(&b);
+        DO(driver_rke.observe(&l->node, &a, &err));
+        DO(driver_rke.start(&l->node, path, a.process, &err));
+        check_end(l, path, "always", false);
+        DO(driver_rke.observe(&l->node, &b, &err));
+        CHECK(!str_eq(a.process, b.process) && b.unsettled);
+        if (!killed_at(l, k, go_back, (char *)path))
+            break;
+        check_end(l, path, "always", false);
+    }
+    CHECK(points == 1);
+    apiserver_free(&a);
+    DO(driver_rke.observe(&l->node, &a, &err));
+    CHECK(!str_eq(a.process, b.process) && a.unsettled);
+    check_end(l, path, "always", false);
+    DO(driver_rke.settle(&l->node, &err));
+    check_end(l, path, "always", true);
+
+    /* RKE put one of the right flags beside what was kept: that is in force. */
+    make_apiserver(l, NULL);
+    DO(driver_rke.start(&l->node, path, NULL, &err));
+    DO(docker_remove(&l->d, RKE_CURRENT, true, true, &err));
+    json_auto_t *settings = rke_settings(l);
+    char *id CLEANUP(cleanup_mem) = NULL;
+    DO(docker_create(&l->d, RKE_CURRENT, settings, &id, &err));
+    DO(docker_start(&l->d, id, &err));
+    DO(driver_rke.go_back(&l->node, NULL, &err));
+    json_auto_t *it = inspect(l, RKE_CURRENT);
+    CHECK(str_eq(json_string_value(json_object_get(it, "Id")), id));
+    check_end(l, NULL, "always", false);
+    DO(driver_rke.settle(&l->node, &err));
+    check_end(l, NULL, "always", true);
+
+    /* Neither has what is wanted: made anew. What was in force is kept. */
+    DO(driver_rke.start(&l->node, "/etc/kubernetes/ssl/other.yaml", NULL, &err));
+    points = 0;
+    for (int k = 1; killed_at(l, k, go_back, (char *)path); k++, points++) {
+        check_one(l);
+        DO(driver_rke.go_back(&l->node, path, &err));
+        check_end(l, path, "always", false);
+        DO(driver_rke.settle(&l->node, &err));
+        check_end(l, path, "always", true);
+        DO(driver_rke.start(&l->node, NULL, NULL, &err));
+        DO(driver_rke.start(&l->node, "/etc/kubernetes/ssl/other.yaml", NULL, &err));
+    }
+    CHECK(points >= 9);
+    check_end(l, path, "always", false);
+    DO(driver_rke.go_back(&l->node, "/etc/kubernetes/ssl/other.yaml", &err));
+    check_end(l, "/etc/kubernetes/ssl/other.yaml", "always", true);
+    end(l, "an old container of another change");
 }
 
 /* Somebody cleared away containers that don't run (docker container prune). */
@@ -153,7 +215,7 @@ static void test_pruned(struct lab *l)
     make_apiserver(l, NULL);
     DO(driver_rke.start(&l->node, path, NULL, &err));
     DO(docker_remove(&l->d, RKE_RECORD, true, true, &err));
-    DO(driver_rke.go_back(&l->node, &err));
+    DO(driver_rke.go_back(&l->node, NULL, &err));
     check_end(l, NULL, "always", true);
     DO(driver_rke.start(&l->node, path, NULL, &err));
     DO(docker_remove(&l->d, RKE_RECORD, true, true, &err));
@@ -161,7 +223,7 @@ static void test_pruned(struct lab *l)
     DO(driver_rke.settle(&l->node, &err));
     check_end(l, path, "always", true);
     /* Between the renames, and without the record. */
-    CHECK(killed_at(l, 5, start_with, NULL));
+    CHECK(killed_at(l, 6, start_with, NULL));
     DO(docker_remove(&l->d, RKE_RECORD, true, true, &err));
     DO(driver_rke.start(&l->node, NULL, NULL, &err));
     DO(driver_rke.settle(&l->node, &err));
@@ -179,5 +241,6 @@ void test_kills(struct lab *l)
     test_go_back(l, BACK, "go_back() killed, then again");
     test_go_back(l, SAME, "go_back() killed, then start() after all");
     test_settle(l);
+    test_stale(l);
     test_pruned(l);
 }

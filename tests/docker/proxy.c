@@ -14,12 +14,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Where the client is in its stream of requests. */
-struct requests {
+enum { MAX_CONNECTIONS = 64 };
+
+/* A connection, and where the client is in its stream of requests. */
+struct connection {
+    int client, daemon;
     char head[8192];
     size_t head_len;
     size_t body_left;
-    int changes; /* requests so far that change something */
+    int *changes; /* requests so far that change something, on all connections */
 };
 
 static int connect_to(const char *path)
@@ -32,7 +35,7 @@ static int connect_to(const char *path)
     return fd;
 }
 
-static void take(struct requests *r, const char *data, size_t len)
+static void take(struct connection *r, const char *data, size_t len)
 {
     while (len > 0) {
         if (r->body_left > 0) {
@@ -52,7 +55,7 @@ static void take(struct requests *r, const char *data, size_t len)
         const char *length = strcasestr(r->head, "\r\ncontent-length:");
         r->body_left = length ? strtoul(length + 17, NULL, 10) : 0;
         if (!str_starts(r->head, "GET ") && !str_starts(r->head, "HEAD "))
-            r->changes++;
+            ++*r->changes;
         r->head_len = 0;
     }
 }
@@ -68,49 +71,60 @@ static void send_all(int fd, const char *data, size_t len)
     }
 }
 
-static void serve(int client, int daemon, pid_t victim, int k, struct requests *r)
+/* False where it has ended. */
+static bool pass_on(struct connection *c, bool to_daemon, pid_t victim, int k)
 {
     static char data[65536];
-    struct pollfd p[2] = {{.fd = client, .events = POLLIN}, {.fd = daemon, .events = POLLIN}};
-    for (;;) {
-        if (poll(p, 2, -1) < 0)
-            return;
-        if (p[0].revents) {
-            ssize_t n = read(client, data, sizeof(data));
-            if (n <= 0)
-                return;
-            take(r, data, (size_t)n);
-            send_all(daemon, data, (size_t)n);
-        }
-        if (p[1].revents) {
-            ssize_t n = read(daemon, data, sizeof(data));
-            if (n <= 0)
-                return;
-            if (r->changes >= k) {
-                kill(victim, SIGKILL);
-                return;
-            }
-            send_all(client, data, (size_t)n);
-        }
-    }
+    ssize_t n = read(to_daemon ? c->client : c->daemon, data, sizeof(data));
+    if (n <= 0)
+        return false;
+    if (to_daemon)
+        take(c, data, (size_t)n);
+    else if (*c->changes >= k)
+        kill(victim, SIGKILL);
+    else
+        send_all(c->client, data, (size_t)n);
+    if (to_daemon)
+        send_all(c->daemon, data, (size_t)n);
+    return true;
 }
 
 static void proxy(int listener, const char *to, int k)
 {
-    struct requests r = {.changes = 0};
+    static struct connection all[MAX_CONNECTIONS];
+    struct pollfd p[1 + 2 * MAX_CONNECTIONS];
+    int changes = 0;
+    size_t count = 0;
+    pid_t victim = 0;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) {
-        int client = accept(listener, NULL, NULL);
+        p[0] = (struct pollfd){.fd = listener, .events = POLLIN};
+        for (size_t i = 0; i < count; i++) {
+            p[1 + 2 * i] = (struct pollfd){.fd = all[i].client, .events = POLLIN};
+            p[2 + 2 * i] = (struct pollfd){.fd = all[i].daemon, .events = POLLIN};
+        }
+        if (poll(p, 1 + 2 * count, -1) < 0)
+            _exit(3);
+        for (size_t i = count; i-- > 0;) {
+            bool open = (!p[1 + 2 * i].revents || pass_on(&all[i], true, victim, k)) &&
+                        (!p[2 + 2 * i].revents || pass_on(&all[i], false, victim, k));
+            if (open)
+                continue;
+            close(all[i].client);
+            close(all[i].daemon);
+            all[i] = all[--count];
+        }
+        if (!p[0].revents)
+            continue;
         struct ucred who = {0};
         socklen_t len = sizeof(who);
-        if (client < 0 || getsockopt(client, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0)
+        int client = accept(listener, NULL, NULL);
+        if (client < 0 || count == MAX_CONNECTIONS ||
+            getsockopt(client, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0)
             _exit(3);
-        int daemon = connect_to(to);
-        r.head_len = 0;
-        r.body_left = 0;
-        serve(client, daemon, who.pid, k, &r);
-        close(client);
-        close(daemon);
+        victim = who.pid;
+        all[count++] =
+            (struct connection){.client = client, .daemon = connect_to(to), .changes = &changes};
     }
 }
 

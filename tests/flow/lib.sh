@@ -148,7 +148,7 @@ no_key_shows() {
 restarts_by_itself() { "$TB" restarts | grep -v 'RestartCount=0$'; }
 
 start_witness() {
-    "$TB" near "$TOP/tests/cluster/client" --dir "$DIR" --log "$LOG" --out "$WORK/witness.json" >"$WORK/witness.out" 2>&1 &
+    "$TOP/tests/cluster/client" --dir "$DIR" --log "$LOG" --out "$WORK/witness.json" >"$WORK/witness.out" 2>&1 &
     WITNESS_PID=$!
     for _ in {1..100}; do
         grep -q ready "$WORK/witness.out" && return 0

@@ -117,9 +117,9 @@ static int do_rewrite(struct live *l, struct error *err)
         servers[i] = &l->api[i];
     struct rewrite w CLEANUP(rewrite_clear) = {
         .servers = servers,
-        .server_count = l->args[1] ? (size_t)atoi(l->args[1]) : l->count,
+        .server_count = l->args[1] ? strtoul(l->args[1], NULL, 10) : l->count,
         .resource = resource_find("secrets"),
-        .concurrency = (size_t)atoi(l->args[0]),
+        .concurrency = strtoul(l->args[0], NULL, 10),
     };
     int64_t began = loop_now();
     if (rewrite_run(&w, err) < 0)
@@ -155,7 +155,7 @@ static int do_walk(struct live *l, struct error *err)
 {
     struct etcd *e = etcd_new(l->loop, STEAL(l->etcd), l->count);
     struct sums s = {0};
-    int64_t revision = l->args[1] ? atoll(l->args[1]) : 0;
+    int64_t revision = l->args[1] ? strtoll(l->args[1], NULL, 10) : 0;
     int64_t began = loop_now();
     int rc = etcd_walk(e, l->args[0], &revision, add, &s, err);
     int64_t took = loop_now() - began;

@@ -2,8 +2,10 @@
  * An exhaustive check of the transitions: for pairs of configurations and clusters of 1 to 4
  * apiservers, every state that the real planner can lead to is visited, with every step carried out
  * in full, in part, failing and rolled back; apiservers that restart by themselves at any moment,
- * the tool's memory lost at any moment, clients that write through every apiserver at every moment,
- * and somebody else who deploys what the state file says.
+ * the tool's memory lost at any moment (but not the journal's word that narrowing was begun, which
+ * is on disk before anything narrows), clients that write through every apiserver at every moment,
+ * and somebody else who deploys what the state file says. From every state that narrows it is also
+ * asked what a run with an older copy of the state does: nothing, once a node was narrowed.
  *
  * How an apiserver reads and writes is modelled here anew, on stored bytes, without the code under
  * test: an ordered list of providers, the first whose prefix matches is asked and no other,
@@ -344,6 +346,8 @@ enum breakage {
     BREAK_STATE_FROM,
     BREAK_KEEP_FACTS,
     BREAK_REMOVE_FIRST,
+    BREAK_ENABLE_AT_ONCE,
+    BREAK_HEAL_FINISHED,
     BREAK_UNION_TWO_ENTRIES,
     BREAK_UNION_SWAPPED,
     BREAK_UNION_FIRST_ONLY,
@@ -364,6 +368,8 @@ static const char *const breakage_names[] = {
     [BREAK_STATE_FROM] = "state-from",
     [BREAK_KEEP_FACTS] = "keep-facts",
     [BREAK_REMOVE_FIRST] = "remove-first",
+    [BREAK_ENABLE_AT_ONCE] = "enable-at-once",
+    [BREAK_HEAL_FINISHED] = "heal-finished",
     [BREAK_UNION_TWO_ENTRIES] = "union-two-entries",
     [BREAK_UNION_SWAPPED] = "union-swapped",
     [BREAK_UNION_FIRST_ONLY] = "union-first-only",
@@ -472,6 +478,11 @@ static struct plan_step planned(const struct search *x, const struct plan_node *
     uint64_t all = (1ull << x->n) - 1;
     if (x->broken == BREAK_SKIP_WIDEN && step.form == FORM_WIDEN)
         step.form = FORM_SWITCH;
+    if (x->broken == BREAK_ENABLE_AT_ONCE && x->n == 1 && x->t->none[FORM_FROM] &&
+        step.form == FORM_WIDEN)
+        step.form = FORM_SWITCH;
+    if (x->broken == BREAK_HEAL_FINISHED && step.kind == PLAN_REFUSE && !facts.narrowing)
+        step = (struct plan_step){.kind = PLAN_PUT, .form = FORM_WIDEN, .nodes = step.nodes};
     if (x->broken == BREAK_ALL_AT_ONCE && step.kind == PLAN_PUT)
         step.nodes = all;
     if (x->broken == BREAK_RESTART_TOGETHER && step.kind == PLAN_RESTART)
@@ -599,6 +610,10 @@ static void check_step(struct search *x, const struct state *s, const struct pla
         violated(x, "several apiservers restart at once");
     if (step->kind == PLAN_NARROW && !(s->proved && s->rewritten))
         violated(x, "narrowing without proof");
+    if (step->kind == PLAN_RESTART && step->form == FORM_SWITCH && !t->from_wide)
+        for (size_t i = 0; i < x->n; i++)
+            if ((step->nodes >> i & 1) && s->nodes[i].runs != DOWN && !s->nodes[i].flag)
+                violated(x, "SWITCH brings the flag: what it goes back to has none");
     for (size_t i = 0; i < x->n; i++) {
         const struct node *n = &s->nodes[i];
         if (step->kind == PLAN_REMOVE && (step->nodes >> i & 1) && n->flag)
@@ -738,6 +753,36 @@ static void expand_accidents(struct search *x, const struct state *s, const stru
     }
 }
 
+/*
+ * Somebody else goes on with an older copy of the state, which knows nothing of narrowing, nor
+ * perhaps of the processes: where a node shows that it was narrowed already, nothing is done.
+ */
+static void check_older_copy(struct search *x, const struct state *s)
+{
+    if (!s->narrowing)
+        return;
+    for (unsigned knows = 0; knows < 2; knows++) {
+        struct state older = *s;
+        older.narrowing = older.rewritten = older.proved = 0;
+        for (size_t i = 0; i < x->n; i++) {
+            struct node *n = &older.nodes[i];
+            n->known = n->runs != DOWN && (!n->flag || (knows && n->known));
+        }
+        struct plan_node obs[MAX_NODES];
+        observe(x, &older, obs);
+        uint64_t narrowed = 0;
+        for (size_t i = 0; i < x->n; i++)
+            if (obs[i].runs == FORM_BIT(FORM_TO) ||
+                (obs[i].file == FORM_BIT(FORM_TO) && (obs[i].file_there || !obs[i].runs)))
+                narrowed |= 1ull << i;
+        struct plan_step step = plan(x, &older)->step;
+        if (narrowed && (step.kind != PLAN_REFUSE || step.nodes != narrowed))
+            violated(x, "with an older copy of the state, something is done after narrowing");
+        if (!narrowed && step.kind == PLAN_REFUSE)
+            violated(x, "an older copy of the state is refused though no node was narrowed");
+    }
+}
+
 /* Gives the state that the tool goes on to by itself, or UINT32_MAX when it is done. */
 static uint32_t expand(struct search *x, uint32_t index)
 {
@@ -750,6 +795,7 @@ static uint32_t expand(struct search *x, uint32_t index)
             s.rewritten = s.proved = 0;
     struct plan_memo m = *plan(x, &s);
     check_step(x, &s, &m.step);
+    check_older_copy(x, &s);
     bool done = false;
     enum action action = STEP;
     struct state next = full_step(x, &s, &m, &done, &action);
@@ -1047,7 +1093,7 @@ int main(int argc, char **argv)
     bool verbose = false;
     for (int i = 1; i < argc; i++) {
         if (str_eq(argv[i], "--max-nodes") && i + 1 < argc)
-            max_nodes = (size_t)atoi(argv[++i]);
+            max_nodes = strtoul(argv[++i], NULL, 10);
         else if (str_eq(argv[i], "--break") && i + 1 < argc)
             broken = argv[++i];
         else if (str_eq(argv[i], "--verbose"))

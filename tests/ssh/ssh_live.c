@@ -501,14 +501,17 @@ int main(int argc, char **argv)
         {"aborts", do_aborts},   {"silence", do_silence},         {"idle", do_idle},
     };
     static const struct option options[] = {
-        {"to", 1, NULL, 't'},      {"user", 1, NULL, 'u'},  {"key", 1, NULL, 'k'},
-        {"inline", 1, NULL, 'i'},  {"cert", 1, NULL, 'c'},  {"inline-cert", 1, NULL, 'C'},
-        {"bastion", 1, NULL, 'b'}, {"known", 1, NULL, 'n'}, {"accept-new", 0, NULL, 'a'},
-        {"agent", 0, NULL, 'g'},   {"pass", 1, NULL, 'p'},  {"pass-file", 1, NULL, 'f'},
-        {"timeout", 1, NULL, 'T'}, {NULL, 0, NULL, 0},
+        {"to", 1, NULL, 't'},      {"user", 1, NULL, 'u'},   {"key", 1, NULL, 'k'},
+        {"inline", 1, NULL, 'i'},  {"cert", 1, NULL, 'c'},   {"inline-cert", 1, NULL, 'C'},
+        {"bastion", 1, NULL, 'b'}, {"known", 1, NULL, 'n'},  {"accept-new", 0, NULL, 'a'},
+        {"agent", 0, NULL, 'g'},   {"pass", 1, NULL, 'p'},   {"pass-file", 1, NULL, 'f'},
+        {"timeout", 1, NULL, 'T'}, {"global", 1, NULL, 'G'}, {NULL, 0, NULL, 0},
     };
     struct ssh_access targets[MAX_TARGETS] = {{0}}, bastion = {0}, common = {0};
-    struct ssh_settings settings = {.ask = ask, .say = say, .timeout_ms = 10000};
+    struct ssh_settings settings = {.ask = ask,
+                                    .say = say,
+                                    .timeout_ms = 10000,
+                                    .global_known_hosts = "/nonexistent/known_hosts"};
     size_t count = 0;
     char *user = getenv("USER") ? getenv("USER") : "root";
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -537,6 +540,9 @@ int main(int argc, char **argv)
             break;
         case 'n':
             settings.known_hosts = optarg;
+            break;
+        case 'G':
+            settings.global_known_hosts = optarg;
             break;
         case 'a':
             settings.accept_new_host_keys = true;

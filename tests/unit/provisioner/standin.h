@@ -31,7 +31,7 @@ struct asked {
 
 struct standin {
     /* Adds status line, headers and body (see standin_answer); adding nothing closes the connection
-     * without an answer. One call at a time. */
+     * without an answer, and `Connection: close` after it. One call at a time. */
     void (*fn)(void *ctx, const struct asked *q, struct buf *out);
     void *ctx;
 
@@ -117,7 +117,7 @@ static inline void *standin_serve(void *ctx)
                 break;
             sent += (size_t)n;
         }
-        if (!out.len || sent < out.len)
+        if (!out.len || sent < out.len || strstr(out.data, "\r\nConnection: close\r\n"))
             break;
     }
     shutdown(c->fd, SHUT_RDWR);
@@ -194,7 +194,7 @@ static inline int standin_teardown(void **state)
 }
 #define STANDIN_TEST(fn) cmocka_unit_test_setup_teardown(fn, standin_setup, standin_teardown)
 
-/* The lower-cased part of a Status for an error answer. */
+/* A Kubernetes Status. */
 static inline void standin_status(struct buf *out, int status, const char *headers,
                                   const char *reason, const char *message, const char *kind,
                                   const char *name, const char *token)

@@ -200,6 +200,27 @@ static void revoked_wins(void **state)
     expect("@revoked h ssh-ed25519 " KEY_A "\n", "h", 2222, KEY_A, HOST_KEY_REVOKED, 1);
 }
 
+static void the_worse_of_two_files_counts(void **state)
+{
+    (void)state;
+    static const enum host_key_verdict table[][3] = {
+        {HOST_KEY_KNOWN, HOST_KEY_KNOWN, HOST_KEY_KNOWN},
+        {HOST_KEY_KNOWN, HOST_KEY_UNKNOWN, HOST_KEY_KNOWN},
+        {HOST_KEY_UNKNOWN, HOST_KEY_UNKNOWN, HOST_KEY_UNKNOWN},
+        {HOST_KEY_CHANGED, HOST_KEY_KNOWN, HOST_KEY_CHANGED},
+        {HOST_KEY_CHANGED, HOST_KEY_UNKNOWN, HOST_KEY_CHANGED},
+        {HOST_KEY_CHANGED, HOST_KEY_CHANGED, HOST_KEY_CHANGED},
+        {HOST_KEY_REVOKED, HOST_KEY_KNOWN, HOST_KEY_REVOKED},
+        {HOST_KEY_REVOKED, HOST_KEY_UNKNOWN, HOST_KEY_REVOKED},
+        {HOST_KEY_REVOKED, HOST_KEY_CHANGED, HOST_KEY_REVOKED},
+        {HOST_KEY_REVOKED, HOST_KEY_REVOKED, HOST_KEY_REVOKED},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        assert_int_equal(known_hosts_combine(table[i][0], table[i][1]), table[i][2]);
+        assert_int_equal(known_hosts_combine(table[i][1], table[i][0]), table[i][2]);
+    }
+}
+
 static void a_bare_name_counts_for_other_ports_as_yes_only(void **state)
 {
     (void)state;
@@ -341,6 +362,7 @@ int main(void)
         cmocka_unit_test(authorities_are_passed_over),
         cmocka_unit_test(broken_lines_are_passed_over),
         cmocka_unit_test(revoked_wins),
+        cmocka_unit_test(the_worse_of_two_files_counts),
         cmocka_unit_test(a_bare_name_counts_for_other_ports_as_yes_only),
         cmocka_unit_test(patterns_take_no_time),
         cmocka_unit_test(says_the_algorithms_that_are_known),

@@ -78,6 +78,22 @@ static void test_unreachable(void **state)
     standin_stop(&s);
 }
 
+/* A request that fails in the very turn in which it was started. */
+static void test_no_socket(void **state)
+{
+    struct http_server server = {.loop = *state,
+                                 .what = mem_strdup("kube-apiserver on a"),
+                                 .url = mem_strdup("http://kubernetes"),
+                                 .unix_path = mem_strdup("/nonexistent/socket")};
+    struct error err CLEANUP(error_clear) = {0};
+    int64_t began = loop_now();
+    bool ready = true;
+    assert_int_equal(kube_ready(&server, &ready, NULL, &err), 0);
+    assert_false(ready);
+    assert_true(loop_now() - began < 1000);
+    http_server_free(&server);
+}
+
 static void test_version(void **state)
 {
     SCRIPT({503, "Retry-After: 0\r\n", "{}"},
@@ -210,6 +226,7 @@ int main(void)
         STANDIN_TEST(test_not_ready),
         STANDIN_TEST(test_old_ready),
         STANDIN_TEST(test_unreachable),
+        STANDIN_TEST(test_no_socket),
         STANDIN_TEST(test_version),
         STANDIN_TEST(test_addresses),
         STANDIN_TEST(test_count),

@@ -49,6 +49,16 @@ static struct forms disabling(void)
     return make(managed('a'), NULL);
 }
 
+/* Reads the managed form and writes plain. */
+static struct encryption_config *identity_first(void)
+{
+    struct encryption_config *c = managed('a');
+    struct encryption_provider *p = c->items[0].providers, first = p[0];
+    p[0] = p[1];
+    p[1] = first;
+    return c;
+}
+
 static struct plan_node node(form_set file, form_set runs)
 {
     return (struct plan_node){.file = file, .file_there = true, .runs = runs};
@@ -161,11 +171,32 @@ static void test_enable_three(void **state)
     struct plan_facts proved = {.rewritten = true, .proved = true};
     gives(NEXT(f, proved, node(st, st), node(st, st), node(st, st)), PLAN_NARROW, 0, 0);
     gives(NEXT(f, narrowing, node(st, st), node(st, st), node(st, st)), PLAN_DONE, 0, 0);
-    /* one apiserver */
-    gives(NEXT(f, nothing, bare(F, F)), PLAN_PUT, FORM_SWITCH, 1);
-    gives(NEXT(f, nothing, node(st, F)), PLAN_RESTART, FORM_SWITCH, 1);
     /* somebody removed the file under a running apiserver */
     gives(NEXT(f, narrowing, node(st, st), bare(F, st)), PLAN_PUT, FORM_TO, 2);
+}
+
+/* WIDEN is not skipped: it brings the flag. */
+static void test_enable_one(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = enabling();
+    form_set st = S | T;
+    gives(NEXT(f, nothing, bare(F, F)), PLAN_PUT, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(W, F)), PLAN_RESTART, FORM_WIDEN, 1);
+    assert_int_equal(BACK(f, FORM_WIDEN, node(W, F)), FORM_FROM);
+    gives(NEXT(f, nothing, node(W, 0)), PLAN_RESTART, FORM_WIDEN, 1);
+    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0)), FORM_WIDEN);
+    gives(NEXT(f, nothing, node(W, W)), PLAN_PUT, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(st, W)), PLAN_RESTART, FORM_SWITCH, 1);
+    assert_int_equal(BACK(f, FORM_SWITCH, node(st, W)), FORM_WIDEN);
+    gives(NEXT(f, nothing, node(st, 0)), PLAN_RESTART, FORM_SWITCH, 1);
+    gives(NEXT(f, nothing, node(st, st)), PLAN_REWRITE, 0, 0);
+    /* SWITCH's file, without the flag */
+    gives(NEXT(f, nothing, node(st, F)), PLAN_PUT, FORM_WIDEN, 1);
+    gives(NEXT(f, nothing, node(st, F), node(W, W)), PLAN_PUT, FORM_WIDEN, 1);
+    /* WIDEN and SWITCH are the same: it is the first of them, which can be taken back. */
+    struct forms g CLEANUP(forms_free) = make(NULL, identity_first());
+    gives(NEXT(g, nothing, node(W | S | T, 0)), PLAN_RESTART, FORM_WIDEN, 1);
 }
 
 static void test_disable_three(void **state)
@@ -216,11 +247,6 @@ static void test_contradictions(void **state)
 {
     (void)state;
     struct forms f CLEANUP(forms_free) = rotation();
-    /* TO runs, and narrowing was never decided: back to what reads everything. */
-    gives(NEXT(f, nothing, node(T, T), node(F, F), node(F, F)), PLAN_PUT, FORM_WIDEN, 1);
-    gives(NEXT(f, nothing, node(W, T), node(F, F), node(F, F)), PLAN_RESTART, FORM_WIDEN, 1);
-    gives(NEXT(f, nothing, node(T, T), node(S, S)), PLAN_PUT, FORM_WIDEN, 1);
-    gives(NEXT(f, nothing, node(T, T)), PLAN_PUT, FORM_SWITCH, 1);
     gives(NEXT(f, nothing, node(S, S), node(F, F)), PLAN_PUT, FORM_WIDEN, 2);
     /* A file that is none of ours stays. */
     gives(NEXT(f, nothing, node(F, F), node(0, F), node(0, 0)), PLAN_REFUSE, 0, 6);
@@ -231,6 +257,31 @@ static void test_contradictions(void **state)
     gives(plan_next(&f, NULL, 0, nothing), PLAN_REFUSE, 0, 0);
     static const struct plan_node many[PLAN_MAX_NODES + 1];
     gives(plan_next(&f, many, PLAN_MAX_NODES + 1, nothing), PLAN_REFUSE, 0, 0);
+}
+
+/* TO is there, and narrowing was never decided: nothing is done. */
+static void test_finished_by_another(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    struct plan_facts proved = {.rewritten = true, .proved = true};
+    gives(NEXT(f, nothing, node(T, T), node(F, F), node(F, F)), PLAN_REFUSE, 0, 1);
+    gives(NEXT(f, nothing, node(W, T), node(F, F), node(T, 0)), PLAN_REFUSE, 0, 5);
+    gives(NEXT(f, nothing, node(S, S), node(T, S)), PLAN_REFUSE, 0, 2);
+    gives(NEXT(f, proved, node(T, T), node(S, S)), PLAN_REFUSE, 0, 1);
+    gives(NEXT(f, nothing, node(T, T)), PLAN_REFUSE, 0, 1);
+    assert_int_equal(STATE(f, nothing, node(T, T), node(S, S)), FORM_SWITCH);
+    struct plan_step step = NEXT(f, nothing, node(T, T));
+    assert_non_null(strstr(step.why, "use the newest state file"));
+    struct forms e CLEANUP(forms_free) = enabling();
+    gives(NEXT(e, nothing, node(S | T, S | T)), PLAN_REWRITE, 0, 0);
+    struct forms d CLEANUP(forms_free) = disabling();
+    form_set fw = F | W;
+    gives(NEXT(d, nothing, node(S, T), node(fw, fw)), PLAN_REFUSE, 0, 1);
+    gives(NEXT(d, nothing, node(fw, fw), bare(T, T)), PLAN_REFUSE, 0, 2);
+    gives(NEXT(d, nothing, node(fw, fw), bare(T, 0)), PLAN_REFUSE, 0, 2);
+    /* The file was removed under an apiserver that does need it. */
+    gives(NEXT(d, nothing, node(fw, fw), bare(T, fw)), PLAN_PUT, FORM_WIDEN, 2);
 }
 
 static void test_many_nodes(void **state)
@@ -280,7 +331,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),          cmocka_unit_test(test_no_union),
         cmocka_unit_test(test_rotate_one),     cmocka_unit_test(test_rotate_three),
-        cmocka_unit_test(test_enable_three),   cmocka_unit_test(test_disable_three),
+        cmocka_unit_test(test_enable_three),   cmocka_unit_test(test_enable_one),
+        cmocka_unit_test(test_disable_three),  cmocka_unit_test(test_finished_by_another),
         cmocka_unit_test(test_unknown),        cmocka_unit_test(test_files_beside_what_runs),
         cmocka_unit_test(test_contradictions), cmocka_unit_test(test_many_nodes),
         cmocka_unit_test(test_rollback),       cmocka_unit_test(test_state_form),

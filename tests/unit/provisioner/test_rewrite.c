@@ -62,7 +62,7 @@ static void serve(void *ctx, const struct asked *q, struct buf *out)
     w->of_server[p->server]++;
     bool patch = str_eq(q->method, "PATCH");
     const char *name = strrchr(q->path, '/');
-    int i = patch ? atoi(name + 2) : -1;
+    int i = patch ? (int)strtol(name + 2, NULL, 10) : -1;
     if (patch)
         w->asked[i]++;
     if (w->special && w->special(w, p->server, i, q, out)) {
