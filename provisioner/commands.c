@@ -199,6 +199,18 @@ static void refused(struct session *s, bool was_open, struct error *err)
         error_state(err, "nothing was changed");
 }
 
+/* The managed form with a key that there has never been. */
+static int fresh_managed(struct session *s, struct encryption_config **out, struct error *err)
+{
+    struct encryption_key fresh = {0};
+    if (journal_fresh_key(s->journal, &fresh, err) < 0)
+        return -1;
+    *out = encryption_config_managed(fresh.name, fresh.secret);
+    mem_free(fresh.name);
+    mem_free(fresh.secret);
+    return 0;
+}
+
 /* What runs is what RKE must find in its state, or its next run would undo it. */
 static int bring_state_up_to_date(struct session *s, const struct encryption_config *running,
                                   struct error *err)
@@ -243,12 +255,8 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
                              "%s asks for that: going from one to the other is not supported yet",
                              c->path);
         } else {
-            struct encryption_key fresh = {0};
-            if (journal_fresh_key(s->journal, &fresh, err) < 0)
+            if (fresh_managed(s, &to, err) < 0)
                 return -1;
-            to = encryption_config_managed(fresh.name, fresh.secret);
-            mem_free(fresh.name);
-            mem_free(fresh.secret);
         }
     }
     set_key_name(report, to);
@@ -290,12 +298,8 @@ static int rotate(struct session *s, struct encrypt_report *report, struct error
                    s->options->config, s->options->config);
         return -1;
     }
-    struct encryption_key fresh = {0};
-    if (journal_fresh_key(s->journal, &fresh, err) < 0)
+    if (fresh_managed(s, &to, err) < 0)
         return -1;
-    to = encryption_config_managed(fresh.name, fresh.secret);
-    mem_free(fresh.name);
-    mem_free(fresh.secret);
     set_key_name(report, to);
     return begin(s, "rotate-key", from, to, report, err);
 }
