@@ -151,6 +151,7 @@ static int begin(struct session *s, const char *why, const struct encryption_con
             error_next(err, "encrypt resume --config %s", s->options->config);
         } else {
             error_state(err, "nothing was changed");
+            error_next(err, "mend that, then run the same command again");
             give_lease_back(s);
         }
     }

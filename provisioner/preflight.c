@@ -26,13 +26,21 @@ static int read_config(struct member *m, struct encryption_config **out, struct 
 
 static void describe(const struct encryption_config *c, struct buf *out)
 {
-    const struct encryption_key *k = encryption_active_key(c);
-    if (!c || !c->item_count)
+    const struct encryption_key *active = encryption_active_key(c);
+    size_t count = 0;
+    if (!c || !c->item_count) {
         buf_adds(out, "no encryption");
-    else if (!k)
-        buf_adds(out, "a configuration that writes plain or by KMS");
-    else
-        buf_printf(out, "a configuration that writes with key %s", k->name);
+        return;
+    }
+    buf_adds(out, "a configuration with ");
+    for (size_t i = 0; i < c->item_count; i++) {
+        for (size_t k = 0; k < c->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &c->items[i].providers[k];
+            for (size_t j = 0; j < p->key_count; j++)
+                buf_printf(out, "%s%s", count++ ? ", " : "keys ", p->keys[j].name);
+        }
+    }
+    buf_printf(out, "%s, writing with %s", count ? "" : "no key", active ? active->name : "none");
 }
 
 int preflight_agree(struct session *s, struct encryption_config **out, struct error *err)
@@ -53,10 +61,15 @@ int preflight_agree(struct session *s, struct encryption_config **out, struct er
         describe(first, &text);
         buf_printf(&text, ", node %s has ", s->members[i].node.name);
         describe(c, &text);
-        return error_set(err, RESULT_REFUSED,
-                         "the apiservers are configured differently: %s. One of them may write "
-                         "what another can't read",
-                         buf_str(&text));
+        error_set(err, RESULT_REFUSED,
+                  "the apiservers are configured differently: %s. One of them may write what "
+                  "another can't read",
+                  buf_str(&text));
+        error_next(err, "if a change is under way elsewhere (kubectl -n kube-system get lease "
+                        "encrypt -o yaml tells whose), let it be finished there; else put one file "
+                        "with all these keys on all control-plane nodes and restart their "
+                        "kube-apiservers");
+        return -1;
     }
     *out = STEAL(first);
     return 0;

@@ -95,9 +95,11 @@ static int show(struct run *r, struct member *m, enum form f, const char *before
     return 0;
 }
 
+static const int64_t default_timeout_ms = (int64_t)5 * 60 * 1000;
+
 static int64_t ready_timeout(const struct session *s)
 {
-    return s->options->timeout_ms ? s->options->timeout_ms : (int64_t)5 * 60 * 1000;
+    return s->options->timeout_ms ? s->options->timeout_ms : default_timeout_ms;
 }
 
 /* Until the API answers and the process that answers has been looked at twice, before and after. */
@@ -161,6 +163,8 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
     struct session *s = r->s;
     enum form f = plan_rollback(&r->forms, r->nodes, s->count, failed);
     struct error e CLEANUP(error_clear) = {0};
+    /* Until it is shown again. */
+    r->nodes[m - s->members].runs = 0;
     if (f == failed)
         return error_wrap(err,
                           "%s: there is nothing to go back to that reads all that may be stored",
@@ -175,9 +179,10 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
         return error_wrap(err, "%s: node %s still runs what it ran", form_name(failed),
                           m->node.name);
     if (m->node.driver->go_back(&m->node, r->text[f] ? m->config_path : NULL, &e) < 0 ||
-        member_wait_ready(s, m, ready_timeout(s), &e) < 0 || show(r, m, f, NULL, &e) < 0 ||
+        member_wait_ready(s, m, default_timeout_ms, &e) < 0 || show(r, m, f, NULL, &e) < 0 ||
         m->node.driver->settle(&m->node, &e) < 0 || run_record(r, &e) < 0)
         return also_failed(err, &e);
+    r->nodes[m - s->members].runs = FORM_BIT(f);
     error_wrap(err,
                "%s: taken back on node %s, which serves again; the nodes after it were left alone",
                form_name(failed), m->node.name);
