@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <jansson.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,8 +65,12 @@ static void on_finished(CURL *easy, CURLcode code)
 
 static void set_blob(CURL *easy, CURLoption option, const char *pem)
 {
-    struct curl_blob blob = {
-        .data = (void *)(uintptr_t)pem, .len = strlen(pem), .flags = CURL_BLOB_COPY};
+    /* libcurl copies it, and doesn't say const. */
+    union {
+        const char *in;
+        void *out;
+    } text = {.in = pem};
+    struct curl_blob blob = {.data = text.out, .len = strlen(pem), .flags = CURL_BLOB_COPY};
     curl_easy_setopt(easy, option, &blob);
 }
 

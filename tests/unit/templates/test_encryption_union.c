@@ -145,7 +145,7 @@ static void test_no_union(void **state)
     assert_int_equal(encryption_config_union(w, r, &u, &err), 0);
     /* A colon, as only lenient reading lets it pass. */
     char *name = w->items[0].providers[0].keys[0].name;
-    memcpy(name, ":", 1);
+    name[0] = ':';
     struct encryption_config *none CLEANUP(cleanup_encryption_config) = NULL;
     assert_int_equal(encryption_config_union(w, r, &none, &err), -1);
 }
