@@ -71,10 +71,9 @@ units: $(UNIT) $(B)/tests/model/model
 unit: $(UNIT)
 	tests/run-unit $(UNIT)
 
-$(B)/tests/model/model: tests/model/model.c $(call archives_of,provisioner)
-	@mkdir -p $(@D)
-	@echo CC $<
-	@$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(call archives_of,provisioner) $(LDFLAGS) $(LDLIBS)
+$(B)/tests/model/model: $(call objects,tests/model) $(call archives_of,provisioner)
+	@echo LD $@
+	@$(CC) $(LDFLAGS) -o $@ $(call objects,tests/model) $(call archives_of,provisioner) $(LDLIBS)
 
 model: $(B)/tests/model/model
 	$<

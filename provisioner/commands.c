@@ -2,10 +2,11 @@
 #include "provisioner/run.h"
 #include "provisioner/store.h"
 
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { START_AGAIN_MS = 60000 };
+enum { START_AGAIN_MS = 60000, ANSWER_MS = 15000 };
 
 static void set_key_name(struct encrypt_report *report, const struct encryption_config *c)
 {
@@ -52,6 +53,56 @@ static int check_no_stray_file(struct session *s, struct error *err)
     return 0;
 }
 
+static bool same_key(const struct encryption_key *a, const struct encryption_key *b)
+{
+    return str_eq(a->name, b->name) && a->secret_len == b->secret_len &&
+           CRYPTO_memcmp(a->secret, b->secret, a->secret_len) == 0;
+}
+
+static bool is_in_force(const struct encryption_config *c, enum provider_type type,
+                        const struct encryption_key *key)
+{
+    for (size_t i = 0; i < c->item_count; i++) {
+        for (size_t k = 0; k < c->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &c->items[i].providers[k];
+            for (size_t j = 0; p->type == type && j < p->key_count; j++) {
+                if (same_key(&p->keys[j], key))
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool is_retired(const struct journal *j, enum provider_type type,
+                       const struct encryption_key *key)
+{
+    for (size_t i = 0; i < j->key_count; i++) {
+        const struct key_record *k = &j->keys[i];
+        if (k->type == type && k->retired && same_key(&k->key, key))
+            return true;
+    }
+    return false;
+}
+
+/* Every key of the state's configuration is in force, or known to have been retired: the file was
+ * merely not written to the end. */
+static bool is_outdated_by_us(const struct session *s, const struct encryption_config *c,
+                              const struct encryption_config *running)
+{
+    for (size_t i = 0; i < c->item_count; i++) {
+        for (size_t k = 0; k < c->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &c->items[i].providers[k];
+            for (size_t j = 0; j < p->key_count; j++) {
+                if (!is_in_force(running, p->type, &p->keys[j]) &&
+                    !is_retired(s->journal, p->type, &p->keys[j]))
+                    return false;
+            }
+        }
+    }
+    return true;
+}
+
 static int check_state_agrees(struct session *s, const struct encryption_config *running,
                               struct error *err)
 {
@@ -60,7 +111,7 @@ static int check_state_agrees(struct session *s, const struct encryption_config 
     if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
         return error_wrap(err, "the state file's encryptionConfig");
     if (!c || !c->item_count || !running || !running->item_count ||
-        encryption_config_reads_all(running, c))
+        encryption_config_reads_all(running, c) || is_outdated_by_us(s, c, running))
         return 0;
     const struct encryption_key *a = encryption_active_key(c);
     const struct encryption_key *b = encryption_active_key(running);
@@ -158,6 +209,21 @@ static int begin(struct session *s, const char *why, const struct encryption_con
     return -1;
 }
 
+/* An apiserver answers; where none does, one may be about to: another run's restart. */
+static bool some_api_answers(struct session *s, struct error *err)
+{
+    int64_t until = loop_now() + ANSWER_MS;
+    const struct http_server *api = NULL;
+    while (session_ready_api(s, &api, err) < 0) {
+        if (err->result != RESULT_FAILED || loop_now() >= until)
+            return false;
+        error_clear(err);
+        if (loop_pause(s->loop, 200, err) < 0)
+            return false;
+    }
+    return true;
+}
+
 static int go_on(struct session *s, struct encrypt_report *report, struct error *err)
 {
     const struct transition *t = s->journal->transition;
@@ -166,26 +232,30 @@ static int go_on(struct session *s, struct encrypt_report *report, struct error 
     tell(s, ENCRYPT_NOTE, NULL, NULL, "going on with the open transition (%s) of %s by %s", t->why,
          t->opened, t->by);
     set_key_name(report, t->to);
+    if (preflight_reload(s, err) < 0)
+        return -1;
+    if (some_api_answers(s, &e)) {
+        if (take_lease(s, err) < 0 || preflight_addresses(s, err) < 0)
+            return -1;
+    } else {
+        /* Where no apiserver answers nobody else can take it either, and going on is what may
+         * bring one up; it is taken when one answers. */
+        if (e.result != RESULT_FAILED)
+            return error_move(err, &e);
+        tell(s, ENCRYPT_WARNING, NULL, NULL, "%s", e.message);
+        error_clear(&e);
+    }
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         bool down = m->seen.exists && !m->seen.running;
         if (bring_back(s, m, err) < 0)
             return -1;
         if (down && member_wait_ready(s, m, START_AGAIN_MS, &e) < 0) {
+            if (e.result != RESULT_FAILED)
+                return error_move(err, &e);
             tell(s, ENCRYPT_WARNING, NULL, NULL, "%s", e.message);
             error_clear(&e);
         }
-    }
-    if (preflight_reload(s, err) < 0)
-        return -1;
-    if (take_lease(s, &e) < 0) {
-        /* Where no apiserver answers nobody else can take it either, and going on is what may
-         * bring one up; it is taken when one answers. */
-        if (e.result != RESULT_FAILED)
-            return error_move(err, &e);
-        tell(s, ENCRYPT_WARNING, NULL, NULL, "%s", e.message);
-    } else if (preflight_addresses(s, err) < 0) {
-        return -1;
     }
     return run_transition(s, false, report, err);
 }
@@ -312,7 +382,7 @@ static int resume(struct session *s, struct encrypt_report *report, struct error
         return -1;
     set_key_name(report, running);
     report->nothing_to_do = true;
-    return 0;
+    return check_state_agrees(s, running, err) < 0 ? -1 : bring_state_up_to_date(s, running, err);
 }
 
 static int command(const struct encrypt_options *o, struct encrypt_report *report,

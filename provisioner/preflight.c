@@ -236,11 +236,16 @@ int preflight_store(struct session *s, const struct encryption_config *from,
         const struct http_server *api = NULL;
         int64_t revision = 0;
         size_t listed = 0;
-        if (session_ready_api(s, &api, err) < 0 ||
-            kube_count(api, list[i], &listed, &revision, err) < 0 ||
-            census_resource(s, list[i], revision, can_be_read, ctx.out, &c, err) < 0)
+        struct error e CLEANUP(error_clear) = {0};
+        if (session_ready_api(s, &api, err) < 0)
             return -1;
-        if (c.values != listed)
+        /* One value that can't be read fails the whole list: etcd then tells which. */
+        bool counted = kube_count(api, list[i], &listed, &revision, &e) == 0;
+        if (census_resource(s, list[i], counted ? revision : 0, can_be_read, ctx.out, &c, err) < 0)
+            return -1;
+        if (!counted && c.refused == 0)
+            return error_move(err, &e);
+        if (counted && c.values != listed)
             return error_set(err, RESULT_REFUSED,
                              "the API lists %zu %s and etcd holds %zu under %s/%s/ at the same "
                              "revision (%lld): this is not where they are stored, so nothing could "

@@ -25,6 +25,13 @@ static void begin(struct run *r, enum form f)
     tell(r->s, ENCRYPT_STEP, form_name(f), NULL, "%s", step_text(f));
 }
 
+/* Durable with the intent, before the first file or restart that can write the new form. */
+static void note_switch(struct run *r, enum form f)
+{
+    if (f == FORM_SWITCH || f == FORM_TO)
+        r->s->journal->transition->switched = true;
+}
+
 static int put(struct run *r, struct member *m, enum form f, struct error *err)
 {
     struct node_record *n = journal_node(r->s->journal, m->node.name);
@@ -48,6 +55,7 @@ int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
     begin(r, f);
     if (check_lease(s, err) < 0)
         return -1;
+    note_switch(r, f);
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         if (nodes >> i & 1)
@@ -141,18 +149,37 @@ static int put_back(struct run *r, struct member *m, enum form f, struct error *
 {
     struct session *s = r->s;
     struct error e CLEANUP(error_clear) = {0};
-    if (check_lease(s, err) < 0 || member_observe(m, err) < 0)
+    if (check_lease(s, &e) < 0) {
+        /* Held by another now: what lies there is theirs. Any other failure is none of this node's.
+         */
+        if (e.result != RESULT_FAILED)
+            return error_move(err, &e);
+        tell(s, ENCRYPT_WARNING, form_name(f), m->node.name, "%s", e.message);
+        error_clear(&e);
+    }
+    if (member_observe(m, err) < 0)
         return -1;
     if (!m->file_missing && !run_file_forms(r, m))
         return error_set(err, RESULT_STOPPED,
                          "node %s: %s is none of this transition's: somebody else put it there",
                          m->node.name, m->config_path);
-    node_record_intend(journal_node(s->journal, m->node.name), form_name(f), m->seen.process);
-    /* The keys of this form are durable since before: a state that can't be written now is no
-     * reason to leave an apiserver down. */
-    if (run_record(r, &e) < 0)
-        tell(s, ENCRYPT_WARNING, form_name(f), m->node.name, "%s", e.message);
+    /* The intent stays what failed: a run that is killed in here goes back again, from the start.
+     */
     return r->text[f] ? put(r, m, f, err) : 0;
+}
+
+/*
+ * plan_rollback() has to guess from the nodes whether SWITCH may have been begun; the journal
+ * knows. While narrowing some nodes read B alone: nothing that writes with A may come back.
+ */
+static enum form back_from(const struct run *r, enum form failed)
+{
+    enum form f = plan_rollback(&r->forms, r->nodes, r->s->count, failed);
+    if (r->facts.narrowing)
+        return FORM_SWITCH;
+    if (failed == FORM_WIDEN)
+        return r->s->journal->transition->switched ? FORM_WIDEN : FORM_FROM;
+    return f;
 }
 
 /* The failed node alone gets the last good form back (safety rule 10); the others never saw the
@@ -161,7 +188,7 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
                      struct error *err)
 {
     struct session *s = r->s;
-    enum form f = plan_rollback(&r->forms, r->nodes, s->count, failed);
+    enum form f = back_from(r, failed);
     struct error e CLEANUP(error_clear) = {0};
     /* Until it is shown again. */
     r->nodes[m - s->members].runs = 0;
@@ -180,9 +207,13 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
                           m->node.name);
     if (m->node.driver->go_back(&m->node, r->text[f] ? m->config_path : NULL, &e) < 0 ||
         member_wait_ready(s, m, default_timeout_ms, &e) < 0 || show(r, m, f, NULL, &e) < 0 ||
-        m->node.driver->settle(&m->node, &e) < 0 || run_record(r, &e) < 0)
+        m->node.driver->settle(&m->node, &e) < 0)
         return also_failed(err, &e);
     r->nodes[m - s->members].runs = FORM_BIT(f);
+    /* The keys of this form were durable before: a state that can't be written now takes nothing
+     * away. */
+    if (run_record(r, &e) < 0)
+        return also_failed(err, &e);
     error_wrap(err,
                "%s: taken back on node %s, which serves again; the nodes after it were left alone",
                form_name(failed), m->node.name);
@@ -220,7 +251,8 @@ int rollout_confirm(struct run *r, size_t node, struct error *err)
     /* What it runs is asked of the same evidence again: it may be another process by now. */
     if (run_observe(r, err) < 0)
         return -1;
-    if (r->nodes[node].runs)
+    /* A left-over helper says nothing of the process: that one's record stands as it is. */
+    if (r->placed >> node & 1)
         record_shown(r, m);
     if (m->node.driver->settle(&m->node, err) < 0)
         return error_wrap(err, "node %s: removing what an interrupted run left", m->node.name);
@@ -264,6 +296,7 @@ int rollout_restart(struct run *r, enum form f, size_t node, struct error *err)
          */
         node_record_placed(n, m->file_sha256, m->seen.process);
     }
+    note_switch(r, f);
     node_record_intend(n, form_name(f), before);
     if (run_record(r, err) < 0)
         return -1;

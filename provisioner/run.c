@@ -106,6 +106,7 @@ int run_observe(struct run *r, struct error *err)
 {
     struct session *s = r->s;
     r->unconfirmed = 0;
+    r->placed = 0;
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         bool by_placement = false;
@@ -115,6 +116,8 @@ int run_observe(struct run *r, struct error *err)
         form_set runs = forms_that_run(r, m, file, &by_placement);
         if (by_placement || m->seen.unsettled)
             r->unconfirmed |= UINT64_C(1) << i;
+        if (by_placement)
+            r->placed |= UINT64_C(1) << i;
         r->nodes[i] =
             (struct plan_node){.file = file, .file_there = !m->file_missing, .runs = runs};
         if (!(runs & FORM_BIT(FORM_SWITCH)) && !r->facts.narrowing) {
@@ -131,8 +134,10 @@ int run_record(struct run *r, struct error *err)
     enum form f = plan_state_form(&r->forms, r->nodes, s->count, r->facts);
     rkestate_set_encryption(s->state, r->text[f] ? r->text[f] : "", r->text[f] != NULL);
     s->journal->transition->rewritten = r->facts.rewritten;
+    if (journal_write(s->journal, s->state, err) < 0)
+        return -1;
     r->changed = true;
-    return journal_write(s->journal, s->state, err);
+    return 0;
 }
 
 int take_lease(struct session *s, struct error *err)
@@ -150,8 +155,9 @@ int check_lease(struct session *s, struct error *err)
     const struct http_server *api = NULL;
     struct error e CLEANUP(error_clear) = {0};
     if (session_ready_api(s, &api, &e) == 0) {
+        /* A run that began while no apiserver answered makes good what it left out then. */
         if (!s->lease_held)
-            return take_lease(s, err);
+            return take_lease(s, err) < 0 ? -1 : preflight_addresses(s, err);
         return lease_check(api, s->lease_owner, err);
     }
     if (e.result == RESULT_INTERRUPTED)
@@ -325,9 +331,8 @@ static int go(struct run *r, bool opened, struct error *err)
     if (!opened)
         return check_strings(r, err) < 0 ? -1 : steps(r, err);
     /* Commit point: the new key is durable, and known to be meant, before anything else is done. */
-    if (journal_write(s->journal, s->state, err) < 0)
+    if (run_record(r, err) < 0)
         return error_wrap(err, "recording the transition");
-    r->changed = true;
     return steps(r, err);
 }
 
@@ -337,7 +342,8 @@ int run_transition(struct session *s, bool opened, struct encrypt_report *report
     snprintf(report->why, sizeof(report->why), "%s", s->journal->transition->why);
     if (run_prepare(&r, s, report, err) < 0 || go(&r, opened, err) < 0) {
         /* What was refused in the middle is a stop all the same: the transition is open. */
-        if (r.changed && (err->result == RESULT_FAILED || err->result == RESULT_REFUSED))
+        if ((r.changed && err->result == RESULT_REFUSED) ||
+            ((r.changed || !opened) && err->result == RESULT_FAILED))
             err->result = RESULT_STOPPED;
         if (r.changed || !opened)
             explain_state(&r, err);

@@ -17,6 +17,8 @@ struct run {
     struct plan_facts facts;
     uint64_t unconfirmed; /* nodes whose apiserver an interrupted run left: not known to be ready,
                              or not settled */
+    uint64_t placed;      /* of those: what they run follows from when the file was put, and is not
+                             recorded yet */
     bool changed;         /* this run has recorded or done something */
     char *again;          /* the command that goes on */
     int step;             /* the form whose rollout is under way (enum form), -1: none yet */

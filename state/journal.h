@@ -11,8 +11,8 @@
  *       "id": "<uuid>", "why": "rotate-key", "opened": "2026-…Z", "by": "user@host",
  *       "stage": "open" | "narrowing",
  *       "from": "<yaml>", "to": "<yaml>",
- *       "rewritten": false, "proved": null | {"revision": 123, "values": 2000, "at": "…"} },
- *     "nodes": { "<address>": { "intent": null | {"form": "switch", "process": null |
+ *       "switched": false, "rewritten": false, "proved": null | {"revision": 123, "values": 2000,
+ * "at": "…"} }, "nodes": { "<address>": { "intent": null | {"form": "switch", "process": null |
  * "<identity>"}, "placed": null | {"sha256": "<of the file>", "process": null | "<identity>"},
  *                               "runs":   null | {"sha256": "…", "process": null | "…"} } },
  *     "keys": [ { "name": "key-…", "type": "aescbc", "secret": "<base64>", "fingerprint": "…",
@@ -35,6 +35,8 @@ struct transition {
     char *id, *why, *opened, *by;
     enum transition_stage stage;
     struct encryption_config *from, *to; /* NULL: none */
+    bool
+        switched; /* SWITCH was meant for some node: values may have been written with `to` since */
     bool rewritten;
     bool proved; /* TRANSITION_NARROWING without it is refused, in writing and in reading */
     int64_t proof_revision, proof_values;

@@ -176,8 +176,8 @@ static int get_proof(struct reader *r, const json_t *json, struct transition *t)
 
 static int get_transition(struct reader *r, const json_t *json, struct journal *j)
 {
-    static const char *const members[] = {"id",   "why", "opened",    "by",     "stage",
-                                          "from", "to",  "rewritten", "proved", NULL};
+    static const char *const members[] = {"id", "why",      "opened",    "by",     "stage", "from",
+                                          "to", "switched", "rewritten", "proved", NULL};
     const char *where = "transition";
     if (json_is_null(json))
         return 0;
@@ -190,6 +190,7 @@ static int get_transition(struct reader *r, const json_t *json, struct journal *
         get_text(r, json, where, "by", LINE, &t->by) != 0 ||
         get_one_of(r, json, where, "stage", stage_names, ARRAY_LEN(stage_names), &stage) != 0 ||
         get_config(r, json, "from", &t->from) != 0 || get_config(r, json, "to", &t->to) != 0 ||
+        get_bool(r, json, where, "switched", &t->switched) != 0 ||
         get_bool(r, json, where, "rewritten", &t->rewritten) != 0 ||
         get_proof(r, json_object_get(json, "proved"), t) != 0)
         return -1;
@@ -393,6 +394,7 @@ static json_t *transition_to_json(const struct transition *t, bool *ok)
     put_text(json, "stage", stage_names[t->stage == TRANSITION_NARROWING], ok);
     put_config(json, "from", t->from, ok);
     put_config(json, "to", t->to, ok);
+    json_put(json, "switched", json_boolean(t->switched));
     json_put(json, "rewritten", json_boolean(t->rewritten));
     json_put(json, "proved", t->proved ? json_object() : json_null());
     if (t->proved) {

@@ -1,0 +1,358 @@
+/*
+ * What may happen in a state and what must hold there: the planner is asked, its step is carried
+ * out in full, in part, failing and rolled back, and accidents befall every node.
+ */
+#include "tests/model/explore.h"
+
+#include <stdlib.h>
+
+/* ---- what the tool sees and the planner says ---- */
+
+static void observe(const struct search *x, const struct state *s, struct plan_node *out)
+{
+    const struct transition *t = x->t;
+    form_set none = 0;
+    for (unsigned f = 0; f < FORM_COUNT; f++)
+        none |= t->none[f] ? FORM_BIT(f) : 0;
+    for (size_t i = 0; i < x->n; i++) {
+        const struct node *n = &s->nodes[i];
+        out[i].file_there = n->file != ABSENT;
+        out[i].file = n->file == ABSENT ? none : t->bits[n->file];
+        out[i].runs = n->known && n->runs != DOWN ? t->bits[n->runs] : 0;
+    }
+}
+
+static struct plan_step planned(const struct search *x, const struct plan_node *obs,
+                                struct plan_facts facts)
+{
+    break_facts(x, &facts);
+    struct plan_step step = plan_next(&x->t->forms, obs, x->n, facts);
+    break_step(x, obs, facts, &step);
+    return step;
+}
+
+const struct plan_memo *plan(struct search *x, const struct state *s)
+{
+    struct plan_node obs[MAX_NODES];
+    observe(x, s, obs);
+    uint64_t key = 1;
+    for (size_t i = 0; i < x->n; i++)
+        key = key << 9 | obs[i].file << 5 | obs[i].runs << 1 | obs[i].file_there;
+    key = key << 3 | (uint64_t)(s->narrowing | s->rewritten << 1 | s->proved << 2);
+    if (x->memo_count * 2 >= x->memo_slots) {
+        /* Small enough to be simply made again. */
+        x->memo_slots = x->memo_slots ? x->memo_slots * 2 : 1 << 10;
+        free(x->memo);
+        x->memo = calloc(x->memo_slots, sizeof(*x->memo));
+        if (!x->memo)
+            abort();
+        x->memo_count = 0;
+    }
+    size_t at = mix(key) & (x->memo_slots - 1);
+    for (; x->memo[at].key; at = (at + 1) & (x->memo_slots - 1))
+        if (x->memo[at].key == key)
+            return &x->memo[at];
+    struct plan_facts facts = {s->narrowing, s->rewritten, s->proved};
+    struct plan_memo *m = &x->memo[at];
+    x->memo_count++;
+    m->key = key;
+    m->step = planned(x, obs, facts);
+    m->state_form = plan_state_form(&x->t->forms, obs, x->n, facts);
+    for (unsigned f = 0; f < FORM_COUNT; f++)
+        m->rollback[f] = plan_rollback(&x->t->forms, obs, x->n, (enum form)f);
+    break_answer(x, facts, m);
+    return m;
+}
+
+/* ---- what happens ---- */
+
+/* Clients write through every apiserver that is up; all of them must read what may be stored. */
+static uint32_t enter(struct search *x, struct state s, enum action action, size_t node)
+{
+    const struct transition *t = x->t;
+    bool unreadable = false;
+    for (size_t i = 0; i < x->n; i++) {
+        if (s.nodes[i].runs == DOWN)
+            s.nodes[i].known = 0;
+        else
+            s.store |= t->writes[s.nodes[i].runs] & ((1u << STORE_BITS) - 1);
+    }
+    for (size_t i = 0; i < x->n; i++)
+        unreadable =
+            unreadable || (s.nodes[i].runs != DOWN && (s.store & ~t->reads[s.nodes[i].runs]));
+    uint32_t index = visit(x, pack(&s), action, node);
+    if (unreadable || (s.narrowing && (s.store & ~t->reads[FORM_TO]))) {
+        if (!x->violation)
+            x->current = index;
+        violated(x, unreadable ? "an apiserver that is up can't read what may be stored"
+                               : "something stored needs what is being dropped");
+    }
+    return index;
+}
+
+static void put(const struct search *x, struct node *n, enum form f)
+{
+    n->file = x->t->none[f] ? ABSENT : x->t->canon[f] & 7;
+}
+
+static void start(const struct search *x, struct node *n, enum form f, unsigned known)
+{
+    n->flag = !x->t->none[f];
+    n->runs = x->t->canon[f] & 7;
+    n->known = known & 1;
+    /* It runs what lies there, whatever was meant. */
+    if (n->flag)
+        n->runs = n->file == ABSENT ? DOWN : n->file;
+}
+
+static void by_itself(const struct search *x, struct node *n, unsigned known)
+{
+    unsigned none = 0;
+    while (none < FORM_COUNT && !x->t->none[none])
+        none++;
+    if (n->flag)
+        n->runs = n->file == ABSENT ? DOWN : n->file;
+    else
+        n->runs = x->t->canon[none] & 7;
+    n->known = known & 1;
+}
+
+/* The state after the planner's step, carried out in full; *done where there is none. */
+static struct state full_step(struct search *x, const struct state *s, const struct plan_memo *m,
+                              bool *done, enum action *action)
+{
+    struct state next = *s;
+    const struct plan_step *step = &m->step;
+    *done = false;
+    *action = STEP;
+    switch (step->kind) {
+    case PLAN_PUT:
+        for (size_t i = 0; i < x->n; i++)
+            if (step->nodes >> i & 1)
+                put(x, &next.nodes[i], step->form);
+        break;
+    case PLAN_RESTART:
+        for (size_t i = 0; i < x->n; i++)
+            if (step->nodes >> i & 1)
+                start(x, &next.nodes[i], step->form, true);
+        break;
+    case PLAN_REMOVE:
+        for (size_t i = 0; i < x->n; i++)
+            if (step->nodes >> i & 1)
+                next.nodes[i].file = ABSENT;
+        break;
+    case PLAN_REWRITE:
+        /* Everything is stored as the apiservers write it now; enter() adds what they write. */
+        next.store = 0;
+        next.rewritten = 1;
+        break;
+    case PLAN_PROVE:
+        if (s->store & ~x->t->writes[FORM_TO]) {
+            *action = PROOF_FAILED;
+            next.rewritten = 0;
+        } else {
+            next.proved = 1;
+        }
+        break;
+    case PLAN_NARROW:
+        next.narrowing = 1;
+        break;
+    case PLAN_DONE:
+    case PLAN_REFUSE:
+        *done = true;
+        break;
+    }
+    return next;
+}
+
+static void expand_restart(struct search *x, const struct state *s, const struct plan_memo *m)
+{
+    const struct plan_step *step = &m->step;
+    size_t i = (size_t)__builtin_ctzll(step->nodes);
+    struct state next = *s;
+    struct node *n = &next.nodes[i];
+    n->runs = DOWN;
+    enter(x, next, STEP_CUT, i); /* stopped, not started */
+    n->flag = !x->t->none[step->form];
+    enter(x, next, STEP_CUT, i); /* its arguments are new, it isn't started */
+    start(x, n, step->form, false);
+    struct state up = next;
+    enter(x, up, STEP_CUT, i); /* started, not shown */
+    /* It did not come up well; what it wrote in the meantime is stored. */
+    enum form back = m->rollback[step->form];
+    if (n->runs != DOWN)
+        next.store |= x->t->writes[n->runs] & ((1u << STORE_BITS) - 1);
+    if (!x->t->none[back])
+        put(x, n, back);
+    enter(x, next, STEP_ROLLBACK, i); /* the file alone, while it may still run */
+    n->runs = DOWN;
+    enter(x, next, STEP_ROLLBACK, i);
+    start(x, n, back, false);
+    enter(x, next, STEP_ROLLBACK, i);
+    start(x, n, back, true);
+    enter(x, next, STEP_ROLLBACK, i);
+}
+
+static void expand_parts(struct search *x, const struct state *s, const struct plan_memo *m)
+{
+    const struct plan_step *step = &m->step;
+    if (step->kind != PLAN_PUT && step->kind != PLAN_REMOVE)
+        return;
+    for (uint64_t part = (step->nodes - 1) & step->nodes; part; part = (part - 1) & step->nodes) {
+        struct state next = *s;
+        for (size_t i = 0; i < x->n; i++) {
+            if (!(part >> i & 1))
+                continue;
+            if (step->kind == PLAN_PUT)
+                put(x, &next.nodes[i], step->form);
+            else
+                next.nodes[i].file = ABSENT;
+        }
+        enter(x, next, STEP_PART, 0);
+    }
+}
+
+static void expand_accidents(struct search *x, const struct state *s, const struct plan_memo *m)
+{
+    struct state next = *s;
+    next.rewritten = next.rewritten && next.narrowing;
+    next.proved = next.proved && next.narrowing;
+    enter(x, next, FORGOTTEN, 0);
+    for (size_t i = 0; i < x->n; i++) {
+        next = *s;
+        next.nodes[i].known = 0;
+        enter(x, next, FORGOTTEN, i);
+        next = *s;
+        next.nodes[i].runs = DOWN;
+        enter(x, next, STOPPED, i);
+        for (unsigned known = 0; known < 2; known++) {
+            next = *s;
+            by_itself(x, &next.nodes[i], known);
+            enter(x, next, RESTARTED, i);
+        }
+    }
+    /* The file alone, then the restart as well, on any nodes at once. */
+    for (unsigned part = 1; part < 1u << x->n; part++) {
+        for (unsigned how = 0; how < 3; how++) {
+            next = *s;
+            for (size_t i = 0; i < x->n; i++) {
+                if (!(part >> i & 1))
+                    continue;
+                put(x, &next.nodes[i], m->state_form);
+                if (how)
+                    start(x, &next.nodes[i], m->state_form, how == 2);
+            }
+            enter(x, next, DEPLOYED, part);
+        }
+    }
+}
+
+/* ---- what must hold ---- */
+
+static void check_step(struct search *x, const struct state *s, const struct plan_step *step)
+{
+    const struct transition *t = x->t;
+    bool shown = false;
+    for (size_t i = 0; i < x->n; i++)
+        shown = shown || (s->nodes[i].known && s->nodes[i].runs == t->canon[step->form]);
+    int count = __builtin_popcountll(step->nodes);
+    if (step->kind == PLAN_REFUSE)
+        violated(x, "the planner refuses what comes from the transition itself");
+    if (step->kind == PLAN_PUT || step->kind == PLAN_RESTART) {
+        if (!s->narrowing && t->canon[step->form] == FORM_TO)
+            violated(x, "a file or restart narrows before narrowing was decided");
+        if (step->nodes == 0 || step->nodes >> x->n)
+            violated(x, "a step on no node, or on one that isn't there");
+    }
+    if (step->kind == PLAN_PUT && !shown && count > 1)
+        violated(x, "several nodes get a file that no apiserver was shown to run");
+    if (step->kind == PLAN_RESTART && count != 1)
+        violated(x, "several apiservers restart at once");
+    if (step->kind == PLAN_NARROW && !(s->proved && s->rewritten))
+        violated(x, "narrowing without proof");
+    if (step->kind == PLAN_RESTART && step->form == FORM_SWITCH && !t->from_wide)
+        for (size_t i = 0; i < x->n; i++)
+            if ((step->nodes >> i & 1) && s->nodes[i].runs != DOWN && !s->nodes[i].flag)
+                violated(x, "SWITCH brings the flag: what it goes back to has none");
+    for (size_t i = 0; i < x->n; i++) {
+        const struct node *n = &s->nodes[i];
+        if (step->kind == PLAN_REMOVE && (step->nodes >> i & 1) && n->flag)
+            violated(x, "a file is removed that an apiserver still reads");
+        if (step->kind == PLAN_PROVE && n->runs != DOWN && t->writes[n->runs] != t->writes[FORM_TO])
+            violated(x, "proof is sought while an apiserver still writes the old form");
+    }
+}
+
+/*
+ * Somebody else goes on with an older copy of the state, which knows nothing of narrowing, nor
+ * perhaps of the processes: where a node shows that it was narrowed already, nothing is done.
+ */
+static void check_older_copy(struct search *x, const struct state *s)
+{
+    if (!s->narrowing)
+        return;
+    for (unsigned knows = 0; knows < 2; knows++) {
+        struct state older = *s;
+        older.narrowing = older.rewritten = older.proved = 0;
+        for (size_t i = 0; i < x->n; i++) {
+            struct node *n = &older.nodes[i];
+            n->known = n->runs != DOWN && (!n->flag || (knows && n->known));
+        }
+        struct plan_node obs[MAX_NODES];
+        observe(x, &older, obs);
+        uint64_t narrowed = 0;
+        for (size_t i = 0; i < x->n; i++)
+            if (obs[i].runs == FORM_BIT(FORM_TO) ||
+                (obs[i].file == FORM_BIT(FORM_TO) && (obs[i].file_there || !obs[i].runs)))
+                narrowed |= 1ull << i;
+        struct plan_step step = plan(x, &older)->step;
+        if (narrowed && (step.kind != PLAN_REFUSE || step.nodes != narrowed))
+            violated(x, "with an older copy of the state, something is done after narrowing");
+        if (!narrowed && step.kind == PLAN_REFUSE)
+            violated(x, "an older copy of the state is refused though no node was narrowed");
+    }
+}
+
+/* ---- a state and all that may follow it ---- */
+
+void enter_first(struct search *x)
+{
+    struct state s = {0};
+    for (size_t i = 0; i < x->n; i++) {
+        put(x, &s.nodes[i], FORM_FROM);
+        start(x, &s.nodes[i], FORM_FROM, true);
+    }
+    s.store = x->t->reads[FORM_FROM] & ((1u << STORE_BITS) - 1);
+    enter(x, s, START, 0);
+}
+
+uint32_t expand(struct search *x, uint32_t index)
+{
+    x->current = index;
+    struct state s = unpack(x->visits[index].key);
+    struct plan_node obs[MAX_NODES];
+    observe(x, &s, obs);
+    for (size_t i = 0; i < x->n; i++)
+        if (!s.narrowing && !(obs[i].runs & FORM_BIT(FORM_SWITCH)) && x->broken != BREAK_KEEP_FACTS)
+            s.rewritten = s.proved = 0;
+    struct plan_memo m = *plan(x, &s);
+    check_step(x, &s, &m.step);
+    check_older_copy(x, &s);
+    bool done = false;
+    enum action action = STEP;
+    struct state next = full_step(x, &s, &m, &done, &action);
+    uint32_t on = done ? UINT32_MAX : enter(x, next, action, 0);
+    if (m.step.kind == PLAN_DONE) {
+        for (size_t i = 0; i < x->n; i++)
+            if ((s.nodes[i].runs != DOWN && s.nodes[i].runs != x->t->canon[FORM_TO]) ||
+                s.nodes[i].file != (x->t->none[FORM_TO] ? ABSENT : x->t->canon[FORM_TO]))
+                violated(x, "done, but a node is left behind");
+    }
+    if (x->violation)
+        return on;
+    expand_parts(x, &s, &m);
+    if (m.step.kind == PLAN_RESTART)
+        expand_restart(x, &s, &m);
+    expand_accidents(x, &s, &m);
+    return on;
+}
