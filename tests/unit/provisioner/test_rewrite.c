@@ -128,10 +128,11 @@ static void world_free(struct world *w)
     struct world w CLEANUP(world_free) = {__VA_ARGS__};                                            \
     world_start(&w, *state)
 
+/* More than once is fine: libcurl sends again what a connection that broke has not answered. */
 static void assert_all_done(const struct world *w)
 {
     for (size_t i = 0; i < w->objects; i++)
-        assert_int_equal(w->done[i], 1);
+        assert_true(w->done[i] >= 1);
 }
 
 static void test_all(void **state)
