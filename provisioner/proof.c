@@ -134,6 +134,7 @@ int run_prove(struct run *r, struct error *err)
     const struct resource **list CLEANUP(cleanup_mem) = NULL;
     size_t count = 0;
     int64_t revision = 0;
+    r->report->proof_values = 0;
     tell(s, ENCRYPT_STEP, "prove", NULL,
          "what etcd holds is counted: nothing may need what is to go");
     if (store_resources(t->from, t->to, &list, &count, err) < 0 ||

@@ -37,6 +37,10 @@ int run_prepare(struct run *r, struct session *s, struct encrypt_report *report,
     r->again = resume_command(s->options);
     r->facts.narrowing = t->stage == TRANSITION_NARROWING;
     r->facts.rewritten = t->rewritten;
+    if (t->proved) {
+        report->proof_values = t->proof_values;
+        report->proof_revision = t->proof_revision;
+    }
     /* Proof holds for the processes it was had with; a new run has its own. */
     r->facts.proved = r->facts.narrowing;
     r->switched_at = loop_now();
