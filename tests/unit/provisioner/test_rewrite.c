@@ -145,6 +145,9 @@ static void test_all(void **state)
     assert_int_equal(w.rewrite.stubborn_count, 0);
     assert_false(w.rewrite.stopped);
     assert_all_done(&w);
+    /* No connection broke here: each was sent once. */
+    for (size_t i = 0; i < w.objects; i++)
+        assert_int_equal(w.done[i], 1);
     assert_int_equal(w.lists, 6);
     assert_int_equal(w.backwards, 0);
     assert_int_equal(w.told, 2600);
