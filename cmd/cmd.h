@@ -40,6 +40,7 @@ const struct command *command_find(const char *name);
 int cmd_up(struct command_line *l);
 int cmd_rotate_key(struct command_line *l);
 int cmd_resume(struct command_line *l);
+int cmd_abort(struct command_line *l);
 int cmd_version(struct command_line *l);
 int cmd_help(struct command_line *l);
 

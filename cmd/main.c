@@ -23,6 +23,12 @@ const struct command commands[] = {
      "`rotate-key`\n"
      "do the same where a transition is open.",
      cmd_resume},
+    {"abort", "go back to the configuration before the interrupted transition", "", 1,
+     "Until narrowing has begun. Where the new key has written already, every kube-apiserver is\n"
+     "brought to write the old form again, what the new key wrote is rewritten, that is proved in "
+     "etcd,\n"
+     "and only then the new key is dropped from the nodes; it stays in the state file's history.",
+     cmd_abort},
     {"version", "print the version", "", 0, "", cmd_version},
     {"help", "help on a command", "[COMMAND]", 0, "", cmd_help},
     {0},

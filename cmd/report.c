@@ -47,25 +47,25 @@ int report_done(struct command_line *l, const struct encrypt_report *r, const ch
     char *why CLEANUP(cleanup_mem) = make_printable(r->why);
     char *key CLEANUP(cleanup_mem) = make_printable(r->key);
     if (l->output == OUTPUT_JSON) {
-        print_json(json_pack("{s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "result",
+        print_json(json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "result",
                              r->nothing_to_do ? "nothing-to-do" : "done", "resumed", r->resumed,
-                             "why", why, "key", key, "nodes", (json_int_t)r->nodes, "rewritten",
-                             (json_int_t)r->rewritten, "proved", (json_int_t)r->proof_values,
-                             "revision", (json_int_t)r->proof_revision, "milliseconds",
-                             (json_int_t)r->milliseconds));
+                             "aborted", r->aborted, "why", why, "key", key, "nodes",
+                             (json_int_t)r->nodes, "rewritten", (json_int_t)r->rewritten, "proved",
+                             (json_int_t)r->proof_values, "revision", (json_int_t)r->proof_revision,
+                             "milliseconds", (json_int_t)r->milliseconds));
         return RESULT_OK;
     }
     if (r->nothing_to_do) {
         print_nothing(nothing, no_key, key);
         return RESULT_OK;
     }
-    printf("Done: %s%s on %zu node%s in %.1f s; %lld values proved at revision %lld.\n", why,
-           r->resumed ? " (resumed)" : "", r->nodes, r->nodes == 1 ? "" : "s",
-           (double)r->milliseconds / 1000, (long long)r->proof_values,
+    printf("Done: %s%s%s on %zu node%s in %.1f s; %lld values proved at revision %lld.\n", why,
+           r->aborted ? " taken back" : "", r->resumed && !r->aborted ? " (resumed)" : "", r->nodes,
+           r->nodes == 1 ? "" : "s", (double)r->milliseconds / 1000, (long long)r->proof_values,
            (long long)r->proof_revision);
     if (key[0])
         printf("Secrets are encrypted with key %s.\n", key);
     else
-        printf("Secrets are stored plain; the old key stays in the state file's history.\n");
+        printf("Secrets are stored plain; the key stays in the state file's history.\n");
     return RESULT_OK;
 }

@@ -1,5 +1,6 @@
 /* The engine's commands: what the configuration should be, and the way there. */
 #include "provisioner/run.h"
+#include "provisioner/stamp.h"
 #include "provisioner/store.h"
 
 #include <openssl/crypto.h>
@@ -180,7 +181,7 @@ static int begin(struct session *s, const char *why, const struct encryption_con
         preflight_store(s, from, to, err) < 0 || check_no_stray_file(s, err) < 0 ||
         session_check_stop(s, err) < 0 || take_lease(s, err) < 0)
         return -1;
-    if (check_unchanged(s, err) < 0 || settle_all(s, err) < 0) {
+    if (check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 || settle_all(s, err) < 0) {
         give_lease_back(s);
         return -1;
     }
@@ -190,7 +191,7 @@ static int begin(struct session *s, const char *why, const struct encryption_con
     journal_keep_nodes(s->journal, names);
     journal_open(s->journal, why, from, to);
     record_what_runs(s, from, to);
-    if (run_transition(s, true, report, err) == 0)
+    if (run_transition(s, BEGIN_OPENED, report, err) == 0)
         return 0;
     /* Refused, or not recorded: then it is as if it had never been opened, here and on the nodes.
      */
@@ -224,27 +225,10 @@ static bool some_api_answers(struct session *s, struct error *err)
     return true;
 }
 
-static int go_on(struct session *s, struct encrypt_report *report, struct error *err)
+/* What an interrupted run left down is started again. */
+static int bring_back_all(struct session *s, struct error *err)
 {
-    const struct transition *t = s->journal->transition;
     struct error e CLEANUP(error_clear) = {0};
-    report->resumed = true;
-    tell(s, ENCRYPT_NOTE, NULL, NULL, "going on with the open transition (%s) of %s by %s", t->why,
-         t->opened, t->by);
-    set_key_name(report, t->to);
-    if (preflight_reload(s, err) < 0)
-        return -1;
-    if (some_api_answers(s, &e)) {
-        if (take_lease(s, err) < 0 || preflight_addresses(s, err) < 0)
-            return -1;
-    } else {
-        /* Where no apiserver answers nobody else can take it either, and going on is what may
-         * bring one up; it is taken when one answers. */
-        if (e.result != RESULT_FAILED)
-            return error_move(err, &e);
-        tell(s, ENCRYPT_WARNING, NULL, NULL, "%s", e.message);
-        error_clear(&e);
-    }
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         bool down = m->seen.exists && !m->seen.running;
@@ -257,7 +241,55 @@ static int go_on(struct session *s, struct encrypt_report *report, struct error 
             error_clear(&e);
         }
     }
-    return run_transition(s, false, report, err);
+    return 0;
+}
+
+static int check_can_abort(struct session *s, struct error *err)
+{
+    const struct transition *t = s->journal->transition;
+    if (t->stage != TRANSITION_NARROWING || t->aborting)
+        return 0;
+    error_set(
+        err, RESULT_REFUSED,
+        "%s can't be taken back: narrowing has begun. Everything is rewritten and proved (%lld "
+        "values at revision %lld, %s), and nodes may have given up what came before: from "
+        "here is only on",
+        t->why, (long long)t->proof_values, (long long)t->proof_revision, t->proved_at);
+    error_next(err, "encrypt resume --config %s", s->options->config);
+    return -1;
+}
+
+static int go_on(struct session *s, bool aborts, struct encrypt_report *report, struct error *err)
+{
+    const struct transition *t = s->journal->transition;
+    struct error e CLEANUP(error_clear) = {0};
+    bool turns = aborts && !t->aborting;
+    report->resumed = true;
+    if (aborts && check_can_abort(s, err) < 0)
+        return -1;
+    tell(s, ENCRYPT_NOTE, NULL, NULL, "%s the open transition (%s) of %s by %s",
+         turns         ? "taking back"
+         : t->aborting ? "going on with taking back"
+                       : "going on with",
+         t->why, t->opened, t->by);
+    set_key_name(report, turns || t->aborting ? t->from : t->to);
+    if (preflight_reload(s, err) < 0)
+        return -1;
+    if (some_api_answers(s, &e)) {
+        if (take_lease(s, err) < 0 || preflight_addresses(s, err) < 0 || stamp_check(s, err) < 0)
+            return -1;
+    } else {
+        /* Where no apiserver answers nobody else can take it either, and going on is what may
+         * bring one up; it is taken when one answers. */
+        if (e.result != RESULT_FAILED)
+            return error_move(err, &e);
+        tell(s, ENCRYPT_WARNING, NULL, NULL, "%s", e.message);
+        error_clear(&e);
+    }
+    /* Taking back, what is down may be so for the very configuration that is taken back. */
+    if (!(turns || t->aborting) && bring_back_all(s, err) < 0)
+        return -1;
+    return run_transition(s, turns ? BEGIN_TURNED : BEGIN_RESUMED, report, err);
 }
 
 static void refused(struct session *s, bool was_open, struct error *err)
@@ -385,6 +417,12 @@ static int resume(struct session *s, struct encrypt_report *report, struct error
     return check_state_agrees(s, running, err) < 0 ? -1 : bring_state_up_to_date(s, running, err);
 }
 
+/* Where none is open. */
+static int abort_nothing(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    return resume(s, report, err);
+}
+
 static int command(const struct encrypt_options *o, struct encrypt_report *report,
                    int (*what)(struct session *, struct encrypt_report *, struct error *),
                    struct error *err)
@@ -396,7 +434,9 @@ static int command(const struct encrypt_options *o, struct encrypt_report *repor
         return -1;
     report->nodes = s->count;
     bool was_open = s->journal->transition != NULL;
-    int rc = was_open ? go_on(s, report, err) : what(s, report, err);
+    int rc = stamp_check(s, err);
+    if (rc == 0)
+        rc = was_open ? go_on(s, what == abort_nothing, report, err) : what(s, report, err);
     if (rc < 0)
         refused(s, was_open && s->journal->transition, err);
     report->milliseconds = loop_now() - began;
@@ -418,4 +458,9 @@ int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *repor
                    struct error *err)
 {
     return command(o, report, resume, err);
+}
+
+int encrypt_abort(const struct encrypt_options *o, struct encrypt_report *report, struct error *err)
+{
+    return command(o, report, abort_nothing, err);
 }

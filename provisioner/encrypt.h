@@ -59,6 +59,7 @@ struct encrypt_options {
 struct encrypt_report {
     bool nothing_to_do;
     bool resumed;     /* an open transition was finished, and no more was done */
+    bool aborted;     /* and it was taken back: `why` is what was */
     char why[32];     /* "enable", "disable", "rotate-key", … of the transition; "" where none */
     char key[64];     /* the name of the key that writes now; "" where nothing is encrypted */
     size_t nodes;     /* control-plane nodes */
@@ -91,5 +92,11 @@ int encrypt_rotate_key(const struct encrypt_options *o, struct encrypt_report *r
 /* Goes on with the open transition; where none is open, nothing is to do. */
 int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *report,
                    struct error *err) MUST_CHECK;
+
+/* Takes the open transition back: the cluster goes to the configuration before it, through the
+ * union of both, and what the other key had encrypted is rewritten and proved first. REFUSED once
+ * narrowing has begun: from there is only on. Where none is open, nothing is to do. */
+int encrypt_abort(const struct encrypt_options *o, struct encrypt_report *report,
+                  struct error *err) MUST_CHECK;
 
 #endif

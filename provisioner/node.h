@@ -48,6 +48,12 @@ void apiserver_set_args(struct apiserver *a, char **args);
  * at the end how many were left out. */
 void log_add_safe_lines(struct buf *out, const char *text, size_t len);
 
+/* A file to be put on a node. Nothing is owned. */
+struct node_text {
+    const char *path, *data;
+    size_t len;
+};
+
 struct driver {
     const char *kind; /* "rke" */
 
@@ -67,9 +73,10 @@ struct driver {
     const char *default_config_path;
 
     /* Puts the file: 0600, owned by root, whole or not at all, on disk before it returns; then read
-     * back and compared. Left-over temporary files of killed runs are removed on the way. The path
-     * must lie on the node, not inside a container's layer. */
-    int (*put_file)(struct node *n, const char *path, const char *data, size_t len,
+     * back and compared. `beside` (may be NULL) is another of the same folder, which gets into its
+     * place first, in the same act. Left-over temporary files of killed runs are removed on the
+     * way. The path must lie on the node, not inside a container's layer. */
+    int (*put_file)(struct node *n, const struct node_text *file, const struct node_text *beside,
                     struct error *err);
     int (*remove_file)(struct node *n, const char *path, struct error *err);
 

@@ -7,6 +7,11 @@ enum { READS_BOTH = FORM_BIT(FORM_WIDEN) | FORM_BIT(FORM_SWITCH) };
 /* Writes as TO does. */
 enum { WRITES_TO = FORM_BIT(FORM_SWITCH) | FORM_BIT(FORM_TO) };
 
+form_set plan_writes_to(bool back)
+{
+    return back ? WRITES_TO : FORM_BIT(FORM_SWITCH);
+}
+
 struct view {
     const struct forms *forms;
     const struct plan_node *nodes;
@@ -40,6 +45,16 @@ int forms_make(const struct encryption_config *from, const struct encryption_con
     *out = (struct forms){
         {encryption_config_copy(from), STEAL(widen), STEAL(switched), encryption_config_copy(to)}};
     return 0;
+}
+
+void forms_turn_back(struct forms *f)
+{
+    struct encryption_config *from = f->config[FORM_FROM], *widen = f->config[FORM_WIDEN];
+    encryption_config_free(f->config[FORM_TO]);
+    f->config[FORM_FROM] = encryption_config_copy(f->config[FORM_SWITCH]);
+    f->config[FORM_WIDEN] = f->config[FORM_SWITCH];
+    f->config[FORM_SWITCH] = widen;
+    f->config[FORM_TO] = from;
 }
 
 void forms_free(struct forms *f)
@@ -142,8 +157,78 @@ static uint64_t finished(const struct view *v)
     return nodes;
 }
 
+/* Nobody can have written with what is given up: neither was that ever meant (the journal's word,
+ * which is on disk before), nor does any node show it. */
+static bool never_written(const struct view *v, struct plan_facts facts)
+{
+    bool seen = false;
+    for (size_t i = 0; i < v->count; i++) {
+        const struct plan_node *n = &v->nodes[i];
+        seen = seen || (n->runs && !(n->runs & WRITES_TO)) ||
+               (n->file_there && !(n->file & WRITES_TO));
+    }
+    return !facts.switched && !seen;
+}
+
+/* What is gone back to writes already, everywhere, and reads all that was ever written: the other
+ * form, which may be what doesn't work, is not needed on the way. */
+static struct plan_step next_back_unswitched(const struct view *v, struct plan_facts facts)
+{
+    uint64_t unsure = lacking(v, WRITES_TO);
+    if (!unsure)
+        return (struct plan_step){.kind = facts.proved ? PLAN_NARROW : PLAN_PROVE};
+    if (!is_none(v, FORM_TO))
+        return roll_out(v, FORM_TO, unsure);
+    return (struct plan_step){.kind = PLAN_RESTART, .form = FORM_TO, .nodes = first_of(unsure)};
+}
+
+static struct plan_step next_back(const struct view *v, struct plan_facts facts)
+{
+    if (never_written(v, facts))
+        return next_back_unswitched(v, facts);
+    /* What can't read what others write comes first. */
+    uint64_t narrow_ones = lacking(v, READS_BOTH);
+    uint64_t unswitched = narrow_ones ? narrow_ones : lacking(v, FORM_BIT(FORM_SWITCH));
+    if (unswitched)
+        return roll_out(v, FORM_SWITCH, unswitched);
+    if (!facts.rewritten)
+        return (struct plan_step){.kind = PLAN_REWRITE};
+    return (struct plan_step){.kind = facts.proved ? PLAN_NARROW : PLAN_PROVE};
+}
+
+static bool has_kms(const struct encryption_config *c, const char *name, const char *endpoint)
+{
+    for (size_t i = 0; i < c->item_count; i++) {
+        for (size_t k = 0; k < c->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &c->items[i].providers[k];
+            if (p->type == PROVIDER_KMS && str_eq(p->kms_name, name) &&
+                str_eq(p->kms_endpoint, endpoint))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A KMS that doesn't answer shows only when an apiserver loads it: where nothing was written with
+ * it yet, there is FROM to go back to. */
+static bool brings_kms(const struct view *v)
+{
+    const struct encryption_config *from = v->forms->config[FORM_FROM];
+    const struct encryption_config *to = v->forms->config[FORM_TO];
+    for (size_t i = 0; i < to->item_count; i++) {
+        for (size_t k = 0; k < to->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &to->items[i].providers[k];
+            if (p->type == PROVIDER_KMS && !has_kms(from, p->kms_name, p->kms_endpoint))
+                return true;
+        }
+    }
+    return false;
+}
+
 static struct plan_step next_open(const struct view *v, struct plan_facts facts)
 {
+    if (facts.back)
+        return next_back(v, facts);
     uint64_t ended = finished(v);
     if (ended)
         return refuse(ended, "this node already has the transition's final configuration, though "
@@ -152,7 +237,7 @@ static struct plan_step next_open(const struct view *v, struct plan_facts facts)
                              "the newest state file");
     /* The flag itself comes with WIDEN: a failed SWITCH must have one with the flag to go back to.
      */
-    bool widens = v->count > 1 || is_none(v, FORM_FROM);
+    bool widens = v->count > 1 || is_none(v, FORM_FROM) || brings_kms(v);
     uint64_t narrow_ones = widens ? lacking(v, v->wide) : 0;
     if (narrow_ones) {
         /* One alone may go on to SWITCH, if it was on the way there: all others read both. */
@@ -231,32 +316,30 @@ struct plan_step plan_next(const struct forms *forms, const struct plan_node *no
     return facts.narrowing ? next_narrowing(&v) : next_open(&v, facts);
 }
 
-/* FROM is good again only where SWITCH can't have been begun: then nothing was written with TO. It
- * begins when all read both, and from there on no node comes back to FROM. */
-static bool switch_begun(const struct view *v)
+/* Some node is shown to run SWITCH: it can be gone back to. */
+static bool switch_works(const struct view *v)
 {
-    form_set before = FORM_BIT(FORM_FROM) | FORM_BIT(FORM_WIDEN);
-    bool from_runs = false;
-    for (size_t i = 0; i < v->count; i++) {
-        const struct plan_node *n = &v->nodes[i];
-        if ((n->runs && !(n->runs & before)) || (n->file_there && !(n->file & before)))
+    for (size_t i = 0; i < v->count; i++)
+        if (v->nodes[i].runs & FORM_BIT(FORM_SWITCH))
             return true;
-        from_runs = from_runs || ((n->runs & FORM_BIT(FORM_FROM)) && !(n->runs & READS_BOTH));
-    }
-    return !from_runs;
+    return false;
 }
 
 enum form plan_rollback(const struct forms *forms, const struct plan_node *nodes, size_t count,
-                        enum form failed)
+                        struct plan_facts facts, enum form failed)
 {
     struct view v = view_of(forms, nodes, count);
+    /* While narrowing some nodes read TO alone: nothing that writes FROM may come back. */
+    if (facts.narrowing)
+        return facts.back && !facts.switched && !switch_works(&v) ? FORM_TO : FORM_SWITCH;
     switch (failed) {
     case FORM_TO:
-        return FORM_SWITCH;
+        return !facts.back || switch_works(&v) ? FORM_SWITCH : FORM_TO;
     case FORM_SWITCH:
-        return FORM_WIDEN;
+        /* Some may read no more than TO: what writes the other form may not come up. */
+        return facts.back && lacking(&v, READS_BOTH) ? FORM_SWITCH : FORM_WIDEN;
     case FORM_WIDEN:
-        return switch_begun(&v) ? FORM_WIDEN : FORM_FROM;
+        return facts.switched ? FORM_WIDEN : FORM_FROM;
     case FORM_FROM:
         return FORM_FROM;
     }
@@ -267,10 +350,12 @@ enum form plan_state_form(const struct forms *forms, const struct plan_node *nod
                           struct plan_facts facts)
 {
     struct view v = view_of(forms, nodes, count);
+    if (!facts.narrowing && facts.back)
+        return never_written(&v, facts) ? FORM_TO : FORM_SWITCH;
     if (!facts.narrowing)
-        return lacking(&v, v.wide) && !finished(&v) ? FORM_WIDEN : FORM_SWITCH;
+        return finished(&v) || (facts.switched && !lacking(&v, v.wide)) ? FORM_SWITCH : FORM_WIDEN;
     for (size_t i = 0; i < count; i++)
         if (!(nodes[i].runs & FORM_BIT(FORM_TO)))
-            return FORM_SWITCH;
+            return facts.back && never_written(&v, facts) ? FORM_TO : FORM_SWITCH;
     return FORM_TO;
 }

@@ -29,6 +29,11 @@ struct forms {
 /* Makes them from A and B (copied). Error: A and B have no union (see encryption_config_union). */
 int forms_make(const struct encryption_config *from, const struct encryption_config *to,
                struct forms *out, struct error *err) MUST_CHECK;
+/*
+ * The forms of going back (`abort`): what was FROM is gone to, through the unions that are there
+ * already. FROM and WIDEN are then the old SWITCH, SWITCH is the old WIDEN, TO the old FROM.
+ */
+void forms_turn_back(struct forms *f);
 void forms_free(struct forms *f);
 
 /* A set of forms, as bits 1u << FORM_…: all that a configuration equals. 0: none of them, or
@@ -50,7 +55,13 @@ struct plan_facts {
                      */
     bool rewritten; /* everything was rewritten since every apiserver was shown to run SWITCH */
     bool proved;    /* proof was had after that */
+    bool switched;  /* the journal: an apiserver was meant to write with the TO of the way there, so
+                       that it may be stored; recorded before the first such file or restart */
+    bool back;      /* the forms are those of going back: `switched` speaks of what is given up */
 };
+
+/* What an apiserver must be shown to run for `rewritten` and `proved` to hold: a set of forms. */
+form_set plan_writes_to(bool back);
 
 enum plan_kind {
     PLAN_PUT,     /* put the form's file on the nodes of the step (all of them, in any order) */
@@ -83,12 +94,12 @@ struct plan_step {
  * then the files of the others together; then their restarts one at a time, in order;
  *  - PLAN_NARROW comes before the first file or restart that narrows; after it, only on.
  * A rollout that changes nothing (equal forms) is skipped; WIDEN is skipped where there is one
- * apiserver and FROM is not none (enabling, it is WIDEN that brings the flag, so that a failed
- * SWITCH has an apiserver with the flag to go back to), or where FROM already reads all that TO
- * does. With TO "none": restarts (without the
- * flag) come first, one at a time, and the files are removed when no apiserver reads them.
- * A node whose `runs` is unknown may run anything among the forms up to the furthest that could
- * have been meant for it: it is brought to a form that is safe in every case.
+ * apiserver, FROM is not none and TO brings no KMS that FROM lacks (enabling, it is WIDEN that
+ * brings the flag, so that a failed SWITCH has an apiserver with the flag to go back to), or where
+ * FROM already reads all that TO does. With TO "none": restarts (without the flag) come first, one
+ * at a time, and the files are removed when no apiserver reads them. A node whose `runs` is unknown
+ * may run anything among the forms up to the furthest that could have been meant for it: it is
+ * brought to a form that is safe in every case.
  *
  * A node whose file or apiserver is TO and no other form, while narrowing was not begun, comes from
  * no crash: PLAN_NARROW is on disk before the first such file. Somebody else, with another copy of
@@ -99,16 +110,27 @@ struct plan_step {
 struct plan_step plan_next(const struct forms *forms, const struct plan_node *nodes, size_t count,
                            struct plan_facts facts);
 
+/*
+ * Going back (facts.back): a node at TO is one that was never widened. Where nothing can have been
+ * written with what is given up, nothing of it is brought to any node any more (it may be what
+ * doesn't work): what is unsure is brought to TO at once, PLAN_PROVE asks whether TO reads all that
+ * is stored, and then comes PLAN_NARROW. Else SWITCH on every node, first on those that don't read
+ * both, PLAN_REWRITE, PLAN_PROVE, PLAN_NARROW.
+ */
+
 /* Where a node goes back to when its restart into `failed` fails (safety rule 10): never one that
  * can't read what may have been written since. `nodes` is what plan_next() was given for that
- * restart. SWITCH fails: WIDEN. TO fails: SWITCH. WIDEN fails: FROM where no SWITCH can have been
- * begun, else WIDEN itself: there is nothing to go back to, the node waits for its cause to go. */
+ * restart. SWITCH fails: WIDEN. TO fails: SWITCH. WIDEN fails: FROM where nothing was switched,
+ * else WIDEN itself: there is nothing to go back to, the node waits for its cause to go. Going back
+ * where nothing was switched, TO fails: SWITCH where some node is shown to run it, else TO itself.
+ */
 enum form plan_rollback(const struct forms *forms, const struct plan_node *nodes, size_t count,
-                        enum form failed);
+                        struct plan_facts facts, enum form failed);
 
 /* The text that both encryptionConfig strings of the state must hold at this moment, so that
  * whoever deploys them loses nothing (safety rule 9). Where plan_next() refuses since somebody else
- * finished: SWITCH, which reads both and writes what all of them read by then. */
+ * finished: SWITCH, which reads both and writes what all of them read by then. Going back where
+ * nothing was switched: TO, which reads all that is stored. */
 enum form plan_state_form(const struct forms *forms, const struct plan_node *nodes, size_t count,
                           struct plan_facts facts);
 

@@ -15,10 +15,11 @@ enum { IN_FLIGHT_MS = 16000, ROUNDS = 3 };
 int run_check_identities(struct run *r, struct error *err)
 {
     struct session *s = r->s;
+    form_set right = plan_writes_to(r->facts.back);
     if (run_observe(r, err) < 0)
         return -1;
     for (size_t i = 0; i < s->count; i++) {
-        if (!(r->nodes[i].runs & r->nodes[i].file & FORM_BIT(FORM_SWITCH)))
+        if (!(r->nodes[i].runs & right) || !(r->nodes[i].file & right))
             return error_set(err, RESULT_STOPPED,
                              "node %s: its kube-apiserver is not the one that was shown to write "
                              "the new form",
@@ -127,28 +128,23 @@ static int wait_for_writes_in_flight(struct run *r, struct error *err)
     return 0;
 }
 
-int run_prove(struct run *r, struct error *err)
+static int prove_resources(struct run *r, int64_t *revision, struct error *err)
 {
-    struct session *s = r->s;
-    struct transition *t = s->journal->transition;
+    const struct transition *t = r->s->journal->transition;
     const struct resource **list CLEANUP(cleanup_mem) = NULL;
     size_t count = 0;
-    int64_t revision = 0;
-    r->report->proof_values = 0;
-    tell(s, ENCRYPT_STEP, "prove", NULL,
-         "what etcd holds is counted: nothing may need what is to go");
-    if (store_resources(t->from, t->to, &list, &count, err) < 0 ||
-        wait_for_writes_in_flight(r, err) < 0 || run_check_identities(r, err) < 0)
+    if (store_resources(t->from, t->to, &list, &count, err) < 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        if (prove_resource(r, list[i], &revision, err) < 0)
+        if (prove_resource(r, list[i], revision, err) < 0)
             return -1;
     }
-    char **leaving = store_leaving(t->from, t->to);
-    int rc = leaving[0] ? prove_store(r, leaving, err) : 0;
-    encryption_resources_free(leaving);
-    if (rc < 0 || run_check_identities(r, err) < 0)
-        return -1;
+    return 0;
+}
+
+static int record_proof(struct run *r, int64_t revision, struct error *err)
+{
+    struct transition *t = r->s->journal->transition;
     r->facts.proved = true;
     r->report->proof_revision = revision;
     t->proved = true;
@@ -157,4 +153,76 @@ int run_prove(struct run *r, struct error *err)
     mem_free(t->proved_at);
     t->proved_at = timestamp_now();
     return run_record(r, err);
+}
+
+struct reader {
+    const struct encryption_config *config;
+};
+
+static bool can_be_read(void *ctx, const struct resource *r, const unsigned char *value, size_t len)
+{
+    const struct reader *reader = ctx;
+    return encryption_config_reads(reader->config, r->name, value, len);
+}
+
+/*
+ * Going back where nothing was ever meant to write with what is given up: nothing is rewritten, so
+ * values keep whatever form they had; the configuration before must read them all. One that it
+ * can't read shows that something did write: the journal is then told so, and the planner goes the
+ * long way.
+ */
+static int prove_untouched(struct run *r, char **leaving, struct error *err)
+{
+    struct session *s = r->s;
+    struct transition *t = s->journal->transition;
+    const struct resource **list CLEANUP(cleanup_mem) = NULL;
+    struct reader reader = {r->forms.config[FORM_TO]};
+    struct judge j = {.leaving = leaving};
+    size_t count = 0;
+    int64_t revision = 0;
+    if (store_resources(t->from, t->to, &list, &count, err) < 0)
+        return -1;
+    size_t refused = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct census c CLEANUP(census_free) = {0};
+        if (census_resource(s, list[i], revision, can_be_read, &reader, &c, err) < 0)
+            return -1;
+        revision = c.revision;
+        refused += c.refused;
+        r->report->proof_values += (int64_t)c.values;
+        char *text CLEANUP(cleanup_mem) = census_text(&c);
+        tell(s, ENCRYPT_NODE, "prove", NULL, "%s at revision %lld: %s", list[i]->name,
+             (long long)c.revision, text);
+    }
+    struct census all CLEANUP(census_free) = {0};
+    if (leaving[0] && census_store(s, revision, needs_nothing_that_goes, &j, &all, err) < 0)
+        return -1;
+    if (refused + all.refused == 0)
+        return run_check_identities(r, err) < 0 ? -1 : record_proof(r, revision, err);
+    tell(s, ENCRYPT_WARNING, "prove", NULL,
+         "%zu values lie under what is to be given up: they are rewritten first",
+         refused > all.refused ? refused : all.refused);
+    r->facts.switched = t->switched = true;
+    return run_record(r, err);
+}
+
+int run_prove(struct run *r, struct error *err)
+{
+    struct session *s = r->s;
+    int64_t revision = 0;
+    r->report->proof_values = 0;
+    tell(s, ENCRYPT_STEP, "prove", NULL,
+         "what etcd holds is counted: nothing may need what is to go");
+    char **leaving = store_leaving(r->forms.config[FORM_FROM], r->forms.config[FORM_TO]);
+    int rc = -1;
+    if (r->facts.back && !r->facts.switched) {
+        rc = run_check_identities(r, err) < 0 ? -1 : prove_untouched(r, leaving, err);
+    } else if (wait_for_writes_in_flight(r, err) == 0 && run_check_identities(r, err) == 0 &&
+               prove_resources(r, &revision, err) == 0 &&
+               (!leaving[0] || prove_store(r, leaving, err) == 0) &&
+               run_check_identities(r, err) == 0) {
+        rc = record_proof(r, revision, err);
+    }
+    encryption_resources_free(leaving);
+    return rc;
 }

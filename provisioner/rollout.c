@@ -1,9 +1,14 @@
 #include "provisioner/run.h"
+#include "provisioner/stamp.h"
 
 #include <string.h>
 
-static const char *step_text(enum form f)
+static const char *step_text(enum form f, bool back)
 {
+    if (back && f == FORM_SWITCH)
+        return "every apiserver writes the configuration before, and still reads the other";
+    if (back && f == FORM_TO)
+        return "every apiserver gets the configuration before, alone";
     switch (f) {
     case FORM_FROM:
         return "back to the configuration before";
@@ -22,22 +27,34 @@ static void begin(struct run *r, enum form f)
     if (r->step == (int)f)
         return;
     r->step = (int)f;
-    tell(r->s, ENCRYPT_STEP, form_name(f), NULL, "%s", step_text(f));
+    tell(r->s, ENCRYPT_STEP, form_name(f), NULL, "%s", step_text(f, r->facts.back));
 }
 
 /* Durable with the intent, before the first file or restart that can write the new form. */
 static void note_switch(struct run *r, enum form f)
 {
-    if (f == FORM_SWITCH || f == FORM_TO)
-        r->s->journal->transition->switched = true;
+    if ((f == FORM_SWITCH || f == FORM_TO) && !r->facts.back)
+        r->facts.switched = r->s->journal->transition->switched = true;
+}
+
+/* With the stamp of this generation before it, where that isn't there yet. */
+static int put_stamped(struct run *r, struct member *m, enum form f, struct error *err)
+{
+    char *path CLEANUP(cleanup_mem) = stamp_path(m);
+    struct buf text CLEANUP(buf_free) = {0};
+    stamp_write(r->s->journal, r->s->who, &text);
+    struct node_text file = {m->config_path, r->text[f], strlen(r->text[f])};
+    struct node_text stamp = {path, buf_str(&text), text.len};
+    if (m->node.driver->put_file(&m->node, &file, m->stamped ? NULL : &stamp, err) < 0)
+        return -1;
+    m->stamped = true;
+    return 0;
 }
 
 static int put(struct run *r, struct member *m, enum form f, struct error *err)
 {
     struct node_record *n = journal_node(r->s->journal, m->node.name);
-    if (m->node.driver->put_file(&m->node, m->config_path, r->text[f], strlen(r->text[f]), err) <
-            0 ||
-        member_observe(m, err) < 0)
+    if (put_stamped(r, m, f, err) < 0 || member_observe(m, err) < 0)
         return error_wrap(err, "putting %s (%s) on node %s", m->config_path, form_name(f),
                           m->node.name);
     if (!str_eq(m->file_sha256, r->sha256[f]))
@@ -168,27 +185,13 @@ static int put_back(struct run *r, struct member *m, enum form f, struct error *
     return r->text[f] ? put(r, m, f, err) : 0;
 }
 
-/*
- * plan_rollback() has to guess from the nodes whether SWITCH may have been begun; the journal
- * knows. While narrowing some nodes read B alone: nothing that writes with A may come back.
- */
-static enum form back_from(const struct run *r, enum form failed)
-{
-    enum form f = plan_rollback(&r->forms, r->nodes, r->s->count, failed);
-    if (r->facts.narrowing)
-        return FORM_SWITCH;
-    if (failed == FORM_WIDEN)
-        return r->s->journal->transition->switched ? FORM_WIDEN : FORM_FROM;
-    return f;
-}
-
 /* The failed node alone gets the last good form back (safety rule 10); the others never saw the
  * file. `before`: the process that ran before the restart, NULL where that isn't known. */
 static int take_back(struct run *r, struct member *m, enum form failed, const char *before,
                      struct error *err)
 {
     struct session *s = r->s;
-    enum form f = back_from(r, failed);
+    enum form f = plan_rollback(&r->forms, r->nodes, s->count, r->facts, failed);
     struct error e CLEANUP(error_clear) = {0};
     /* Until it is shown again. */
     r->nodes[m - s->members].runs = 0;
@@ -298,7 +301,7 @@ int rollout_restart(struct run *r, enum form f, size_t node, struct error *err)
     }
     note_switch(r, f);
     node_record_intend(n, form_name(f), before);
-    if (run_record(r, err) < 0)
+    if (run_record(r, err) < 0 || stamp_put(s, m, err) < 0)
         return -1;
     int64_t began = loop_now();
     tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "kube-apiserver is being restarted");
@@ -326,7 +329,8 @@ int rollout_remove(struct run *r, uint64_t nodes, struct error *err)
         struct member *m = &s->members[i];
         if (!(nodes >> i & 1))
             continue;
-        if (m->node.driver->remove_file(&m->node, m->config_path, err) < 0)
+        if (stamp_put(s, m, err) < 0 ||
+            m->node.driver->remove_file(&m->node, m->config_path, err) < 0)
             return error_wrap(err, "node %s: removing %s", m->node.name, m->config_path);
         tell(s, ENCRYPT_NODE, "narrow", m->node.name, "file removed");
     }

@@ -1,6 +1,7 @@
 #include "provisioner/run.h"
 
 #include "provisioner/kube/lease.h"
+#include "provisioner/stamp.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,10 +16,10 @@ static void add_text(struct run *r, enum form f)
     sha256_hex(r->text[f], r->text[f] ? strlen(r->text[f]) : 0, r->sha256[f]);
 }
 
-static char *resume_command(const struct encrypt_options *o)
+static char *command_line(const char *command, const struct encrypt_options *o)
 {
     struct buf b = {0};
-    buf_printf(&b, "encrypt resume --config %s", o->config);
+    buf_printf(&b, "encrypt %s --config %s", command, o->config);
     if (o->state)
         buf_printf(&b, " --state %s", o->state);
     if (o->kubeconfig)
@@ -32,11 +33,15 @@ int run_prepare(struct run *r, struct session *s, struct encrypt_report *report,
     *r = (struct run){.s = s, .report = report, .step = -1};
     if (forms_make(t->from, t->to, &r->forms, err) < 0)
         return error_wrap(err, "the open transition (%s)", t->why);
+    if (t->aborting)
+        forms_turn_back(&r->forms);
     for (int f = 0; f < FORM_COUNT; f++)
         add_text(r, (enum form)f);
-    r->again = resume_command(s->options);
+    r->again = command_line("resume", s->options);
     r->facts.narrowing = t->stage == TRANSITION_NARROWING;
     r->facts.rewritten = t->rewritten;
+    r->facts.switched = t->switched;
+    r->facts.back = t->aborting;
     if (t->proved) {
         report->proof_values = t->proof_values;
         report->proof_revision = t->proof_revision;
@@ -106,6 +111,27 @@ static form_set forms_that_run(struct run *r, struct member *m, form_set file, b
     return 0;
 }
 
+/* What a node shows outweighs a journal that says that nothing was switched: an older copy's. */
+static void note_what_was_written(struct run *r, const struct plan_node *n)
+{
+    form_set good = plan_writes_to(true);
+    if (r->facts.back && ((n->runs && !(n->runs & good)) || (n->file_there && !(n->file & good))))
+        r->facts.switched = r->s->journal->transition->switched = true;
+}
+
+/* Going back where nothing was switched, nobody waits for an apiserver with the new configuration,
+ * which may be what doesn't work: it is brought to the one before. */
+static void leave_unconfirmed(struct run *r)
+{
+    if (!r->facts.back || r->facts.switched || r->facts.narrowing)
+        return;
+    for (size_t i = 0; i < r->s->count; i++) {
+        if (r->unconfirmed >> i & 1)
+            r->nodes[i].runs = 0;
+    }
+    r->unconfirmed = 0;
+}
+
 int run_observe(struct run *r, struct error *err)
 {
     struct session *s = r->s;
@@ -124,11 +150,13 @@ int run_observe(struct run *r, struct error *err)
             r->placed |= UINT64_C(1) << i;
         r->nodes[i] =
             (struct plan_node){.file = file, .file_there = !m->file_missing, .runs = runs};
-        if (!(runs & FORM_BIT(FORM_SWITCH)) && !r->facts.narrowing) {
+        note_what_was_written(r, &r->nodes[i]);
+        if (!(runs & plan_writes_to(r->facts.back)) && !r->facts.narrowing) {
             r->facts.rewritten = false;
             r->facts.proved = false;
         }
     }
+    leave_unconfirmed(r);
     return 0;
 }
 
@@ -160,9 +188,18 @@ int check_lease(struct session *s, struct error *err)
     struct error e CLEANUP(error_clear) = {0};
     if (session_ready_api(s, &api, &e) == 0) {
         /* A run that began while no apiserver answered makes good what it left out then. */
+        bool gone = false;
         if (!s->lease_held)
             return take_lease(s, err) < 0 ? -1 : preflight_addresses(s, err);
-        return lease_check(api, s->lease_owner, err);
+        if (lease_check(api, s->lease_owner, &gone, err) == 0)
+            return 0;
+        if (!gone)
+            return -1;
+        /* Removed by hand, or gone with a restored etcd; whoever held it meanwhile left a stamp. */
+        error_clear(err);
+        tell(s, ENCRYPT_WARNING, NULL, NULL,
+             "the lock in the cluster was removed: taking it again");
+        return take_lease(s, err) < 0 ? -1 : stamp_check(s, err);
     }
     if (e.result == RESULT_INTERRUPTED)
         return error_move(err, &e);
@@ -190,8 +227,10 @@ static int narrow(struct run *r, struct error *err)
         run_check_identities(r, err) < 0)
         return -1;
     /* Commit point: from here there is no way back, only on. */
-    s->journal->transition->stage = TRANSITION_NARROWING;
+    journal_narrow(s->journal);
     r->facts.narrowing = true;
+    for (size_t i = 0; i < s->count; i++)
+        s->members[i].stamped = false;
     return run_record(r, err);
 }
 
@@ -255,9 +294,9 @@ static void explain_state(struct run *r, struct error *err)
     struct buf text CLEANUP(buf_free) = {0};
     if (!t)
         return;
-    buf_printf(&text, "%s is open: %s", t->why,
+    buf_printf(&text, "%s is open%s: %s", t->why, t->aborting ? ", and being taken back" : "",
                r->facts.narrowing
-                   ? "everything is rewritten and proved, the old key is being dropped"
+                   ? "everything is rewritten and proved, what is not needed is being dropped"
                : r->facts.rewritten ? "everything is rewritten, not yet proved; both keys are kept"
                                     : "both keys are kept");
     bool all = true;
@@ -272,7 +311,11 @@ static void explain_state(struct run *r, struct error *err)
         buf_adds(&text, "; every apiserver can read every value stored");
     buf_adds(&text, "; don't run `rke` before it is finished");
     error_state(err, "%s", buf_str(&text));
-    error_next(err, "%s", r->again);
+    char *back CLEANUP(cleanup_mem) = command_line("abort", s->options);
+    if (r->facts.narrowing || r->facts.back)
+        error_next(err, "%s", r->again);
+    else
+        error_next(err, "%s    (or, to go back to the configuration before: %s)", r->again, back);
 }
 
 static int steps(struct run *r, struct error *err)
@@ -311,7 +354,7 @@ static int check_strings(struct run *r, struct error *err)
     struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
     if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
         return error_wrap(err, "the state file's encryptionConfig");
-    if (encryption_config_reads_all(r->forms.config[FORM_SWITCH], c) || !c || !c->item_count)
+    if (encryption_config_reads_all(r->forms.config[FORM_WIDEN], c) || !c || !c->item_count)
         return 0;
     const struct encryption_key *k = encryption_active_key(c);
     error_set(
@@ -324,7 +367,7 @@ static int check_strings(struct run *r, struct error *err)
     return -1;
 }
 
-static int go(struct run *r, bool opened, struct error *err)
+static int go(struct run *r, bool opened, bool turned, struct error *err)
 {
     struct session *s = r->s;
     if (run_observe(r, err) < 0)
@@ -332,24 +375,35 @@ static int go(struct run *r, bool opened, struct error *err)
     struct plan_step step = plan_next(&r->forms, r->nodes, s->count, r->facts);
     if (step.kind == PLAN_REFUSE)
         return refuse(r, step, err);
-    if (!opened)
-        return check_strings(r, err) < 0 ? -1 : steps(r, err);
+    if (!opened && check_strings(r, err) < 0)
+        return -1;
+    if (!opened && !turned)
+        return steps(r, err);
     /* Commit point: the new key is durable, and known to be meant, before anything else is done. */
     if (run_record(r, err) < 0)
         return error_wrap(err, "recording the transition");
     return steps(r, err);
 }
 
-int run_transition(struct session *s, bool opened, struct encrypt_report *report, struct error *err)
+int run_transition(struct session *s, enum beginning how, struct encrypt_report *report,
+                   struct error *err)
 {
     struct run r CLEANUP(run_free) = {0};
+    if (how == BEGIN_TURNED)
+        journal_abort(s->journal);
+    /* A generation of its own, which no node has been told of. */
+    for (size_t i = 0; how != BEGIN_RESUMED && i < s->count; i++)
+        s->members[i].stamped = false;
+    report->aborted = s->journal->transition->aborting;
     snprintf(report->why, sizeof(report->why), "%s", s->journal->transition->why);
-    if (run_prepare(&r, s, report, err) < 0 || go(&r, opened, err) < 0) {
+    bool prepared = run_prepare(&r, s, report, err) == 0;
+    r.resumed = how != BEGIN_OPENED;
+    if (!prepared || go(&r, how == BEGIN_OPENED, how == BEGIN_TURNED, err) < 0) {
         /* What was refused in the middle is a stop all the same: the transition is open. */
-        if ((r.changed && err->result == RESULT_REFUSED) ||
-            ((r.changed || !opened) && err->result == RESULT_FAILED))
+        bool open = r.changed || how != BEGIN_OPENED;
+        if ((r.changed && err->result == RESULT_REFUSED) || (open && err->result == RESULT_FAILED))
             err->result = RESULT_STOPPED;
-        if (r.changed || !opened)
+        if (open && prepared)
             explain_state(&r, err);
         return -1;
     }

@@ -19,6 +19,7 @@ struct run {
                              or not settled */
     uint64_t placed;      /* of those: what they run follows from when the file was put, and is not
                              recorded yet */
+    bool resumed;         /* the transition was open when this run began */
     bool changed;         /* this run has recorded or done something */
     char *again;          /* the command that goes on */
     int step;             /* the form whose rollout is under way (enum form), -1: none yet */
@@ -33,11 +34,15 @@ int run_prepare(struct run *r, struct session *s, struct encrypt_report *report,
                 struct error *err) MUST_CHECK;
 void run_free(struct run *r); /* also for CLEANUP */
 
-/*
- * Carries the open transition through, from whatever is found, to its end. `opened`: it was opened
- * just now, in memory only; nothing is written where the planner refuses what it finds.
- */
-int run_transition(struct session *s, bool opened, struct encrypt_report *report,
+enum beginning {
+    BEGIN_OPENED,  /* it was opened just now, in memory only */
+    BEGIN_RESUMED, /* it was open */
+    BEGIN_TURNED,  /* it was open, and is now to be taken back: so far in nobody's memory */
+};
+
+/* Carries the open transition through, from whatever is found, to its end. What is OPENED or TURNED
+ * is written down only where the planner does not refuse what it finds. */
+int run_transition(struct session *s, enum beginning how, struct encrypt_report *report,
                    struct error *err) MUST_CHECK;
 
 /* Looks at every node and fills r->nodes from that and the journal's records. */

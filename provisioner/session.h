@@ -30,6 +30,7 @@ struct member {
     struct buf file;       /* what lies there */
     bool file_missing;
     char file_sha256[65]; /* "none" where it is missing */
+    bool stamped;         /* its stamp is that of the journal: see stamp.h */
 };
 
 struct session {

@@ -193,8 +193,43 @@ void journal_open(struct journal *j, const char *why, const struct encryption_co
     t->from = from ? encryption_config_copy(from) : NULL;
     t->to = to ? encryption_config_copy(to) : NULL;
     j->transition = t;
+    j->generation++;
     each_key(j, from, add_found);
     each_key(j, to, journal_add_key);
+}
+
+/* The name that the form of an intent has on the way back. */
+static const char *turned(const char *form)
+{
+    static const char *const names[][2] = {
+        {"from", "narrow"}, {"widen", "switch"}, {"switch", "widen"}};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (str_eq(form, names[i][0]))
+            return names[i][1];
+    return NULL;
+}
+
+void journal_abort(struct journal *j)
+{
+    struct transition *t = j->transition;
+    if (!t || t->aborting || t->stage != TRANSITION_OPEN)
+        abort();
+    t->aborting = true;
+    t->rewritten = t->proved = false;
+    for (size_t i = 0; i < j->node_count; i++) {
+        struct node_record *n = &j->nodes[i];
+        char *process CLEANUP(cleanup_mem) = mem_strdup(n->intent_process);
+        node_record_intend(n, turned(n->intent_form), process);
+    }
+    j->generation++;
+}
+
+void journal_narrow(struct journal *j)
+{
+    if (!j->transition || !j->transition->proved)
+        abort();
+    j->transition->stage = TRANSITION_NARROWING;
+    j->generation++;
 }
 
 static void set_now(char **moment)
@@ -203,7 +238,8 @@ static void set_now(char **moment)
         *moment = timestamp_now();
 }
 
-/* A key of `from`: those of `to` are taken back by activate(), which comes after. */
+/* A key of what is left: those of what is gone to are taken back by activate(), which comes after.
+ */
 static void retire(struct journal *j, enum provider_type type, const struct encryption_key *k)
 {
     set_now(&journal_find_key(j, type, k)->retired);
@@ -224,8 +260,8 @@ void journal_close(struct journal *j)
     /* They entered when it was opened, but the journal may have been edited since. */
     each_key(j, t->from, add_found);
     each_key(j, t->to, journal_add_key);
-    each_key(j, t->from, retire);
-    each_key(j, t->to, activate);
+    each_key(j, t->aborting ? t->to : t->from, retire);
+    each_key(j, t->aborting ? t->from : t->to, activate);
     j->generation++;
     for (size_t i = 0; i < j->node_count; i++)
         node_record_intend(&j->nodes[i], NULL, NULL);

@@ -6,13 +6,14 @@
  *
  * Intent is written before an act, observation after it. Both files are 0600: they hold keys.
  *
- *   { "version": 1, "sequence": 42, "cluster": "<uuid>", "generation": 3,
+ *   { "version": 2, "sequence": 42, "cluster": "<uuid>", "generation": 3,
  *     "transition": null | {
  *       "id": "<uuid>", "why": "rotate-key", "opened": "2026-…Z", "by": "user@host",
  *       "stage": "open" | "narrowing",
  *       "from": "<yaml>", "to": "<yaml>",
- *       "switched": false, "rewritten": false, "proved": null | {"revision": 123, "values": 2000,
- * "at": "…"} }, "nodes": { "<address>": { "intent": null | {"form": "switch", "process": null |
+ *       "aborting": false, "switched": false, "rewritten": false, "proved": null | {"revision":
+ * 123, "values": 2000, "at": "…"} }, "nodes": { "<address>": { "intent": null | {"form": "switch",
+ * "process": null |
  * "<identity>"}, "placed": null | {"sha256": "<of the file>", "process": null | "<identity>"},
  *                               "runs":   null | {"sha256": "…", "process": null | "…"} } },
  *     "keys": [ { "name": "key-…", "type": "aescbc", "secret": "<base64>", "fingerprint": "…",
@@ -37,6 +38,7 @@ struct transition {
     struct encryption_config *from, *to; /* NULL: none */
     bool
         switched; /* SWITCH was meant for some node: values may have been written with `to` since */
+    bool aborting; /* it is being taken back: the way leads to `from` */
     bool rewritten;
     bool proved; /* TRANSITION_NARROWING without it is refused, in writing and in reading */
     int64_t proof_revision, proof_values;
@@ -67,7 +69,8 @@ struct key_record {
 struct journal {
     char *cluster_id;              /* made with the journal, kept for the cluster's life */
     int64_t sequence;              /* of the last write */
-    int64_t generation;            /* raised when a transition is finished */
+    int64_t generation;            /* raised when a transition is opened, aborted, begins to narrow,
+                                      is finished: a copy of the state with a lower one is older */
     struct transition *transition; /* NULL: none is open */
     struct node_record *nodes;
     size_t node_count;
@@ -109,12 +112,20 @@ void node_record_intend(struct node_record *n, const char *form, const char *pro
 void node_record_placed(struct node_record *n, const char *sha256, const char *process);
 void node_record_runs(struct node_record *n, const char *sha256, const char *process);
 
-/* Opens a transition (replacing none; one that is open already is a bug: abort). from/to are
- * copied; their keys enter the history. */
+/* Opens a transition (replacing none; one that is open already is a bug: abort(3)). from/to are
+ * copied; their keys enter the history; generation + 1. */
 void journal_open(struct journal *j, const char *why, const struct encryption_config *from,
                   const struct encryption_config *to);
+/* Turns the open transition back: what was rewritten and proved on the way there counts no more,
+ * the nodes' intents get the names that the forms have on the way back (forms_turn_back());
+ * generation
+ * + 1. Aborting one that narrows is a bug: abort(3). */
+void journal_abort(struct journal *j);
+/* Narrowing begins; generation + 1. Needs the proof. */
+void journal_narrow(struct journal *j);
 /* Closes it: keys of `to` are activated (where they were not) and no longer retired, keys of `from`
- * that `to` lacks are retired; generation + 1; the nodes' intents are cleared. */
+ * that `to` lacks are retired; where it was aborted the other way round; generation + 1; the nodes'
+ * intents are cleared. */
 void journal_close(struct journal *j);
 
 /* Enters a key into the history, where (type, name, secret) is not there yet: as made now. */

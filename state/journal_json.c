@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VERSION = 1, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
+/* Version 1 had no `aborting`. */
+enum { VERSION = 2, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
 /* What any reader of JSON keeps exactly. */
 #define MAX_NUMBER ((int64_t)1 << 53)
 
@@ -21,6 +22,7 @@ static const char *const forms[] = {"widen", "switch", "narrow", "from"};
 
 struct reader {
     const char *name;
+    int64_t version;
     struct error *err;
 };
 
@@ -176,20 +178,26 @@ static int get_proof(struct reader *r, const json_t *json, struct transition *t)
 
 static int get_transition(struct reader *r, const json_t *json, struct journal *j)
 {
-    static const char *const members[] = {"id", "why",      "opened",    "by",     "stage", "from",
-                                          "to", "switched", "rewritten", "proved", NULL};
+    static const char *const members[] = {"id",        "why",    "opened",   "by",
+                                          "stage",     "from",   "to",       "switched",
+                                          "rewritten", "proved", "aborting", NULL};
+    static const char *const members_1[] = {"id",        "why",    "opened", "by",
+                                            "stage",     "from",   "to",     "switched",
+                                            "rewritten", "proved", NULL};
     const char *where = "transition";
     if (json_is_null(json))
         return 0;
     /* The journal owns it from here on, whatever fails. */
     struct transition *t = j->transition = mem_alloc(1, sizeof(*t));
     size_t stage = 0;
-    if (want_object(r, json, where, members) != 0 || get_uuid(r, json, where, "id", &t->id) != 0 ||
+    if (want_object(r, json, where, r->version == 1 ? members_1 : members) != 0 ||
+        get_uuid(r, json, where, "id", &t->id) != 0 ||
         get_text(r, json, where, "why", LINE, &t->why) != 0 ||
         get_moment(r, json, where, "opened", &t->opened) != 0 ||
         get_text(r, json, where, "by", LINE, &t->by) != 0 ||
         get_one_of(r, json, where, "stage", stage_names, ARRAY_LEN(stage_names), &stage) != 0 ||
         get_config(r, json, "from", &t->from) != 0 || get_config(r, json, "to", &t->to) != 0 ||
+        (r->version > 1 && get_bool(r, json, where, "aborting", &t->aborting) != 0) ||
         get_bool(r, json, where, "switched", &t->switched) != 0 ||
         get_bool(r, json, where, "rewritten", &t->rewritten) != 0 ||
         get_proof(r, json_object_get(json, "proved"), t) != 0)
@@ -340,19 +348,18 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
 {
     static const char *const members[] = {"version",    "sequence", "cluster", "generation",
                                           "transition", "nodes",    "keys",    NULL};
-    struct reader r = {name, err};
+    struct reader r = {.name = name, .err = err};
     struct journal *j CLEANUP(cleanup_journal) = mem_alloc(1, sizeof(*j));
-    int64_t version = 0;
     /* First, since a newer one may have other members. */
     if (!json_is_object(json))
         return damaged(&r, "the journal is not an object");
-    if (get_number(&r, json, "journal", "version", 1, &version) != 0)
+    if (get_number(&r, json, "journal", "version", 1, &r.version) != 0)
         return -1;
-    if (version > VERSION)
+    if (r.version > VERSION)
         return error_set(err, RESULT_REFUSED,
                          "%s: written by a newer encrypt (version %lld of the journal; this one "
                          "knows %d)",
-                         name, (long long)version, VERSION);
+                         name, (long long)r.version, VERSION);
     if (want_object(&r, json, "journal", members) != 0 ||
         get_number(&r, json, "journal", "sequence", 1, &j->sequence) != 0 ||
         get_uuid(&r, json, "journal", "cluster", &j->cluster_id) != 0 ||
@@ -394,6 +401,7 @@ static json_t *transition_to_json(const struct transition *t, bool *ok)
     put_text(json, "stage", stage_names[t->stage == TRANSITION_NARROWING], ok);
     put_config(json, "from", t->from, ok);
     put_config(json, "to", t->to, ok);
+    json_put(json, "aborting", json_boolean(t->aborting));
     json_put(json, "switched", json_boolean(t->switched));
     json_put(json, "rewritten", json_boolean(t->rewritten));
     json_put(json, "proved", t->proved ? json_object() : json_null());

@@ -15,19 +15,26 @@ enum { HELPER_MS = 120000, LEFT_HELPER_MS = 10000, MAX_NAME = 255 };
 #define LABEL_FOLDER "io.encrypt.folder"
 #define LABEL_NAME "io.encrypt.name"
 
-/* $1 the folder, $2 the file's name, $3 the temporary name, $4 the size. Old versions of sync(1)
- * take no file: they sync everything. */
+/* $1 the folder; then for each file, the one beside first: its name, its temporary name, its size.
+ * Temporary names begin with the name of the last one. Old versions of sync(1) take no file: they
+ * sync everything. */
 static const char put_script[] =
     "set -eu\n"
     "PATH=${PATH:-}:/usr/sbin:/usr/bin:/sbin:/bin\n"
     "cd \"$1\"\n"
-    "[ \"$(wc -c <\"./$3\")\" -eq \"$4\" ] || { echo 'the file did not arrive whole'; exit 1; }\n"
-    "if [ -d \"./$2\" ]; then echo 'there is a folder of that name'; exit 1; fi\n"
-    "chown 0:0 \"./$3\"\n"
-    "chmod 0600 \"./$3\"\n"
-    "sync \"./$3\" 2>/dev/null || sync\n"
-    "mv -f \"./$3\" \"./$2\"\n"
-    "rm -f ./.\"$2\".encrypt-????????????????\n"
+    "shift\n"
+    "check() {\n"
+    "  [ \"$(wc -c <\"./$2\")\" -eq \"$3\" ] || { echo 'the file did not arrive whole'; exit 1; }\n"
+    "  if [ -d \"./$1\" ]; then echo 'there is a folder of that name'; exit 1; fi\n"
+    "  chown 0:0 \"./$2\"\n"
+    "  chmod 0600 \"./$2\"\n"
+    "  sync \"./$2\" 2>/dev/null || sync\n"
+    "}\n"
+    "check \"$1\" \"$2\" \"$3\"\n"
+    "[ $# -lt 6 ] || check \"$4\" \"$5\" \"$6\"\n"
+    "mv -f \"./$2\" \"./$1\"\n"
+    "[ $# -lt 6 ] || { shift 3; sync . 2>/dev/null || sync; mv -f \"./$2\" \"./$1\"; }\n"
+    "rm -f ./.\"$1\".encrypt-????????????????\n"
     "sync . 2>/dev/null || sync\n";
 
 /* $1 the folder, $2 the file's name, $3 `file` where the file itself is to go too. */
@@ -76,11 +83,11 @@ static json_t *security_options(const json_t *host)
     return out;
 }
 
-/* bind: where the folder is. Nothing secret is in here, nor in `args`. */
+/* bind: where the folder is. Nothing secret is in here, nor in `command` (let go of). */
 static int create_helper(const struct http_server *d, const json_t *base, const char *bind,
-                         const struct place *at, const char *script, const char *const args[2],
-                         char **id, struct error *err)
+                         const struct place *at, json_t *command, char **id, struct error *err)
 {
+    json_auto_t *owned = command;
     static const char *const copied[] = {"UsernsMode", "Runtime", "CgroupParent"};
     uint64_t random = 0;
     if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
@@ -88,14 +95,13 @@ static int create_helper(const struct http_server *d, const json_t *base, const 
     char *name CLEANUP(cleanup_mem) = mem_printf(DOCKER_HELPER_PREFIX "%016" PRIx64, random);
     const json_t *from = json_object_get(base, "HostConfig");
     json_auto_t *settings = json_pack(
-        "{s:O, s:[s], s:[s,s,s,s,s,s,s], s:s, s:s, s:{s:s, s:s, s:s}, s:{s:[s], s:s, s:b, s:b,"
+        "{s:O, s:[s], s:O, s:s, s:s, s:{s:s, s:s, s:s}, s:{s:[s], s:s, s:b, s:b,"
         " s:{s:s}, s:o, s:[s], s:[s,s,s]}}",
-        "Image", json_object_get(base, "Image"), "Entrypoint", "/bin/sh", "Cmd", "-c", script, "sh",
-        at->folder, at->name, args[0], args[1], "User", "0:0", "WorkingDir", "/", "Labels", LABEL,
-        "1", LABEL_FOLDER, at->folder, LABEL_NAME, at->name, "HostConfig", "Binds", bind,
-        "NetworkMode", "none", "ReadonlyRootfs", 1, "AutoRemove", 0, "RestartPolicy", "Name", "no",
-        "SecurityOpt", security_options(from), "CapDrop", "ALL", "CapAdd", "CHOWN", "DAC_OVERRIDE",
-        "FOWNER");
+        "Image", json_object_get(base, "Image"), "Entrypoint", "/bin/sh", "Cmd", owned, "User",
+        "0:0", "WorkingDir", "/", "Labels", LABEL, "1", LABEL_FOLDER, at->folder, LABEL_NAME,
+        at->name, "HostConfig", "Binds", bind, "NetworkMode", "none", "ReadonlyRootfs", 1,
+        "AutoRemove", 0, "RestartPolicy", "Name", "no", "SecurityOpt", security_options(from),
+        "CapDrop", "ALL", "CapAdd", "CHOWN", "DAC_OVERRIDE", "FOWNER");
     if (!settings)
         return error_set(err, RESULT_FAILED, "%s: the container kube-apiserver shows no image",
                          d->what);
@@ -133,9 +139,10 @@ static int run_helper(const struct http_server *d, const char *id, struct error 
 static int run_removal(const struct http_server *d, const json_t *base, const char *bind,
                        const struct place *at, bool file, struct error *err)
 {
-    const char *const args[2] = {file ? "file" : "left", ""};
     char *id CLEANUP(cleanup_mem) = NULL;
-    if (create_helper(d, base, bind, at, remove_script, args, &id, err) < 0)
+    json_t *command = json_pack("[s,s,s,s,s,s]", "-c", remove_script, "sh", at->folder, at->name,
+                                file ? "file" : "left");
+    if (create_helper(d, base, bind, at, command, &id, err) < 0)
         return -1;
     int rc = run_helper(d, id, err);
     struct error second CLEANUP(error_clear) = {0};
@@ -239,32 +246,78 @@ int docker_file_read(const struct http_server *d, const char *container, const c
 }
 
 /* What was written is what is there. */
-static int check_file(const struct http_server *d, const char *container, const char *path,
-                      const char *data, size_t len, struct error *err)
+static int check_file(const struct http_server *d, const char *container,
+                      const struct node_text *text, struct error *err)
 {
     struct buf is CLEANUP(buf_free) = {0};
-    if (docker_file_read(d, container, path, &is, NULL, err) < 0)
+    if (docker_file_read(d, container, text->path, &is, NULL, err) < 0)
         return error_wrap(err, "reading it back");
-    if (is.len != len || CRYPTO_memcmp(buf_str(&is), data, len) != 0)
+    if (is.len != text->len || CRYPTO_memcmp(buf_str(&is), text->data, text->len) != 0)
         return error_set(err, RESULT_FAILED, "%s: reading it back: not what was written", d->what);
     return 0;
 }
 
-static int put_by_helper(const struct http_server *d, const json_t *base, const char *bind,
-                         const struct place *at, const char *data, size_t len, struct error *err)
+/* One to be put: its name in the folder, and its tar under a temporary name. */
+struct parcel {
+    char *name, *temporary, *size;
+    struct buf tar;
+};
+
+static void parcel_free(struct parcel *p)
 {
+    mem_free(p->name);
+    mem_free(p->temporary);
+    mem_free(p->size);
+    buf_free(&p->tar);
+}
+
+/* `text` NULL: none. */
+static int pack(const struct node_text *text, const struct place *at, struct parcel *out,
+                struct error *err)
+{
+    struct place own CLEANUP(place_free) = {0};
     uint64_t random = 0;
+    if (!text)
+        return 0;
+    if (split(text->path, &own, err) < 0)
+        return -1;
+    if (!str_eq(own.folder, at->folder))
+        return error_set(err, RESULT_REFUSED, "%s: not in %s", text->path, at->folder);
     if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
         return error_set(err, RESULT_FAILED, "no random numbers: %m");
-    char *temporary CLEANUP(cleanup_mem) = mem_printf(".%s.encrypt-%016" PRIx64, at->name, random);
-    char *size CLEANUP(cleanup_mem) = mem_printf("%zu", len);
-    const char *const args[2] = {temporary, size};
-    struct buf tar CLEANUP(buf_free) = {0};
+    out->name = STEAL(own.name);
+    out->temporary = mem_printf(".%s.encrypt-%016" PRIx64, at->name, random);
+    out->size = mem_printf("%zu", text->len);
+    return tar_write(&out->tar, out->temporary, text->data, text->len, time(NULL), err);
+}
+
+static json_t *put_command(const struct place *at, const struct parcel *file,
+                           const struct parcel *beside)
+{
+    json_t *command = json_pack("[s,s,s,s]", "-c", put_script, "sh", at->folder);
+    const struct parcel *const both[] = {beside, file};
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        if (!both[i]->name)
+            continue;
+        json_array_append_new(command, json_string(both[i]->name));
+        json_array_append_new(command, json_string(both[i]->temporary));
+        json_array_append_new(command, json_string(both[i]->size));
+    }
+    return command;
+}
+
+static int put_by_helper(const struct http_server *d, const json_t *base, const char *bind,
+                         const struct place *at, const struct node_text *text,
+                         const struct node_text *text_beside, struct error *err)
+{
+    struct parcel file CLEANUP(parcel_free) = {0};
+    struct parcel beside CLEANUP(parcel_free) = {0};
     char *id CLEANUP(cleanup_mem) = NULL;
-    if (tar_write(&tar, temporary, data, len, time(NULL), err) < 0 ||
-        create_helper(d, base, bind, at, put_script, args, &id, err) < 0)
+    if (pack(text, at, &file, err) < 0 || pack(text_beside, at, &beside, err) < 0 ||
+        create_helper(d, base, bind, at, put_command(at, &file, &beside), &id, err) < 0)
         return -1;
-    if (docker_put_archive(d, id, at->folder, &tar, err) < 0 || run_helper(d, id, err) < 0) {
+    if ((beside.name && docker_put_archive(d, id, at->folder, &beside.tar, err) < 0) ||
+        docker_put_archive(d, id, at->folder, &file.tar, err) < 0 || run_helper(d, id, err) < 0) {
         /* The temporary file must not stay behind, nor a helper that is merely slow put it in place
          * later. Where it can't be removed now, the helper stays too, and tells the next run of it.
          */
@@ -279,18 +332,18 @@ static int put_by_helper(const struct http_server *d, const json_t *base, const 
     return docker_remove(d, id, true, true, err);
 }
 
-int docker_file_put(const struct http_server *d, const json_t *base, const char *path,
-                    const char *data, size_t len, struct error *err)
+int docker_file_put(const struct http_server *d, const json_t *base, const struct node_text *file,
+                    const struct node_text *beside, struct error *err)
 {
     struct place at CLEANUP(place_free) = {0};
-    char *bind CLEANUP(cleanup_mem) = settings_bind_for(base, path, err);
+    char *bind CLEANUP(cleanup_mem) = settings_bind_for(base, file->path, err);
     if (!bind)
         return error_wrap(err, "%s", d->what);
     const char *id = json_string_value(json_object_get(base, "Id"));
-    if (split(path, &at, err) < 0 || docker_helpers_clear(d, err) < 0 ||
-        put_by_helper(d, base, bind, &at, data, len, err) < 0 ||
-        check_file(d, id, path, data, len, err) < 0)
-        return error_wrap(err, "writing %s", path);
+    if (split(file->path, &at, err) < 0 || docker_helpers_clear(d, err) < 0 ||
+        put_by_helper(d, base, bind, &at, file, beside, err) < 0 ||
+        (beside && check_file(d, id, beside, err) < 0) || check_file(d, id, file, err) < 0)
+        return error_wrap(err, "writing %s", file->path);
     return 0;
 }
 

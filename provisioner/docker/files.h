@@ -19,6 +19,7 @@
 #define ENCRYPT_PROVISIONER_DOCKER_FILES_H
 
 #include "provisioner/docker/engine.h"
+#include "provisioner/node.h"
 
 /* How the names of helpers begin. */
 #define DOCKER_HELPER_PREFIX "encrypt-helper-"
@@ -27,9 +28,9 @@
  * image helpers are made of. */
 
 /* See struct driver's put_file, remove_file and read_file. REFUSED where the path does not lie on
- * the node by a bind mount (reading looks anywhere). */
-int docker_file_put(const struct http_server *d, const json_t *base, const char *path,
-                    const char *data, size_t len, struct error *err) MUST_CHECK;
+ * the node by a bind mount (reading looks anywhere), and where `beside` is not in its folder. */
+int docker_file_put(const struct http_server *d, const json_t *base, const struct node_text *file,
+                    const struct node_text *beside, struct error *err) MUST_CHECK;
 int docker_file_remove(const struct http_server *d, const json_t *base, const char *path,
                        struct error *err) MUST_CHECK;
 /* A symbolic link is followed once. */

@@ -205,12 +205,12 @@ static int rke_read_file(struct node *n, const char *path, struct buf *out, bool
     return docker_file_read(&r->docker, id, path, out, missing, err);
 }
 
-static int rke_put_file(struct node *n, const char *path, const char *data, size_t len,
-                        struct error *err)
+static int rke_put_file(struct node *n, const struct node_text *file,
+                        const struct node_text *beside, struct error *err)
 {
     const struct rke *r = rke_of(n);
     json_auto_t *it = base(r, err);
-    return it ? docker_file_put(&r->docker, it, path, data, len, err) : -1;
+    return it ? docker_file_put(&r->docker, it, file, beside, err) : -1;
 }
 
 static int rke_remove_file(struct node *n, const char *path, struct error *err)

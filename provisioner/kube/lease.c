@@ -204,13 +204,15 @@ int lease_take(const struct http_server *s, const char *owner, const char *who, 
         f->kind, lock_name, RACES);
 }
 
-int lease_check(const struct http_server *s, const char *owner, struct error *err)
+int lease_check(const struct http_server *s, const char *owner, bool *gone, struct error *err)
 {
+    *gone = false;
     const struct form *f = form_of(s, err);
     json_t *lock CLEANUP(cleanup_json) = NULL;
     if (!f || look(s, f, &lock, err) < 0)
         return error_wrap(err, "looking at the lock in the cluster");
-    if (!lock || !*holder_of(f, lock))
+    *gone = !lock || !*holder_of(f, lock);
+    if (*gone)
         return error_set(err, RESULT_REFUSED,
                          "the lock in the cluster (%s kube-system/%s) is gone: somebody removed it",
                          f->kind, lock_name);

@@ -14,8 +14,10 @@
  * people: "user@host". */
 int lease_take(const struct http_server *s, const char *owner, const char *who, bool take_over,
                struct error *err) MUST_CHECK;
-/* Looks whether it is still ours: REFUSED where not (taken over: by whom). */
-int lease_check(const struct http_server *s, const char *owner, struct error *err) MUST_CHECK;
+/* Looks whether it is still ours: REFUSED where not (taken over: by whom). *gone: nobody's, since
+ * somebody removed it. */
+int lease_check(const struct http_server *s, const char *owner, bool *gone,
+                struct error *err) MUST_CHECK;
 /* Deletes it where it is ours (uid and resourceVersion as preconditions). Gone already is fine. */
 int lease_release(const struct http_server *s, const char *owner, struct error *err) MUST_CHECK;
 

@@ -43,15 +43,20 @@ static size_t temporaries(struct lab *l)
     return count;
 }
 
+static int put_at(struct node *n, const char *path, const char *text, struct error *err)
+{
+    struct node_text file = {path, text, strlen(text)};
+    return driver_rke.put_file(n, &file, NULL, err);
+}
+
 static int put(struct node *n, void *ctx, struct error *err)
 {
-    const char *text = ctx;
-    return driver_rke.put_file(n, PATH, text, strlen(text), err);
+    return put_at(n, PATH, ctx, err);
 }
 
 static int put_text(struct lab *l, const char *text, struct error *err)
 {
-    return driver_rke.put_file(&l->node, PATH, text, strlen(text), err);
+    return put_at(&l->node, PATH, text, err);
 }
 
 static bool reads(struct lab *l, const char *path, const char *text)
@@ -123,15 +128,15 @@ static void test_odd_files(struct lab *l)
     make_apiserver(l, settings);
 
     struct node *n = &l->node;
-    REFUSED(driver_rke.put_file(n, "/etc/encryption.yaml", "x", 1, &err), "inside the container");
-    REFUSED(driver_rke.put_file(n, "/volume/a", "x", 1, &err), "volume");
-    REFUSED(driver_rke.put_file(n, "/mnt/one.yaml", "x", 1, &err), "is itself a mount");
-    REFUSED(driver_rke.put_file(n, "relative", "x", 1, &err), "absolute");
-    REFUSED(driver_rke.put_file(n, FOLDER "/../../x", "x", 1, &err), "absolute");
-    REFUSED(driver_rke.put_file(n, FOLDER "/", "x", 1, &err), "absolute");
-    REFUSED(driver_rke.put_file(n, "/etc/kubernetes/none/x", "x", 1, &err), "none");
-    REFUSED(driver_rke.put_file(n, FOLDER, "x", 1, &err), "folder of that name");
-    DO(driver_rke.put_file(n, "/etc/kubernetes/nested/it's a \"name\" $x", "x", 1, &err));
+    REFUSED(put_at(n, "/etc/encryption.yaml", "x", &err), "inside the container");
+    REFUSED(put_at(n, "/volume/a", "x", &err), "volume");
+    REFUSED(put_at(n, "/mnt/one.yaml", "x", &err), "is itself a mount");
+    REFUSED(put_at(n, "relative", "x", &err), "absolute");
+    REFUSED(put_at(n, FOLDER "/../../x", "x", &err), "absolute");
+    REFUSED(put_at(n, FOLDER "/", "x", &err), "absolute");
+    REFUSED(put_at(n, "/etc/kubernetes/none/x", "x", &err), "none");
+    REFUSED(put_at(n, FOLDER, "x", &err), "folder of that name");
+    DO(put_at(n, "/etc/kubernetes/nested/it's a \"name\" $x", "x", &err));
     char *real CLEANUP(cleanup_mem) = mem_printf("%s/nested/it's a \"name\" $x", l->dir);
     CHECK(access(real, F_OK) == 0);
     CHECK(reads(l, "/etc/kubernetes/nested/it's a \"name\" $x", "x"));

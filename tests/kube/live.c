@@ -101,7 +101,8 @@ static int do_take(struct live *l, struct error *err)
 
 static int do_check(struct live *l, struct error *err)
 {
-    return lease_check(&l->api[0], l->args[0], err);
+    bool gone = false;
+    return lease_check(&l->api[0], l->args[0], &gone, err);
 }
 
 static int do_release(struct live *l, struct error *err)

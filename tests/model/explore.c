@@ -8,6 +8,21 @@
 
 /* ---- what the tool sees and the planner says ---- */
 
+enum form there_of(enum form back)
+{
+    static const enum form there[FORM_COUNT] = {FORM_SWITCH, FORM_SWITCH, FORM_WIDEN, FORM_FROM};
+    return there[back];
+}
+
+/* As the forms of the way that is gone. */
+static form_set seen_as(const struct state *s, form_set there)
+{
+    form_set back = 0;
+    for (unsigned f = 0; f < FORM_COUNT; f++)
+        back |= there & FORM_BIT(there_of((enum form)f)) ? FORM_BIT(f) : 0;
+    return s->back ? back : there;
+}
+
 static void observe(const struct search *x, const struct state *s, struct plan_node *out)
 {
     const struct transition *t = x->t;
@@ -17,16 +32,24 @@ static void observe(const struct search *x, const struct state *s, struct plan_n
     for (size_t i = 0; i < x->n; i++) {
         const struct node *n = &s->nodes[i];
         out[i].file_there = n->file != ABSENT;
-        out[i].file = n->file == ABSENT ? none : t->bits[n->file];
-        out[i].runs = n->known && n->runs != DOWN ? t->bits[n->runs] : 0;
+        out[i].file = seen_as(s, n->file == ABSENT ? none : t->bits[n->file]);
+        out[i].runs = seen_as(s, n->known && n->runs != DOWN ? t->bits[n->runs] : 0);
     }
+}
+
+/* Where it ends. */
+static enum form goal(const struct state *s)
+{
+    return s->back ? FORM_FROM : FORM_TO;
 }
 
 static struct plan_step planned(const struct search *x, const struct plan_node *obs,
                                 struct plan_facts facts)
 {
     break_facts(x, &facts);
-    struct plan_step step = plan_next(&x->t->forms, obs, x->n, facts);
+    struct plan_step step = plan_next(facts.back ? x->back : &x->t->forms, obs, x->n, facts);
+    if (facts.back)
+        step.form = there_of(step.form);
     break_step(x, obs, facts, &step);
     return step;
 }
@@ -38,7 +61,8 @@ const struct plan_memo *plan(struct search *x, const struct state *s)
     uint64_t key = 1;
     for (size_t i = 0; i < x->n; i++)
         key = key << 9 | obs[i].file << 5 | obs[i].runs << 1 | obs[i].file_there;
-    key = key << 3 | (uint64_t)(s->narrowing | s->rewritten << 1 | s->proved << 2);
+    key = key << 5 | (uint64_t)(s->narrowing | s->rewritten << 1 | s->proved << 2 |
+                                s->switched << 3 | s->back << 4);
     if (x->memo_count * 2 >= x->memo_slots) {
         /* Small enough to be simply made again. */
         x->memo_slots = x->memo_slots ? x->memo_slots * 2 : 1 << 10;
@@ -52,14 +76,28 @@ const struct plan_memo *plan(struct search *x, const struct state *s)
     for (; x->memo[at].key; at = (at + 1) & (x->memo_slots - 1))
         if (x->memo[at].key == key)
             return &x->memo[at];
-    struct plan_facts facts = {s->narrowing, s->rewritten, s->proved};
+    struct plan_facts facts = {.narrowing = s->narrowing,
+                               .rewritten = s->rewritten,
+                               .proved = s->proved,
+                               .switched = s->switched,
+                               .back = s->back};
+    const struct forms *forms = s->back ? x->back : &x->t->forms;
     struct plan_memo *m = &x->memo[at];
     x->memo_count++;
     m->key = key;
     m->step = planned(x, obs, facts);
-    m->state_form = plan_state_form(&x->t->forms, obs, x->n, facts);
+    m->state_form = plan_state_form(forms, obs, x->n, facts);
     for (unsigned f = 0; f < FORM_COUNT; f++)
-        m->rollback[f] = plan_rollback(&x->t->forms, obs, x->n, (enum form)f);
+        m->rollback[f] = plan_rollback(forms, obs, x->n, facts, (enum form)f);
+    if (s->back) {
+        enum form back[FORM_COUNT];
+        m->state_form = there_of(m->state_form);
+        /* SWITCH of the way there is FROM and WIDEN of the way back: only the latter is gone to. */
+        for (unsigned f = 0; f < FORM_COUNT; f++)
+            back[f] = there_of(m->rollback[f]);
+        for (unsigned f = 0; f < FORM_COUNT; f++)
+            m->rollback[there_of((enum form)f)] = back[f];
+    }
     break_answer(x, facts, m);
     return m;
 }
@@ -81,7 +119,7 @@ static uint32_t enter(struct search *x, struct state s, enum action action, size
         unreadable =
             unreadable || (s.nodes[i].runs != DOWN && (s.store & ~t->reads[s.nodes[i].runs]));
     uint32_t index = visit(x, pack(&s), action, node);
-    if (unreadable || (s.narrowing && (s.store & ~t->reads[FORM_TO]))) {
+    if (unreadable || (s.narrowing && (s.store & ~t->reads[goal(&s)]))) {
         if (!x->violation)
             x->current = index;
         violated(x, unreadable ? "an apiserver that is up can't read what may be stored"
@@ -117,6 +155,31 @@ static void by_itself(const struct search *x, struct node *n, unsigned known)
     n->known = known & 1;
 }
 
+/* Writes, or would, what is given up on the way back. */
+static bool is_given_up(const struct search *x, unsigned form)
+{
+    return form < FORM_COUNT && !(x->t->bits[form] & (FORM_BIT(FORM_FROM) | FORM_BIT(FORM_WIDEN)));
+}
+
+/* The journal has it before anything is put or restarted. */
+static void note_switch(const struct plan_step *step, struct state *s)
+{
+    if ((step->kind == PLAN_PUT || step->kind == PLAN_RESTART) && !s->back &&
+        (step->form == FORM_SWITCH || step->form == FORM_TO))
+        s->switched = 1;
+}
+
+/* Is it what the proof asks for? Where nothing was switched, going back asks no more than that all
+ * can be read. */
+static bool can_be_proved(const struct search *x, const struct state *s)
+{
+    const struct transition *t = x->t;
+    bool lenient = s->back && !s->switched;
+    for (size_t i = 0; i < x->n; i++)
+        lenient = lenient && !is_given_up(x, s->nodes[i].file) && !is_given_up(x, s->nodes[i].runs);
+    return !(s->store & ~(lenient ? t->reads[FORM_FROM] : t->writes[goal(s)]));
+}
+
 /* The state after the planner's step, carried out in full; *done where there is none. */
 static struct state full_step(struct search *x, const struct state *s, const struct plan_memo *m,
                               bool *done, enum action *action)
@@ -125,6 +188,7 @@ static struct state full_step(struct search *x, const struct state *s, const str
     const struct plan_step *step = &m->step;
     *done = false;
     *action = STEP;
+    note_switch(step, &next);
     switch (step->kind) {
     case PLAN_PUT:
         for (size_t i = 0; i < x->n; i++)
@@ -147,9 +211,10 @@ static struct state full_step(struct search *x, const struct state *s, const str
         next.rewritten = 1;
         break;
     case PLAN_PROVE:
-        if (s->store & ~x->t->writes[FORM_TO]) {
+        if (!can_be_proved(x, s)) {
             *action = PROOF_FAILED;
             next.rewritten = 0;
+            next.switched = 1;
         } else {
             next.proved = 1;
         }
@@ -172,6 +237,7 @@ static void expand_restart(struct search *x, const struct state *s, const struct
     struct state next = *s;
     struct node *n = &next.nodes[i];
     n->runs = DOWN;
+    note_switch(step, &next);
     enter(x, next, STEP_CUT, i); /* stopped, not started */
     n->flag = !x->t->none[step->form];
     enter(x, next, STEP_CUT, i); /* its arguments are new, it isn't started */
@@ -200,6 +266,7 @@ static void expand_parts(struct search *x, const struct state *s, const struct p
         return;
     for (uint64_t part = (step->nodes - 1) & step->nodes; part; part = (part - 1) & step->nodes) {
         struct state next = *s;
+        note_switch(step, &next);
         for (size_t i = 0; i < x->n; i++) {
             if (!(part >> i & 1))
                 continue;
@@ -218,6 +285,17 @@ static void expand_accidents(struct search *x, const struct state *s, const stru
     next.rewritten = next.rewritten && next.narrowing;
     next.proved = next.proved && next.narrowing;
     enter(x, next, FORGOTTEN, 0);
+    if (!s->back && !s->narrowing) {
+        next = *s;
+        next.back = 1;
+        next.rewritten = next.proved = 0;
+        enter(x, next, TURNED_BACK, 0);
+    }
+    if (s->back) {
+        next = *s;
+        next.back = next.narrowing = next.rewritten = next.proved = 0;
+        enter(x, next, OLDER_COPY, 0);
+    }
     for (size_t i = 0; i < x->n; i++) {
         next = *s;
         next.nodes[i].known = 0;
@@ -259,8 +337,11 @@ static void check_step(struct search *x, const struct state *s, const struct pla
     if (step->kind == PLAN_REFUSE)
         violated(x, "the planner refuses what comes from the transition itself");
     if (step->kind == PLAN_PUT || step->kind == PLAN_RESTART) {
-        if (!s->narrowing && t->canon[step->form] == FORM_TO)
+        if (!s->narrowing && !s->back && t->canon[step->form] == FORM_TO)
             violated(x, "a file or restart narrows before narrowing was decided");
+        if (!s->narrowing && s->back && s->switched && step->form == FORM_FROM &&
+            t->canon[FORM_WIDEN] != FORM_FROM)
+            violated(x, "going back, a file or restart narrows before narrowing was decided");
         if (step->nodes == 0 || step->nodes >> x->n)
             violated(x, "a step on no node, or on one that isn't there");
     }
@@ -268,9 +349,9 @@ static void check_step(struct search *x, const struct state *s, const struct pla
         violated(x, "several nodes get a file that no apiserver was shown to run");
     if (step->kind == PLAN_RESTART && count != 1)
         violated(x, "several apiservers restart at once");
-    if (step->kind == PLAN_NARROW && !(s->proved && s->rewritten))
+    if (step->kind == PLAN_NARROW && !(s->proved && (s->rewritten || (s->back && !s->switched))))
         violated(x, "narrowing without proof");
-    if (step->kind == PLAN_RESTART && step->form == FORM_SWITCH && !t->from_wide)
+    if (step->kind == PLAN_RESTART && step->form == FORM_SWITCH && !t->from_wide && !s->back)
         for (size_t i = 0; i < x->n; i++)
             if ((step->nodes >> i & 1) && s->nodes[i].runs != DOWN && !s->nodes[i].flag)
                 violated(x, "SWITCH brings the flag: what it goes back to has none");
@@ -278,7 +359,7 @@ static void check_step(struct search *x, const struct state *s, const struct pla
         const struct node *n = &s->nodes[i];
         if (step->kind == PLAN_REMOVE && (step->nodes >> i & 1) && n->flag)
             violated(x, "a file is removed that an apiserver still reads");
-        if (step->kind == PLAN_PROVE && n->runs != DOWN && t->writes[n->runs] != t->writes[FORM_TO])
+        if (step->kind == PLAN_PROVE && n->runs != DOWN && t->writes[n->runs] != t->writes[goal(s)])
             violated(x, "proof is sought while an apiserver still writes the old form");
     }
 }
@@ -289,7 +370,8 @@ static void check_step(struct search *x, const struct state *s, const struct pla
  */
 static void check_older_copy(struct search *x, const struct state *s)
 {
-    if (!s->narrowing)
+    /* Going back, an older copy is a state of its own: see OLDER_COPY. */
+    if (!s->narrowing || s->back)
         return;
     for (unsigned knows = 0; knows < 2; knows++) {
         struct state older = *s;
@@ -310,6 +392,14 @@ static void check_older_copy(struct search *x, const struct state *s)
             violated(x, "with an older copy of the state, something is done after narrowing");
         if (!narrowed && step.kind == PLAN_REFUSE)
             violated(x, "an older copy of the state is refused though no node was narrowed");
+        /* The same copy, told to go back. */
+        older.back = 1;
+        for (size_t i = 0; i < x->n; i++) {
+            const struct node *n = &s->nodes[i];
+            bool there = n->file == FORM_TO && x->t->canon[FORM_TO] == FORM_TO;
+            if (there && plan(x, &older)->step.kind != PLAN_REFUSE)
+                violated(x, "an older copy of the state goes back after narrowing");
+        }
     }
 }
 
@@ -333,7 +423,8 @@ uint32_t expand(struct search *x, uint32_t index)
     struct plan_node obs[MAX_NODES];
     observe(x, &s, obs);
     for (size_t i = 0; i < x->n; i++)
-        if (!s.narrowing && !(obs[i].runs & FORM_BIT(FORM_SWITCH)) && x->broken != BREAK_KEEP_FACTS)
+        if (!s.narrowing && !(obs[i].runs & plan_writes_to(s.back)) &&
+            x->broken != BREAK_KEEP_FACTS)
             s.rewritten = s.proved = 0;
     struct plan_memo m = *plan(x, &s);
     check_step(x, &s, &m.step);
@@ -344,8 +435,8 @@ uint32_t expand(struct search *x, uint32_t index)
     uint32_t on = done ? UINT32_MAX : enter(x, next, action, 0);
     if (m.step.kind == PLAN_DONE) {
         for (size_t i = 0; i < x->n; i++)
-            if ((s.nodes[i].runs != DOWN && s.nodes[i].runs != x->t->canon[FORM_TO]) ||
-                s.nodes[i].file != (x->t->none[FORM_TO] ? ABSENT : x->t->canon[FORM_TO]))
+            if ((s.nodes[i].runs != DOWN && s.nodes[i].runs != x->t->canon[goal(&s)]) ||
+                s.nodes[i].file != (x->t->none[goal(&s)] ? ABSENT : x->t->canon[goal(&s)]))
                 violated(x, "done, but a node is left behind");
     }
     if (x->violation)

@@ -24,6 +24,8 @@ struct state {
     struct node nodes[MAX_NODES];
     uint32_t store : STORE_BITS;
     uint32_t narrowing : 1, rewritten : 1, proved : 1;
+    uint32_t switched : 1; /* the journal: SWITCH was meant for some node */
+    uint32_t back : 1;     /* the way there was given up: the way back, through the same forms */
 };
 _Static_assert(sizeof(struct node) == 4 || sizeof(struct node) == 1, "packs into the key");
 
@@ -39,6 +41,8 @@ enum action {
     STOPPED,
     FORGOTTEN,
     DEPLOYED, /* by somebody else, out of the state file */
+    TURNED_BACK,
+    OLDER_COPY, /* somebody goes on with a state file that knows nothing of going back */
 };
 
 struct visit {
@@ -65,6 +69,10 @@ enum breakage {
     BREAK_REMOVE_FIRST,
     BREAK_ENABLE_AT_ONCE,
     BREAK_HEAL_FINISHED,
+    BREAK_BACK_AT_ONCE,
+    BREAK_BACK_UNPROVED,
+    BREAK_BACK_AS_THERE,
+    BREAK_BACK_UNSWITCHED,
     BREAK_UNION_TWO_ENTRIES,
     BREAK_UNION_SWAPPED,
     BREAK_UNION_FIRST_ONLY,
@@ -72,7 +80,8 @@ enum breakage {
     BREAK_COUNT,
 };
 
-/* What the planner says to an observation: asked once, remembered by key. */
+/* What the planner says to an observation: asked once, remembered by key. Its forms are those of
+ * the way there, also on the way back. */
 struct plan_memo {
     uint64_t key;
     struct plan_step step;
@@ -83,6 +92,7 @@ struct plan_memo {
  * rest zero; free with search_free(). */
 struct search {
     const struct transition *t;
+    const struct forms *back; /* of the way back */
     const char *from_name, *to_name;
     size_t n;
     enum breakage broken;
@@ -126,6 +136,9 @@ void break_step(const struct search *x, const struct plan_node *obs, struct plan
 void break_answer(const struct search *x, struct plan_facts facts, struct plan_memo *m);
 
 /* ---- explore.c ---- */
+
+/* The form of the way there that a form of the way back is. */
+enum form there_of(enum form back);
 
 /* The planner's answer in this state. Valid until the next call. */
 const struct plan_memo *plan(struct search *x, const struct state *s);

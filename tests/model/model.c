@@ -4,7 +4,8 @@
  * in full, in part, failing and rolled back; apiservers that restart by themselves at any moment,
  * the tool's memory lost at any moment (but not the journal's word that narrowing was begun, which
  * is on disk before anything narrows), clients that write through every apiserver at every moment,
- * and somebody else who deploys what the state file says. From every state that narrows it is also
+ * somebody who turns back (`abort`) at any moment before narrowing, and somebody else who deploys
+ * what the state file says. From every state that narrows it is also
  * asked what a run with an older copy of the state does: nothing, once a node was narrowed.
  *
  * What is stored is a set for each resource: every form that a value may have by now.
@@ -50,6 +51,14 @@ static bool is_new(struct seen *seen, const struct transition *t)
     return true;
 }
 
+static struct forms copy_forms(const struct forms *f)
+{
+    struct forms copy = {0};
+    for (int i = 0; i < FORM_COUNT; i++)
+        copy.config[i] = encryption_config_copy(f->config[i]);
+    return copy;
+}
+
 /* False: stop. */
 static bool check_pair(size_t a, size_t b, size_t max_nodes, enum breakage broken,
                        struct seen *seen, struct totals *totals, bool verbose)
@@ -69,6 +78,8 @@ static bool check_pair(size_t a, size_t b, size_t max_nodes, enum breakage broke
     }
     break_forms(&t.forms, broken);
     boil(&t);
+    struct forms back CLEANUP(forms_free) = copy_forms(&t.forms);
+    forms_turn_back(&back);
     totals->pairs++;
     bool fine = true;
     if (is_new(seen, &t)) {
@@ -79,6 +90,7 @@ static bool check_pair(size_t a, size_t b, size_t max_nodes, enum breakage broke
         totals->widest += limit == MAX_NODES;
         for (size_t n = 1; n <= limit && fine; n++) {
             struct search x CLEANUP(search_free) = {.t = &t,
+                                                    .back = &back,
                                                     .from_name = configurations[a].name,
                                                     .to_name = configurations[b].name,
                                                     .n = n,

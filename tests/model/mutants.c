@@ -19,6 +19,10 @@ const char *const breakage_names[BREAK_COUNT] = {
     [BREAK_REMOVE_FIRST] = "remove-first",
     [BREAK_ENABLE_AT_ONCE] = "enable-at-once",
     [BREAK_HEAL_FINISHED] = "heal-finished",
+    [BREAK_BACK_AT_ONCE] = "back-at-once",
+    [BREAK_BACK_UNPROVED] = "back-unproved",
+    [BREAK_BACK_AS_THERE] = "back-as-there",
+    [BREAK_BACK_UNSWITCHED] = "back-unswitched",
     [BREAK_UNION_TWO_ENTRIES] = "union-two-entries",
     [BREAK_UNION_SWAPPED] = "union-swapped",
     [BREAK_UNION_FIRST_ONLY] = "union-first-only",
@@ -98,6 +102,10 @@ void break_facts(const struct search *x, struct plan_facts *facts)
         facts->proved = facts->rewritten = true;
     if (x->broken == BREAK_NARROW_EARLY)
         facts->narrowing = true;
+    if (x->broken == BREAK_BACK_UNPROVED && facts->back)
+        facts->proved = facts->rewritten = true;
+    if (x->broken == BREAK_BACK_UNSWITCHED && facts->back)
+        facts->switched = false;
 }
 
 void break_step(const struct search *x, const struct plan_node *obs, struct plan_facts facts,
@@ -105,6 +113,10 @@ void break_step(const struct search *x, const struct plan_node *obs, struct plan
 {
     uint64_t all = (1ull << x->n) - 1;
     if (x->broken == BREAK_SKIP_WIDEN && step->form == FORM_WIDEN)
+        step->form = FORM_SWITCH;
+    if (x->broken == BREAK_BACK_AT_ONCE && facts.back && step->form == FORM_WIDEN)
+        step->form = FORM_FROM;
+    if (x->broken == BREAK_BACK_AS_THERE && facts.back && step->form == FORM_WIDEN)
         step->form = FORM_SWITCH;
     if (x->broken == BREAK_ENABLE_AT_ONCE && x->n == 1 && x->t->none[FORM_FROM] &&
         step->form == FORM_WIDEN)

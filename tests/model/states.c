@@ -12,7 +12,8 @@ uint64_t pack(const struct state *s)
         key = key << 8 | (uint64_t)(n->file | n->runs << 3 | n->known << 6 | n->flag << 7);
     }
     key = key << STORE_BITS | s->store;
-    return key << 3 | (uint64_t)(s->narrowing | s->rewritten << 1 | s->proved << 2);
+    return key << 5 | (uint64_t)(s->narrowing | s->rewritten << 1 | s->proved << 2 |
+                                 s->switched << 3 | s->back << 4);
 }
 
 struct state unpack(uint64_t key)
@@ -21,7 +22,9 @@ struct state unpack(uint64_t key)
     s.narrowing = key & 1;
     s.rewritten = key >> 1 & 1;
     s.proved = key >> 2 & 1;
-    key >>= 3;
+    s.switched = key >> 3 & 1;
+    s.back = key >> 4 & 1;
+    key >>= 5;
     s.store = (uint32_t)(key & ((1u << STORE_BITS) - 1));
     key >>= STORE_BITS;
     for (size_t i = MAX_NODES; i-- > 0; key >>= 8)
@@ -92,8 +95,9 @@ static void print_state(const struct search *x, uint64_t key)
                n->runs == DOWN ? "nothing" : names[n->runs], n->known ? "" : "?",
                n->flag ? "" : " no flag");
     }
-    printf("  stored %06x%s%s%s\n", (unsigned)s.store, s.rewritten ? " rewritten" : "",
-           s.proved ? " proved" : "", s.narrowing ? " NARROWING" : "");
+    printf("  stored %06x%s%s%s%s%s\n", (unsigned)s.store, s.switched ? " switched" : "",
+           s.rewritten ? " rewritten" : "", s.proved ? " proved" : "",
+           s.narrowing ? " NARROWING" : "", s.back ? " back" : "");
 }
 
 void print_trace(const struct search *x, uint32_t index)
@@ -107,7 +111,9 @@ void print_trace(const struct search *x, uint32_t index)
                                         "restarts by itself",
                                         "stops",
                                         "forgotten",
-                                        "deployed from the state file"};
+                                        "deployed from the state file",
+                                        "turned back",
+                                        "an older copy goes on"};
     const struct visit *v = &x->visits[index];
     if (v->action != START)
         print_trace(x, v->parent);

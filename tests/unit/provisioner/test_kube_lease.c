@@ -124,13 +124,16 @@ static void world_free(struct world *w)
     struct world w CLEANUP(world_free) = {__VA_ARGS__};                                            \
     struct standin s CLEANUP(standin_stop) = {.fn = serve, .ctx = &w};                             \
     struct error err CLEANUP(error_clear) = {0};                                                   \
+    bool gone = false;                                                                             \
+    (void)gone;                                                                                    \
     standin_start(&s, *state, "kube-apiserver on a")
 
 static void test_take_check_release(void **state)
 {
     WORLD(.leases = 0);
-    assert_int_equal(lease_check(&s.server, "me", &err), -1);
+    assert_int_equal(lease_check(&s.server, "me", &gone, &err), -1);
     assert_int_equal(err.result, RESULT_REFUSED);
+    assert_true(gone);
     assert_int_equal(lease_take(&s.server, "me", "user@host", false, &err), 0);
     assert_string_equal(member(w.lock, "spec", "holderIdentity"), "me");
     assert_string_equal(
@@ -142,7 +145,7 @@ static void test_take_check_release(void **state)
     assert_int_equal(member(w.lock, "spec", "acquireTime")[19], '.');
     assert_non_null(
         strstr(w.posted, "\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\""));
-    assert_int_equal(lease_check(&s.server, "me", &err), 0);
+    assert_int_equal(lease_check(&s.server, "me", &gone, &err), 0);
     /* A crashed run of ours. */
     assert_int_equal(lease_take(&s.server, "me", "user@host", false, &err), 0);
     assert_int_equal(lease_release(&s.server, "me", &err), 0);
@@ -165,8 +168,9 @@ static void test_held(void **state)
     assert_int_equal(
         json_integer_value(json_object_get(json_object_get(w.lock, "spec"), "leaseTransitions")),
         2);
-    assert_int_equal(lease_check(&s.server, "other", &err), -1);
+    assert_int_equal(lease_check(&s.server, "other", &gone, &err), -1);
     assert_int_equal(err.result, RESULT_REFUSED);
+    assert_false(gone);
     assert_non_null(strstr(err.message, "user@host (me)"));
 }
 
@@ -222,7 +226,7 @@ static void test_old_servers(void **state)
     WORLD(.leases = 1);
     assert_int_equal(lease_take(&s.server, "me", "u", false, &err), 0);
     assert_non_null(strstr(w.posted, "\"coordination.k8s.io/v1beta1\""));
-    assert_int_equal(lease_check(&s.server, "me", &err), 0);
+    assert_int_equal(lease_check(&s.server, "me", &gone, &err), 0);
     assert_int_equal(lease_release(&s.server, "me", &err), 0);
     w.leases = 2;
     assert_int_equal(lease_take(&s.server, "me", "u", false, &err), 0);
@@ -230,7 +234,7 @@ static void test_old_servers(void **state)
     assert_string_equal(member(w.lock, "data", "holderIdentity"), "me");
     assert_int_equal(lease_take(&s.server, "other", "u", false, &err), -1);
     assert_non_null(strstr(err.message, "ConfigMap kube-system/encrypt"));
-    assert_int_equal(lease_check(&s.server, "me", &err), 0);
+    assert_int_equal(lease_check(&s.server, "me", &gone, &err), 0);
     assert_int_equal(lease_release(&s.server, "me", &err), 0);
     assert_null(w.lock);
 }

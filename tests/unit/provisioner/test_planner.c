@@ -13,7 +13,8 @@
 #define S FORM_BIT(FORM_SWITCH)
 #define T FORM_BIT(FORM_TO)
 
-static const struct plan_facts nothing = {0}, narrowing = {.narrowing = true};
+static const struct plan_facts nothing = {0}, narrowing = {.narrowing = true},
+                               switched = {.switched = true}, back = {.back = true};
 
 static struct encryption_config *managed(char letter)
 {
@@ -80,9 +81,10 @@ static void gives(struct plan_step got, enum plan_kind kind, enum form form, uin
 #define NEXT(forms, facts, ...)                                                                    \
     plan_next(&(forms), (struct plan_node[]){__VA_ARGS__},                                         \
               sizeof((struct plan_node[]){__VA_ARGS__}) / sizeof(struct plan_node), facts)
-#define BACK(forms, failed, ...)                                                                   \
+#define BACK(forms, facts, failed, ...)                                                            \
     plan_rollback(&(forms), (struct plan_node[]){__VA_ARGS__},                                     \
-                  sizeof((struct plan_node[]){__VA_ARGS__}) / sizeof(struct plan_node), failed)
+                  sizeof((struct plan_node[]){__VA_ARGS__}) / sizeof(struct plan_node), facts,     \
+                  failed)
 #define STATE(forms, facts, ...)                                                                   \
     plan_state_form(&(forms), (struct plan_node[]){__VA_ARGS__},                                   \
                     sizeof((struct plan_node[]){__VA_ARGS__}) / sizeof(struct plan_node), facts)
@@ -183,12 +185,12 @@ static void test_enable_one(void **state)
     form_set st = S | T;
     gives(NEXT(f, nothing, bare(F, F)), PLAN_PUT, FORM_WIDEN, 1);
     gives(NEXT(f, nothing, node(W, F)), PLAN_RESTART, FORM_WIDEN, 1);
-    assert_int_equal(BACK(f, FORM_WIDEN, node(W, F)), FORM_FROM);
+    assert_int_equal(BACK(f, nothing, FORM_WIDEN, node(W, F)), FORM_FROM);
     gives(NEXT(f, nothing, node(W, 0)), PLAN_RESTART, FORM_WIDEN, 1);
-    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0)), FORM_WIDEN);
+    assert_int_equal(BACK(f, nothing, FORM_WIDEN, node(W, 0)), FORM_FROM);
     gives(NEXT(f, nothing, node(W, W)), PLAN_PUT, FORM_SWITCH, 1);
     gives(NEXT(f, nothing, node(st, W)), PLAN_RESTART, FORM_SWITCH, 1);
-    assert_int_equal(BACK(f, FORM_SWITCH, node(st, W)), FORM_WIDEN);
+    assert_int_equal(BACK(f, nothing, FORM_SWITCH, node(st, W)), FORM_WIDEN);
     gives(NEXT(f, nothing, node(st, 0)), PLAN_RESTART, FORM_SWITCH, 1);
     gives(NEXT(f, nothing, node(st, st)), PLAN_REWRITE, 0, 0);
     /* SWITCH's file, without the flag */
@@ -303,15 +305,111 @@ static void test_rollback(void **state)
 {
     (void)state;
     struct forms f CLEANUP(forms_free) = rotation();
-    assert_int_equal(BACK(f, FORM_TO, node(T, S)), FORM_SWITCH);
-    assert_int_equal(BACK(f, FORM_SWITCH, node(S, F)), FORM_WIDEN);
-    assert_int_equal(BACK(f, FORM_WIDEN, node(W, F), node(F, F)), FORM_FROM);
-    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0), node(F, F)), FORM_FROM);
-    /* SWITCH may have been begun. */
-    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0)), FORM_WIDEN);
-    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0), node(S, S)), FORM_WIDEN);
-    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0), node(S, F)), FORM_WIDEN);
-    assert_int_equal(BACK(f, FORM_WIDEN, node(W, 0), node(W, W)), FORM_WIDEN);
+    assert_int_equal(BACK(f, nothing, FORM_TO, node(T, S)), FORM_SWITCH);
+    assert_int_equal(BACK(f, nothing, FORM_SWITCH, node(S, F)), FORM_WIDEN);
+    assert_int_equal(BACK(f, nothing, FORM_WIDEN, node(W, F), node(F, F)), FORM_FROM);
+    assert_int_equal(BACK(f, nothing, FORM_WIDEN, node(W, 0), node(F, F)), FORM_FROM);
+    assert_int_equal(BACK(f, switched, FORM_WIDEN, node(W, 0)), FORM_WIDEN);
+    assert_int_equal(BACK(f, switched, FORM_WIDEN, node(W, 0), node(S, S)), FORM_WIDEN);
+    /* One node may read TO alone by now: what writes FROM's form may not come up. */
+    assert_int_equal(BACK(f, narrowing, FORM_SWITCH, node(S, S), node(T, T)), FORM_SWITCH);
+}
+
+/* The forms of the way back: FROM and WIDEN are the old SWITCH, SWITCH the old WIDEN, TO the old
+ * FROM. */
+static struct forms rotation_back(void)
+{
+    struct forms f = rotation();
+    forms_turn_back(&f);
+    return f;
+}
+
+static void test_back_forms(void **state)
+{
+    (void)state;
+    struct forms there CLEANUP(forms_free) = rotation();
+    struct forms f CLEANUP(forms_free) = rotation_back();
+    static const enum form old[FORM_COUNT] = {FORM_SWITCH, FORM_SWITCH, FORM_WIDEN, FORM_FROM};
+    for (int i = 0; i < FORM_COUNT; i++)
+        assert_true(encryption_config_equal(f.config[i], there.config[old[i]]));
+}
+
+/* Nothing was written with the new key: it is brought to no node any more, and nothing is dropped
+ * before the proof. */
+static void test_back_unswitched(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation_back();
+    struct plan_facts proved = {.back = true, .proved = true};
+    struct plan_facts going = {.back = true, .narrowing = true};
+    gives(NEXT(f, back, node(T, T), node(T, T)), PLAN_PROVE, 0, 0);
+    gives(NEXT(f, back, node(S, S), node(T, T)), PLAN_PROVE, 0, 0);
+    /* Down with the new configuration, which may be why. */
+    gives(NEXT(f, back, node(T, T), node(S, 0)), PLAN_PUT, FORM_TO, 2);
+    gives(NEXT(f, back, node(T, T), node(T, 0)), PLAN_RESTART, FORM_TO, 2);
+    gives(NEXT(f, proved, node(S, S), node(T, T)), PLAN_NARROW, 0, 0);
+    gives(NEXT(f, going, node(S, S), node(T, T)), PLAN_PUT, FORM_TO, 1);
+    gives(NEXT(f, going, node(T, T), node(T, T)), PLAN_DONE, 0, 0);
+    assert_int_equal(STATE(f, back, node(S, S), node(T, T)), FORM_TO);
+}
+
+static void test_back_unswitched_to_none(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = enabling();
+    forms_turn_back(&f);
+    struct plan_facts going = {.back = true, .narrowing = true};
+    gives(NEXT(f, back, node(S, 0), bare(T, T)), PLAN_RESTART, FORM_TO, 1);
+    gives(NEXT(f, back, node(S, T), bare(T, T)), PLAN_PROVE, 0, 0);
+    gives(NEXT(f, going, node(S, T), bare(T, T)), PLAN_REMOVE, 0, 1);
+}
+
+/* What the new key wrote is rewritten and proved before the key is dropped. */
+static void test_back_switched(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation_back();
+    form_set fw = F | W;
+    struct plan_facts facts = {.back = true, .switched = true};
+    gives(NEXT(f, facts, node(fw, fw), node(S, S)), PLAN_PUT, FORM_SWITCH, 1);
+    gives(NEXT(f, facts, node(S, fw), node(S, S)), PLAN_RESTART, FORM_SWITCH, 1);
+    gives(NEXT(f, facts, node(S, S), node(S, S)), PLAN_REWRITE, 0, 0);
+    facts.rewritten = true;
+    gives(NEXT(f, facts, node(S, S), node(S, S)), PLAN_PROVE, 0, 0);
+    facts.proved = true;
+    gives(NEXT(f, facts, node(S, S), node(S, S)), PLAN_NARROW, 0, 0);
+    assert_int_equal(STATE(f, facts, node(fw, fw), node(S, S)), FORM_SWITCH);
+    /* A node that shows it outweighs a journal that doesn't. */
+    gives(NEXT(f, back, node(fw, fw), node(S, S)), PLAN_PUT, FORM_SWITCH, 1);
+    assert_int_equal(BACK(f, facts, FORM_SWITCH, node(S, fw), node(S, S)), FORM_WIDEN);
+}
+
+/* A configuration that has the final form comes from no way back. */
+static void test_back_after_narrowing(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation_back();
+    struct plan_step step = NEXT(f, back, node(0, 0), node(F | W, F | W));
+    assert_int_equal(step.kind, PLAN_REFUSE);
+    assert_int_equal(step.nodes, 1);
+}
+
+/* A KMS shows only when it is loaded whether it works: before anything is written with it. */
+static void test_kms_is_tried_before_it_writes(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n"
+        "- resources: [secrets]\n  providers:\n  - kms:\n      name: a\n      endpoint: "
+        "unix:///a\n  - identity: {}\n";
+    struct error err CLEANUP(error_clear) = {0};
+    struct encryption_config *kms = NULL;
+    assert_int_equal(
+        encryption_config_read(text, strlen(text), "kms", ENCRYPTION_STRICT, &kms, &err), 0);
+    struct forms f CLEANUP(forms_free) = make(managed('a'), kms);
+    gives(NEXT(f, nothing, node(F, F)), PLAN_PUT, FORM_WIDEN, 1);
+    struct forms local CLEANUP(forms_free) = rotation();
+    gives(NEXT(local, nothing, node(F, F)), PLAN_PUT, FORM_SWITCH, 1);
 }
 
 static void test_state_form(void **state)
@@ -320,8 +418,10 @@ static void test_state_form(void **state)
     struct forms f CLEANUP(forms_free) = rotation();
     assert_int_equal(STATE(f, nothing, node(F, F)), FORM_WIDEN);
     assert_int_equal(STATE(f, nothing, node(W, W), node(W, F)), FORM_WIDEN);
-    assert_int_equal(STATE(f, nothing, node(W, W), node(W, W)), FORM_SWITCH);
-    assert_int_equal(STATE(f, nothing, node(S, S), node(S, S)), FORM_SWITCH);
+    /* Deploying it must not be the first to write the new form: nothing is known of that then. */
+    assert_int_equal(STATE(f, nothing, node(W, W), node(W, W)), FORM_WIDEN);
+    assert_int_equal(STATE(f, switched, node(W, W), node(W, W)), FORM_SWITCH);
+    assert_int_equal(STATE(f, switched, node(S, S), node(S, S)), FORM_SWITCH);
     assert_int_equal(STATE(f, narrowing, node(T, T), node(T, S)), FORM_SWITCH);
     assert_int_equal(STATE(f, narrowing, node(T, T), node(T, T)), FORM_TO);
 }
@@ -329,13 +429,26 @@ static void test_state_form(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),          cmocka_unit_test(test_no_union),
-        cmocka_unit_test(test_rotate_one),     cmocka_unit_test(test_rotate_three),
-        cmocka_unit_test(test_enable_three),   cmocka_unit_test(test_enable_one),
-        cmocka_unit_test(test_disable_three),  cmocka_unit_test(test_finished_by_another),
-        cmocka_unit_test(test_unknown),        cmocka_unit_test(test_files_beside_what_runs),
-        cmocka_unit_test(test_contradictions), cmocka_unit_test(test_many_nodes),
-        cmocka_unit_test(test_rollback),       cmocka_unit_test(test_state_form),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_no_union),
+        cmocka_unit_test(test_rotate_one),
+        cmocka_unit_test(test_rotate_three),
+        cmocka_unit_test(test_enable_three),
+        cmocka_unit_test(test_enable_one),
+        cmocka_unit_test(test_disable_three),
+        cmocka_unit_test(test_finished_by_another),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_files_beside_what_runs),
+        cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_many_nodes),
+        cmocka_unit_test(test_rollback),
+        cmocka_unit_test(test_state_form),
+        cmocka_unit_test(test_back_forms),
+        cmocka_unit_test(test_back_unswitched),
+        cmocka_unit_test(test_back_unswitched_to_none),
+        cmocka_unit_test(test_back_switched),
+        cmocka_unit_test(test_back_after_narrowing),
+        cmocka_unit_test(test_kms_is_tried_before_it_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,7 +106,7 @@ static void a_transition_moves_its_keys_through_the_history(void **state)
 
     journal_close(j);
     assert_null(j->transition);
-    assert_int_equal(j->generation, 1);
+    assert_int_equal(j->generation, 2);
     assert_non_null(find(j, "a")->retired);
     assert_non_null(find(j, "b")->activated);
     assert_null(find(j, "b")->retired);
@@ -119,7 +119,7 @@ static void a_transition_moves_its_keys_through_the_history(void **state)
     journal_close(j);
     assert_int_equal(j->key_count, 2);
     assert_non_null(find(j, "b")->retired);
-    assert_int_equal(j->generation, 2);
+    assert_int_equal(j->generation, 4);
 
     /* A key that comes back is no longer retired; one in both never was. */
     journal_open(j, "up", NULL, a);
@@ -130,6 +130,41 @@ static void a_transition_moves_its_keys_through_the_history(void **state)
     journal_close(j);
     assert_null(find(j, "a")->retired);
     assert_int_equal(j->key_count, 2);
+}
+
+/* What is taken back ends where it began, and its key stays in the history; what was recorded on
+ * the way there counts no more. */
+static void an_aborted_transition_ends_where_it_began(void **state)
+{
+    (void)state;
+    struct journal *j CLEANUP(cleanup_journal) = fresh();
+    struct encryption_config *a CLEANUP(cleanup_encryption_config) = managed("a", 1);
+    struct encryption_config *b CLEANUP(cleanup_encryption_config) = managed("b", 2);
+    journal_open(j, "rotate-key", a, b);
+    static const char *const intents[][2] = {
+        {"from", "narrow"}, {"widen", "switch"}, {"switch", "widen"}};
+    for (size_t i = 0; i < ARRAY_LEN(intents); i++)
+        node_record_intend(journal_node(j, intents[i][0]), intents[i][0], "p");
+    journal_node(j, "none");
+    j->transition->rewritten = j->transition->proved = true;
+    journal_abort(j);
+    assert_true(j->transition->aborting);
+    assert_false(j->transition->rewritten || j->transition->proved);
+    assert_int_equal(j->generation, 2);
+    for (size_t i = 0; i < ARRAY_LEN(intents); i++) {
+        assert_string_equal(journal_node(j, intents[i][0])->intent_form, intents[i][1]);
+        assert_string_equal(journal_node(j, intents[i][0])->intent_process, "p");
+    }
+    assert_null(journal_node(j, "none")->intent_form);
+    j->transition->proved = true;
+    journal_narrow(j);
+    assert_int_equal(j->transition->stage, TRANSITION_NARROWING);
+    journal_close(j);
+    assert_int_equal(j->generation, 4);
+    assert_null(find(j, "a")->retired);
+    assert_non_null(find(j, "a")->activated);
+    assert_non_null(find(j, "b")->retired);
+    assert_null(find(j, "b")->activated);
 }
 
 static void a_nodes_record_is_one_and_keeps_what_is_not_touched(void **state)
@@ -225,11 +260,14 @@ static void a_tampered_journal_is_refused(void **state)
     static const struct {
         const char *what, *with, *want;
     } table[] = {
-        {"\"version\": 1", "\"version\": 2", "f: written by a newer encrypt (version 2 of the"},
-        {"\"version\": 1", "\"version\": 0", "f: damaged: journal.version is out of range"},
-        {"\"version\": 1", "\"version\": \"1\"", "journal.version is not a whole number"},
-        {"\"version\": 1,", "", "journal.version is not a whole number"},
-        {"\"version\": 1", "\"version\": 1, \"" MARKER "\": 1", "journal has a member that does"},
+        {"\"version\": 2", "\"version\": 3", "f: written by a newer encrypt (version 3 of the"},
+        {"\"version\": 2", "\"version\": 1", "transition has a member that does not belong"},
+        {"\"aborting\": false", "\"aborting\": 0", "transition.aborting is neither"},
+        {"\"aborting\": false,", "", "transition.aborting is missing"},
+        {"\"version\": 2", "\"version\": 0", "f: damaged: journal.version is out of range"},
+        {"\"version\": 2", "\"version\": \"1\"", "journal.version is not a whole number"},
+        {"\"version\": 2,", "", "journal.version is not a whole number"},
+        {"\"version\": 2", "\"version\": 2, \"" MARKER "\": 1", "journal has a member that does"},
         {"\"sequence\": 42", "\"sequence\": 0", "journal.sequence is out of range"},
         {"\"sequence\": 42", "\"sequence\": -1", "journal.sequence is out of range"},
         {"\"sequence\": 42", "\"sequence\": 42.0", "journal.sequence is not a whole number"},
@@ -237,8 +275,8 @@ static void a_tampered_journal_is_refused(void **state)
         {"\"sequence\": 42,", "", "journal.sequence is missing"},
         {"\"cluster\": \"", "\"cluster\": \"" MARKER, "journal.cluster is not a UUID"},
         {"\"cluster\": ", "\"cluster\": null, \"c\": ", "journal has a member that does not"},
-        {"\"generation\": 1", "\"generation\": -1", "journal.generation is out of range"},
-        {"\"generation\": 1", "\"generation\": null", "journal.generation is not a whole number"},
+        {"\"generation\": 3", "\"generation\": -1", "journal.generation is out of range"},
+        {"\"generation\": 3", "\"generation\": null", "journal.generation is not a whole number"},
         {"\"transition\": {", "\"transition\": [\"" MARKER "\"], \"t\": {", "journal has a member"},
         {"\"id\": \"", "\"id\": \"X", "transition.id is not a UUID"},
         {"\"why\": \"rotate-key\"", "\"why\": \"\\u001b[2J" MARKER "\"", "why holds a control ch"},
@@ -410,6 +448,7 @@ int main(void)
         cmocka_unit_test(the_history_holds_each_key_once),
         cmocka_unit_test(a_transition_moves_its_keys_through_the_history),
         cmocka_unit_test(a_nodes_record_is_one_and_keeps_what_is_not_touched),
+        cmocka_unit_test(an_aborted_transition_ends_where_it_began),
         cmocka_unit_test(a_journal_survives_writing_and_reading),
         cmocka_unit_test(a_tampered_journal_is_refused),
         cmocka_unit_test(more_tampering_is_refused),

@@ -236,11 +236,11 @@ static void a_damaged_copy_is_refused_by_name_without_quoting_it(void **state)
     assert_int_equal(chmod(sidecar, 0644), 0);
     REFUSES(journal_read(s, path, &k, &err), RESULT_REFUSED, sidecar);
     assert_int_equal(unlink(sidecar), 0);
-    tamper(path, "\"version\": 1", "\"version\": \"" MARKER "\"");
+    tamper(path, "\"version\": 2", "\"version\": \"" MARKER "\"");
     struct rkestate *t CLEANUP(cleanup_rkestate) = read_state(path);
     REFUSES(journal_read(t, path, &k, &err), RESULT_REFUSED,
             "cluster.rkestate: encrypt: damaged: journal.version");
-    tamper(path, "\"version\": \"" MARKER "\"", "\"version\": 2");
+    tamper(path, "\"version\": \"" MARKER "\"", "\"version\": 3");
     struct rkestate *u CLEANUP(cleanup_rkestate) = read_state(path);
     REFUSES(journal_read(u, path, &k, &err), RESULT_REFUSED, "written by a newer encrypt");
     assert_null(k);
@@ -374,12 +374,14 @@ static void a_journal_of_version_1_reads(void **state)
     assert_string_equal(j->nodes[0].intent_form, "switch");
     assert_string_equal(j->nodes[0].runs.process, "q");
     assert_int_equal(j->key_count, 2);
-    /* And is written byte for byte as it was, but for the sequence. */
+    /* And is written byte for byte as it was, but for the sequence and what is new. */
     struct buf before CLEANUP(buf_free) = {0}, after CLEANUP(buf_free) = {0};
     slurp(sidecar, &before);
     OK(journal_write(j, NULL, &err));
     slurp(sidecar, &after);
     edit(&before, "\"sequence\": 1", "\"sequence\": 2");
+    edit(&before, "\"version\": 1", "\"version\": 2");
+    edit(&before, "\"switched\": true", "\"aborting\": false,\n    \"switched\": true");
     assert_string_equal(before.data, after.data);
 }
 

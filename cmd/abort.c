@@ -1,0 +1,10 @@
+#include "cmd/cmd.h"
+
+int cmd_abort(struct command_line *l)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    struct encrypt_report report;
+    if (encrypt_abort(&l->options, &report, &err) < 0)
+        return report_error(l, &err);
+    return report_done(l, &report, "no transition is open", "");
+}
