@@ -121,6 +121,15 @@ static uint64_t foreign_files(const struct view *v)
     return nodes;
 }
 
+/* One of `nodes` (not empty): first what doesn't serve, since no other may go down meanwhile. */
+static uint64_t one_of(const struct view *v, uint64_t nodes)
+{
+    for (size_t i = 0; i < v->count; i++)
+        if ((nodes >> i & 1) && !v->nodes[i].runs)
+            return 1ull << i;
+    return first_of(nodes);
+}
+
 /* The next step of bringing `nodes` (not empty) to run `form`: one alone until one is shown to run
  * it, then the files of all, then the restarts in order. `form` is not none. */
 static struct plan_step roll_out(const struct view *v, enum form form, uint64_t nodes)
@@ -129,7 +138,7 @@ static struct plan_step roll_out(const struct view *v, enum form form, uint64_t 
     bool shown = false;
     for (size_t i = 0; i < v->count; i++)
         shown = shown || (v->nodes[i].runs & set);
-    uint64_t now = shown ? nodes : first_of(nodes), files = 0, restarts = 0;
+    uint64_t now = shown ? nodes : one_of(v, nodes), files = 0, restarts = 0;
     for (size_t i = 0; i < v->count; i++) {
         if (!(now >> i & 1))
             continue;
@@ -140,7 +149,7 @@ static struct plan_step roll_out(const struct view *v, enum form form, uint64_t 
     }
     if (files)
         return (struct plan_step){.kind = PLAN_PUT, .form = form, .nodes = files};
-    return (struct plan_step){.kind = PLAN_RESTART, .form = form, .nodes = first_of(restarts)};
+    return (struct plan_step){.kind = PLAN_RESTART, .form = form, .nodes = one_of(v, restarts)};
 }
 
 /* Nodes that are at the end already, though narrowing, which is recorded before the first of them
@@ -179,7 +188,7 @@ static struct plan_step next_back_unswitched(const struct view *v, struct plan_f
         return (struct plan_step){.kind = facts.proved ? PLAN_NARROW : PLAN_PROVE};
     if (!is_none(v, FORM_TO))
         return roll_out(v, FORM_TO, unsure);
-    return (struct plan_step){.kind = PLAN_RESTART, .form = FORM_TO, .nodes = first_of(unsure)};
+    return (struct plan_step){.kind = PLAN_RESTART, .form = FORM_TO, .nodes = one_of(v, unsure)};
 }
 
 static struct plan_step next_back(const struct view *v, struct plan_facts facts)
@@ -283,7 +292,7 @@ static struct plan_step next_to_none(const struct view *v)
     }
     if (restarts)
         return (struct plan_step){
-            .kind = PLAN_RESTART, .form = FORM_TO, .nodes = first_of(restarts)};
+            .kind = PLAN_RESTART, .form = FORM_TO, .nodes = one_of(v, restarts)};
     if (files)
         return (struct plan_step){.kind = PLAN_REMOVE, .nodes = files};
     return (struct plan_step){.kind = PLAN_DONE};
