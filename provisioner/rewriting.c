@@ -1,24 +1,9 @@
-#include "provisioner/kube/rewrite.h"
+#include "provisioner/objects.h"
 #include "provisioner/run.h"
 #include "provisioner/store.h"
+#include "provisioner/stubborn.h"
 
 #include <string.h>
-
-static void on_progress(void *ctx, size_t done, size_t total)
-{
-    struct session *s = ctx;
-    if (s->options->event)
-        s->options->event(s->options->ctx, &(struct encrypt_event){.kind = ENCRYPT_PROGRESS,
-                                                                   .step = "rewrite",
-                                                                   .done = done,
-                                                                   .total = total});
-}
-
-static bool on_stop(void *ctx)
-{
-    const struct session *s = ctx;
-    return s->options->stop && s->options->stop(s->options->ctx);
-}
 
 struct stored_as {
     char *prefix;
@@ -33,96 +18,224 @@ static bool is_stored_as(void *ctx, const struct resource *r, const unsigned cha
     return prefix && str_eq(prefix, want->prefix);
 }
 
+/* What is looked for where etcd can't tell: every value may be stale. */
+static bool is_never(void *ctx, const struct resource *r, const unsigned char *value, size_t len)
+{
+    (void)ctx;
+    (void)r;
+    (void)value;
+    (void)len;
+    return false;
+}
+
+/* Patches it through that apiserver. *shown: it was stored in the new form; false where the patch
+ * was not taken: one that can't be patched proves nothing, the rewrite lists it with its reason. */
+static int try_one(struct session *s, const struct http_server *api, const struct resource *res,
+                   const char *whole, struct stored_as *want, bool *shown, struct error *err)
+{
+    const char *slash = strchr(whole, '/');
+    char *ns CLEANUP(cleanup_mem) = slash ? mem_strndup(whole, (size_t)(slash - whole)) : NULL;
+    char *key CLEANUP(cleanup_mem) = store_key(s, res, whole);
+    struct buf value CLEANUP(buf_free) = {0};
+    int64_t mod_revision = 0;
+    long status = 0;
+    bool found = false;
+    if (kube_patch_empty(api, res, ns, slash ? slash + 1 : whole, &status, err) < 0)
+        return -1;
+    if (status != 200)
+        return 0;
+    if (etcd_get(s->etcd, key, &value, &mod_revision, &found, err) < 0)
+        return -1;
+    if (found && !is_stored_as(want, res, (const unsigned char *)buf_str(&value), value.len))
+        return error_set(err, RESULT_STOPPED,
+                         "%s took an empty patch of %s %s and did not store it under %s: it does "
+                         "not run what it was shown to run",
+                         api->what, res->name, whole, want->prefix[0] ? want->prefix : "plain");
+    *shown = found;
+    return 0;
+}
+
 /* What the whole rewrite leans on, tried once through each apiserver: an empty patch of a stale
  * object stores it in the new form. */
-static int try_each(struct run *r, const struct resource *res, struct error *err)
+static int try_each(struct run *r, const struct resource *res, struct stored_as *want,
+                    struct error *err)
 {
+    enum { SPARE = 3 }; /* some may be stubborn */
     struct session *s = r->s;
-    struct stored_as want = {encryption_write_prefix(r->forms.config[FORM_TO], res->name)};
-    char *owner CLEANUP(cleanup_mem) = want.prefix;
-    (void)owner;
     char **stale = NULL;
-    if (census_find(s, res, s->count, is_stored_as, &want, &stale, err) < 0)
+    if (census_find(s, res, s->count + SPARE, is_stored_as, want, &stale, err) < 0)
         return -1;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < s->count && stale[i]; i++) {
-        const struct http_server *api = &s->members[i].node.api;
-        char *slash = strchr(stale[i], '/');
-        char *ns CLEANUP(cleanup_mem) =
-            slash ? mem_strndup(stale[i], (size_t)(slash - stale[i])) : NULL;
-        char *key CLEANUP(cleanup_mem) = store_key(s, res, stale[i]);
-        struct buf value CLEANUP(buf_free) = {0};
-        int64_t mod_revision = 0;
-        long status = 0;
-        bool found = false;
-        rc = kube_patch_empty(api, res, ns, slash ? slash + 1 : stale[i], &status, err);
-        /* One that can't be patched proves nothing: the rewrite lists it with its reason. */
-        if (rc < 0 || status != 200)
-            continue;
-        rc = etcd_get(s->etcd, key, &value, &mod_revision, &found, err);
-        if (rc == 0 && found &&
-            !is_stored_as(&want, res, (const unsigned char *)buf_str(&value), value.len))
-            rc = error_set(err, RESULT_STOPPED,
-                           "%s took an empty patch of %s %s and did not store it under %s: it does "
-                           "not run what it was shown to run",
-                           api->what, res->name, stale[i], want.prefix[0] ? want.prefix : "plain");
+    size_t member = 0;
+    for (size_t i = 0; rc == 0 && member < s->count && stale[i]; i++) {
+        bool shown = false;
+        rc = try_one(s, &s->members[member].node.api, res, stale[i], want, &shown, err);
+        member += shown;
     }
     encryption_resources_free(stale);
     return rc;
 }
 
-static int refuse_stubborn(const struct rewrite *w, struct error *err)
+static bool is_that(const struct stubborn *o, const char *whole)
 {
-    struct buf text CLEANUP(buf_free) = {0};
-    size_t shown = w->stubborn_count < 20 ? w->stubborn_count : 20;
-    for (size_t i = 0; i < shown; i++) {
-        const struct stubborn *o = &w->stubborn[i];
-        buf_printf(&text, "\n  %s%s%s: %ld %s", o->namespace ? o->namespace : "",
-                   o->namespace ? "/" : "", o->name, o->status, o->why ? o->why : "");
+    const char *slash = strchr(whole, '/');
+    if (!o->namespace || !slash)
+        return !o->namespace && str_eq(o->name, whole);
+    size_t len = (size_t)(slash - whole);
+    return strlen(o->namespace) == len && memcmp(o->namespace, whole, len) == 0 &&
+           str_eq(o->name, slash + 1);
+}
+
+/* Takes those out of the census' examples that are known to be stubborn, and notes that they are
+ * still stale. */
+static void leave_out_known(struct census *c, const struct tally *t, size_t known, bool *still)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < c->example_count; i++) {
+        size_t k = 0;
+        while (k < known && !is_that(&t->stubborn[k], c->examples[i]))
+            k++;
+        if (k == known) {
+            c->examples[left++] = c->examples[i];
+            continue;
+        }
+        still[k] = true;
+        mem_free(c->examples[i]);
     }
-    return error_set(err, RESULT_STOPPED,
-                     "%zu %s could not be rewritten, so the old key stays:%s%s", w->stubborn_count,
-                     w->resource->name, buf_str(&text), shown < w->stubborn_count ? "\n  …" : "");
+    c->example_count = left;
+    c->examples[left] = NULL;
 }
 
-static const struct http_server **all_servers(struct session *s)
+/* Of the first `known`, those that are not stale any more: somebody else wrote or deleted them, or
+ * the patch that seemed to fail was done after all. */
+static void forget_others(struct tally *t, size_t known, const bool *still)
 {
-    const struct http_server **list = mem_alloc(s->count, sizeof(*list));
-    for (size_t i = 0; i < s->count; i++)
-        list[i] = &s->members[i].node.api;
-    return list;
+    size_t left = 0;
+    for (size_t i = 0; i < t->kept; i++) {
+        struct stubborn *o = &t->stubborn[i];
+        if (i >= known || still[i]) {
+            t->stubborn[left++] = *o;
+            continue;
+        }
+        mem_free(o->namespace);
+        mem_free(o->name);
+        mem_free(o->why);
+    }
+    t->kept = left;
 }
 
-static int rewrite(struct run *r, const struct resource *res, char *const *names, struct error *err)
+/* Walks etcd once, and patches by name what is stale and not known to be stubborn. */
+static int sweep(struct run *r, struct tally *t, census_fn *is_current, struct stored_as *want,
+                 struct error *err)
 {
     struct session *s = r->s;
-    const struct http_server **servers CLEANUP(cleanup_mem) = all_servers(s);
-    struct rewrite w CLEANUP(rewrite_clear) = {.servers = servers,
-                                               .server_count = s->count,
-                                               .resource = res,
-                                               .concurrency = s->options->concurrency,
-                                               .progress = on_progress,
-                                               .stop = on_stop,
-                                               .ctx = s};
-    int64_t began = loop_now();
-    if ((names ? rewrite_named(&w, names, err) : rewrite_run(&w, err)) < 0)
-        return error_wrap(err, "rewriting %s", res->name);
-    if (w.stopped)
-        return session_check_stop(s, err);
-    if (w.stubborn_count)
-        return refuse_stubborn(&w, err);
-    int64_t took = loop_now() - began;
-    r->report->rewritten += w.patched;
-    tell(s, ENCRYPT_NODE, "rewrite", NULL, "%zu %s rewritten in %.1f s (%.0f/s)%s", w.patched,
-         res->name, (double)took / 1000, took ? (double)w.patched * 1000 / (double)took : 0.0,
-         w.gone ? ", some were deleted meanwhile" : "");
+    char *after CLEANUP(cleanup_mem) = NULL;
+    size_t known = t->kept;
+    bool *still CLEANUP(cleanup_mem) = mem_alloc(known, sizeof(*still));
+    bool more = true;
+    t->more = 0; /* they are met again */
+    while (more) {
+        struct census c CLEANUP(census_free) = {0};
+        if (census_names(s, t->resource, after, OBJECTS_AT_ONCE, is_current, want, &c, err) < 0)
+            return -1;
+        if (!after && is_current == is_stored_as)
+            tell(s, ENCRYPT_NODE, "rewrite", NULL, "%zu of %zu %s in etcd are not in the new form",
+                 c.refused, c.values, t->resource->name);
+        if (c.example_count == 0)
+            break;
+        more = c.refused > c.example_count;
+        t->total = t->patched + t->gone + t->kept + c.refused;
+        mem_free(after);
+        after = mem_strdup(c.examples[c.example_count - 1]);
+        leave_out_known(&c, t, known, still);
+        if (c.example_count && objects_patch(s, t, c.examples, err) < 0)
+            return -1;
+    }
+    forget_others(t, known, still);
     return 0;
+}
+
+/* By etcd's keys: until a walk finds nothing stale but what was stubborn. */
+static int rewrite_stale(struct run *r, struct tally *t, bool can_tell, struct stored_as *want,
+                         struct error *err)
+{
+    enum { SWEEPS = 5 }; /* nothing new comes in the old form: the second one finds nothing */
+    for (int i = 0; i < SWEEPS; i++) {
+        size_t before = t->patched + t->gone;
+        if (sweep(r, t, can_tell ? is_stored_as : is_never, want, err) < 0)
+            return -1;
+        if (!can_tell || t->patched + t->gone == before)
+            break;
+    }
+    return 0;
+}
+
+static int add_stubborn(struct run *r, struct tally *t, struct buf *out, struct error *err)
+{
+    if (t->kept == 0)
+        return 0;
+    if (objects_mark_unreadable(r->s, t, err) < 0)
+        return -1;
+    stubborn_explain(t->resource, t->stubborn, t->kept, t->more, r->s->etcd_prefix, out);
+    return 0;
+}
+
+static int refuse_stubborn(const struct buf *text, struct error *err)
+{
+    /* Without the last newline. */
+    return error_set(err, RESULT_STOPPED,
+                     "all but these could be rewritten; for them the old key stays:\n%.*s",
+                     (int)text->len - 1, buf_str(text));
+}
+
+static int rewrite(struct run *r, const struct resource *res, struct buf *stubborn,
+                   struct error *err)
+{
+    struct session *s = r->s;
+    struct stored_as want = {encryption_write_prefix(r->forms.config[FORM_TO], res->name)};
+    char *owner CLEANUP(cleanup_mem) = want.prefix;
+    struct tally t CLEANUP(tally_free) = {.resource = res};
+    /* A prefix doesn't tell which remote key a KMS used. */
+    bool can_tell = !str_starts(owner, "k8s:enc:kms:");
+    bool by_etcd = r->resumed && can_tell;
+    int64_t began = loop_now();
+    if (try_each(r, res, &want, err) < 0)
+        return -1;
+    if (!by_etcd) {
+        struct error e CLEANUP(error_clear) = {0};
+        long list_status = 0;
+        /* An object that can't be read fails the whole list: etcd's keys are names too. */
+        if (objects_patch_listed(s, &t, &list_status, &e) < 0) {
+            if (list_status != 500)
+                return error_move(err, &e);
+            tell(s, ENCRYPT_WARNING, "rewrite", NULL, "%s; going on by the names in etcd",
+                 e.message);
+            by_etcd = true;
+        }
+    }
+    if ((by_etcd || (t.kept && can_tell)) && rewrite_stale(r, &t, can_tell, &want, err) < 0)
+        return -1;
+    int64_t took = loop_now() - began;
+    r->report->rewritten += t.patched;
+    tell(s, ENCRYPT_NODE, "rewrite", NULL, "%zu %s rewritten in %.1f s (%.0f/s)%s", t.patched,
+         res->name, (double)took / 1000, took ? (double)t.patched * 1000 / (double)took : 0.0,
+         t.gone ? ", some were deleted meanwhile" : "");
+    return add_stubborn(r, &t, stubborn, err);
 }
 
 int run_rewrite_named(struct run *r, const struct resource *res, char *const *names,
                       struct error *err)
 {
-    return rewrite(r, res, names, err);
+    struct buf stubborn CLEANUP(buf_free) = {0};
+    struct tally t CLEANUP(tally_free) = {.resource = res};
+    if (objects_patch(r->s, &t, names, err) < 0)
+        return -1;
+    r->report->rewritten += t.patched;
+    tell(r->s, ENCRYPT_NODE, "rewrite", NULL, "%zu %s rewritten that were not in the new form",
+         t.patched, res->name);
+    if (add_stubborn(r, &t, &stubborn, err) < 0)
+        return -1;
+    return stubborn.len ? refuse_stubborn(&stubborn, err) : 0;
 }
 
 int run_rewrite(struct run *r, struct error *err)
@@ -130,14 +243,17 @@ int run_rewrite(struct run *r, struct error *err)
     struct session *s = r->s;
     const struct transition *t = s->journal->transition;
     const struct resource **list CLEANUP(cleanup_mem) = NULL;
+    struct buf stubborn CLEANUP(buf_free) = {0};
     size_t count = 0;
     tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
     if (check_lease(s, err) < 0 || store_resources(t->from, t->to, &list, &count, err) < 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        if (try_each(r, list[i], err) < 0 || rewrite(r, list[i], NULL, err) < 0)
+        if (rewrite(r, list[i], &stubborn, err) < 0)
             return -1;
     }
+    if (stubborn.len)
+        return refuse_stubborn(&stubborn, err);
     r->facts.rewritten = true;
     return run_record(r, err);
 }

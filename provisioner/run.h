@@ -67,7 +67,8 @@ int rollout_remove(struct run *r, uint64_t nodes, struct error *err) MUST_CHECK;
 /* --- rewriting.c --- */
 
 /* Patches one stale object through each apiserver and looks at what is stored then; rewrites
- * everything. */
+ * everything: what the API lists, or (where r->resumed) what etcd tells is stale. STOPPED where
+ * some objects could not be rewritten: all others were. */
 int run_rewrite(struct run *r, struct error *err) MUST_CHECK;
 
 /* Only these objects ("namespace/name"), NULL-terminated: what a proof found stale. */

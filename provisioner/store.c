@@ -19,7 +19,9 @@ struct walk {
     size_t strip; /* of each key, for its example */
     census_fn *want;
     void *ctx;
-    size_t enough; /* end the walk after so many examples; 0: never */
+    const char *after; /* a whole key: only those after it; NULL: all */
+    size_t most;       /* examples; 0: CENSUS_MAX_EXAMPLES */
+    bool end_early;    /* when there are as many */
     bool ended;
 };
 
@@ -48,13 +50,14 @@ static int on_value(void *ctx, const char *key, const unsigned char *value, size
     if (w->want(w->ctx, w->resource, value, len))
         return 0;
     c->refused++;
-    if (c->example_count < CENSUS_MAX_EXAMPLES) {
+    size_t most = w->most ? w->most : CENSUS_MAX_EXAMPLES;
+    if (c->example_count < most) {
         /* One more place than is counted: the list ends with NULL. */
         MEM_GROW(c->examples, c->example_count + 1);
         c->examples[c->example_count++] = mem_strdup(key + w->strip);
         c->examples[c->example_count] = NULL;
     }
-    if (w->enough && c->example_count >= w->enough) {
+    if (w->end_early && c->example_count >= most) {
         w->ended = true;
         return error_set(err, RESULT_FAILED, "enough");
     }
@@ -69,7 +72,8 @@ static int run_walk(struct session *s, struct walk *w, const char *prefix, int64
         return -1;
     w->census->examples = mem_alloc(2, sizeof(char *));
     w->census->revision = revision;
-    if (etcd_walk(s->etcd, prefix, &w->census->revision, on_value, w, &e) < 0 && !w->ended)
+    if (etcd_walk_after(s->etcd, prefix, w->after, &w->census->revision, on_value, w, &e) < 0 &&
+        !w->ended)
         return error_move(err, &e);
     return 0;
 }
@@ -83,6 +87,23 @@ int census_resource(struct session *s, const struct resource *r, int64_t revisio
     struct walk w = {
         .census = out, .resource = r, .strip = strlen(prefix), .want = want, .ctx = ctx};
     return run_walk(s, &w, prefix, revision, err);
+}
+
+int census_names(struct session *s, const struct resource *r, const char *after, size_t most,
+                 census_fn *want, void *ctx, struct census *out, struct error *err)
+{
+    if (session_open_etcd(s, err) < 0)
+        return -1;
+    char *prefix CLEANUP(cleanup_mem) = store_key(s, r, "");
+    char *key CLEANUP(cleanup_mem) = after ? store_key(s, r, after) : NULL;
+    struct walk w = {.census = out,
+                     .resource = r,
+                     .strip = strlen(prefix),
+                     .after = key,
+                     .most = most,
+                     .want = want,
+                     .ctx = ctx};
+    return run_walk(s, &w, prefix, 0, err);
 }
 
 int census_store(struct session *s, int64_t revision, census_fn *want, void *ctx,
@@ -107,7 +128,8 @@ int census_find(struct session *s, const struct resource *r, size_t count, censu
                      .strip = strlen(prefix),
                      .want = want,
                      .ctx = ctx,
-                     .enough = count};
+                     .most = count,
+                     .end_early = true};
     if (run_walk(s, &w, prefix, 0, err) < 0)
         return -1;
     *out = STEAL(c.examples);

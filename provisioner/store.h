@@ -35,6 +35,11 @@ enum { CENSUS_MAX_EXAMPLES = 1000 };
 int census_resource(struct session *s, const struct resource *r, int64_t revision, census_fn *want,
                     void *ctx, struct census *out, struct error *err) MUST_CHECK;
 
+/* Counts the values of one resource whose names come after `after` (NULL: all), at the newest
+ * revision; out->examples are the names of the first `most` that `want` refused. */
+int census_names(struct session *s, const struct resource *r, const char *after, size_t most,
+                 census_fn *want, void *ctx, struct census *out, struct error *err) MUST_CHECK;
+
 /* Counts all values of the store. */
 int census_store(struct session *s, int64_t revision, census_fn *want, void *ctx,
                  struct census *out, struct error *err) MUST_CHECK;

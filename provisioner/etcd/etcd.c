@@ -249,6 +249,12 @@ static int walk_pages(struct walk *w, etcd_walk_fn *fn, void *ctx, struct error 
 int etcd_walk(struct etcd *e, const char *prefix, int64_t *revision, etcd_walk_fn *fn, void *ctx,
               struct error *err)
 {
+    return etcd_walk_after(e, prefix, NULL, revision, fn, ctx, err);
+}
+
+int etcd_walk_after(struct etcd *e, const char *prefix, const char *after, int64_t *revision,
+                    etcd_walk_fn *fn, void *ctx, struct error *err)
+{
     struct walk w CLEANUP(walk_free) = {
         .e = e,
         .prefix = prefix,
@@ -257,7 +263,10 @@ int etcd_walk(struct etcd *e, const char *prefix, int64_t *revision, etcd_walk_f
         .more = true,
     };
     e->target = page_target;
-    buf_add(&w.start, prefix, *prefix ? strlen(prefix) : 1); /* "\0" is the first of all keys */
+    if (after)
+        buf_add(&w.start, after, strlen(after) + 1); /* with its NUL: the next possible key */
+    else
+        buf_add(&w.start, prefix, *prefix ? strlen(prefix) : 1); /* "\0" is the first of all keys */
     add_range_end(&w.end, prefix);
     int rc = walk_pages(&w, fn, ctx, err);
     if (w.revision)

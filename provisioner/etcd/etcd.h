@@ -40,6 +40,10 @@ typedef int etcd_walk_fn(void *ctx, const char *key, const unsigned char *value,
 int etcd_walk(struct etcd *e, const char *prefix, int64_t *revision, etcd_walk_fn *fn, void *ctx,
               struct error *err) MUST_CHECK;
 
+/* The same for those keys that come after `after` (NULL: all). */
+int etcd_walk_after(struct etcd *e, const char *prefix, const char *after, int64_t *revision,
+                    etcd_walk_fn *fn, void *ctx, struct error *err) MUST_CHECK;
+
 /* One key's value at the newest revision. *found false where there is none. */
 int etcd_get(struct etcd *e, const char *key, struct buf *value, int64_t *mod_revision, bool *found,
              struct error *err) MUST_CHECK;

@@ -70,6 +70,15 @@ size_t kube_guess_read(const struct http_request *r)
     return remaining > 0 ? (size_t)remaining + json_array_size(json_object_get(body, "rows")) : 0;
 }
 
+void kube_look_request(struct http_request *r, const struct http_server *s,
+                       const struct resource *resource, const char *ns, const char *name)
+{
+    r->server = s;
+    r->method = "GET";
+    r->path = kube_path(resource, ns, name);
+    r->accept = METADATA_AS("PartialObjectMetadata");
+}
+
 void kube_patch_request(struct http_request *r, const struct http_server *s,
                         const struct resource *resource, const char *ns, const char *name)
 {

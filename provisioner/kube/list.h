@@ -23,6 +23,9 @@ void kube_guess_request(struct http_request *r, const struct http_server *s,
                         const struct resource *resource);
 /* The guess; 0 where there is none. */
 size_t kube_guess_read(const struct http_request *r);
+/* Readies the (empty) request of an object's metadata, as etcd has it now. */
+void kube_look_request(struct http_request *r, const struct http_server *s,
+                       const struct resource *resource, const char *ns, const char *name);
 /* Readies the (empty) request of an empty merge patch. */
 void kube_patch_request(struct http_request *r, const struct http_server *s,
                         const struct resource *resource, const char *ns, const char *name);

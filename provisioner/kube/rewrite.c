@@ -11,7 +11,6 @@ enum {
     BUSY_TRIES = 30, /* how often one object may be answered 429 */
     LIST_RESTARTS = 1000,
     OUTAGE_MS = 60000, /* no server gives an answer for so long: the end */
-    STUBBORN_KEPT = 1000,
 };
 
 struct item {
@@ -232,6 +231,7 @@ static void page_answered(struct run *run)
         l->avoid = l->server;
         l->due = pause_after(run, r, l->tries);
     } else {
+        run->w->list_status = r->status;
         http_error(r, &err);
         error_wrap(&err, "listing the %s", run->w->resource->name);
         fail(run, &err);
@@ -352,7 +352,8 @@ static bool start_patch(struct run *run, struct slot *s, int64_t now)
     char *ns CLEANUP(cleanup_mem) = NULL;
     const char *name = NULL;
     split(i->name, &ns, &name);
-    kube_patch_request(&s->request, run->w->servers[s->server], run->w->resource, ns, name);
+    (run->w->look ? kube_look_request : kube_patch_request)(&s->request, run->w->servers[s->server],
+                                                            run->w->resource, ns, name);
     s->request.timeout_ms = 60000; /* the apiserver's own */
     s->item = i;
     run->in_flight++;
@@ -501,5 +502,6 @@ void rewrite_clear(struct rewrite *w)
     }
     mem_free(STEAL(w->stubborn));
     w->listed = w->patched = w->gone = w->stubborn_count = 0;
+    w->list_status = 0;
     w->stopped = false;
 }

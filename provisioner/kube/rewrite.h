@@ -10,10 +10,13 @@
 
 #include "provisioner/kube/kube.h"
 
+enum { STUBBORN_KEPT = 1000 };
+
 struct stubborn { /* an object that could not be rewritten */
     char *namespace, *name;
-    long status; /* of the last answer, 0 where there was none */
-    char *why;   /* the Status message, cut */
+    long status;     /* of the last answer, 0 where there was none */
+    char *why;       /* the Status message, cut */
+    bool unreadable; /* it can't even be read: set by unreadable_mark() */
 };
 
 struct rewrite {
@@ -21,6 +24,7 @@ struct rewrite {
     const struct http_server *const *servers; /* apiservers to spread it over */
     size_t server_count;
     const struct resource *resource;
+    bool look;          /* only GET each object's metadata: nothing is changed */
     size_t concurrency; /* patches in flight, 0: 64 */
     unsigned pause_ms;  /* before the second try, 0: 200; it triples */
     void (*progress)(
@@ -29,10 +33,11 @@ struct rewrite {
     bool (*stop)(void *ctx); /* may be NULL; asked between patches: true ends it at a safe point */
     void *ctx;
 
-    /* set by rewrite_run() */
+    /* set by rewrite_run() and rewrite_named() */
     size_t listed, patched, gone;
     bool stopped;
-    struct stubborn *stubborn; /* the first 1000 of them */
+    long list_status; /* after an error: what the list was answered; 0: it was not the list's */
+    struct stubborn *stubborn; /* the first STUBBORN_KEPT of them */
     size_t stubborn_count;     /* all */
 };
 
