@@ -1,6 +1,7 @@
 #include "provisioner/objects.h"
 
 #include "provisioner/store.h"
+#include "provisioner/stubborn.h"
 
 #include <string.h>
 
@@ -141,6 +142,22 @@ int objects_find_unreadable(struct session *s, struct tally *t, struct error *er
         t->stubborn[i].unreadable = true;
     }
     return 0;
+}
+
+int objects_explain_list(struct session *s, const struct resource *r, struct error *err)
+{
+    struct tally t CLEANUP(tally_free) = {.resource = r};
+    struct error e CLEANUP(error_clear) = {0};
+    struct buf text CLEANUP(buf_free) = {0};
+    if (err->result == RESULT_INTERRUPTED)
+        return -1;
+    if (objects_find_unreadable(s, &t, &e) < 0)
+        return e.result == RESULT_INTERRUPTED ? error_move(err, &e) : -1;
+    if (t.kept == 0)
+        return -1;
+    stubborn_explain(r, t.stubborn, t.kept, t.more, s->etcd_prefix, &text);
+    return error_set(err, RESULT_STOPPED, "the API can't list the %s, because of these:\n%.*s",
+                     r->name, (int)text.len - 1, buf_str(&text));
 }
 
 int objects_mark_unreadable(struct session *s, struct tally *t, struct error *err)

@@ -34,6 +34,10 @@ int objects_patch(struct session *s, struct tally *t, char *const *names,
  * nothing. FAILED where another answer than 500 came. */
 int objects_find_unreadable(struct session *s, struct tally *t, struct error *err) MUST_CHECK;
 
+/* The API's list failed (that is *err): where single objects can't be read, adds which, and what to
+ * do. Always gives -1. */
+int objects_explain_list(struct session *s, const struct resource *r, struct error *err);
+
 /* Sets `unreadable` of those among the stubborn that can't be read either. */
 int objects_mark_unreadable(struct session *s, struct tally *t, struct error *err) MUST_CHECK;
 

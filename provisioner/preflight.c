@@ -1,5 +1,7 @@
+#include "provisioner/objects.h"
 #include "provisioner/run.h"
 #include "provisioner/store.h"
+#include "provisioner/stubborn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -219,6 +221,87 @@ static int check_room(struct session *s, int64_t bytes, struct error *err)
     return -1;
 }
 
+/* The API can't list although every value's prefix is one that can be read: some are damaged, or
+ * were written with another secret under a key's name. They are told, and the run goes on: they
+ * will be stubborn, so the old key stays. */
+static int check_unreadable(struct session *s, const struct resource *r, struct error *list_error,
+                            struct error *err)
+{
+    struct tally t CLEANUP(tally_free) = {.resource = r};
+    struct buf text CLEANUP(buf_free) = {0};
+    if (objects_find_unreadable(s, &t, err) < 0)
+        return error_wrap(err, "looking for what keeps the API from listing the %s (%s)", r->name,
+                          list_error->message);
+    if (t.kept == 0)
+        return error_move(err, list_error);
+    if (t.patched == 0) {
+        error_set(err, RESULT_REFUSED,
+                  "none of the %zu %s can be read through the API, and what is stored has the "
+                  "prefixes of keys that the nodes have: a key has another secret than the one "
+                  "they were written with, or its KMS does not answer (%s)",
+                  t.kept + t.more, r->name, t.stubborn[0].why);
+        error_next(err, "encrypt doctor --config %s", s->options->config);
+        return -1;
+    }
+    stubborn_explain(r, t.stubborn, t.kept, t.more, s->etcd_prefix, &text);
+    tell(s, ENCRYPT_WARNING, "check", NULL,
+         "%zu of the %zu %s can't be read through the API. They can't be rewritten, so the old key "
+         "will stay and this run will stop before the end:\n%.*s",
+         t.kept + t.more, t.kept + t.more + t.patched, r->name, (int)text.len - 1, buf_str(&text));
+    return 0;
+}
+
+static int refuse_unknown(struct session *s, const struct resource *r, const struct census *c,
+                          const char *text, struct error *err)
+{
+    error_set(err, RESULT_REFUSED,
+              "%zu of %zu %s in etcd can't be read with the configuration that the nodes "
+              "have (%s), the first is %s: an old key is missing there, or the apiservers "
+              "run another file than the one that lies on their nodes",
+              c->refused, c->values, r->name, text, c->examples[0]);
+    error_next(err,
+               "encrypt doctor --config %s tells which; put the missing key back as a reader, or "
+               "delete those objects in etcd, then run the same command again",
+               s->options->config);
+    return -1;
+}
+
+/* *bytes grows by what is stored. */
+static int check_resource(struct session *s, const struct resource *r,
+                          const struct encryption_config *from, int64_t *bytes, struct error *err)
+{
+    struct census c CLEANUP(census_free) = {0};
+    union {
+        const struct encryption_config *in;
+        void *out;
+    } ctx = {.in = from};
+    const struct http_server *api = NULL;
+    int64_t revision = 0;
+    size_t listed = 0;
+    struct error e CLEANUP(error_clear) = {0};
+    if (session_ready_api(s, &api, err) < 0)
+        return -1;
+    /* One value that can't be read fails the whole list: etcd then tells which. */
+    bool counted = kube_count(api, r, &listed, &revision, &e) == 0;
+    if (!counted && e.result == RESULT_INTERRUPTED)
+        return error_move(err, &e);
+    if (census_resource(s, r, counted ? revision : 0, can_be_read, ctx.out, &c, err) < 0)
+        return -1;
+    if (counted && c.values != listed)
+        return error_set(err, RESULT_REFUSED,
+                         "the API lists %zu %s and etcd holds %zu under %s/%s/ at the same "
+                         "revision (%lld): this is not where they are stored, so nothing could "
+                         "be proved",
+                         listed, r->name, c.values, s->etcd_prefix, r->etcd_dir,
+                         (long long)revision);
+    char *text CLEANUP(cleanup_mem) = census_text(&c);
+    tell(s, ENCRYPT_NODE, "check", NULL, "%s in etcd: %s", r->name, text);
+    if (c.refused)
+        return refuse_unknown(s, r, &c, text, err);
+    *bytes += c.bytes;
+    return counted ? 0 : check_unreadable(s, r, &e, err);
+}
+
 int preflight_store(struct session *s, const struct encryption_config *from,
                     const struct encryption_config *to, struct error *err)
 {
@@ -228,44 +311,8 @@ int preflight_store(struct session *s, const struct encryption_config *from,
     if (store_resources(from, to, &list, &count, err) < 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        struct census c CLEANUP(census_free) = {0};
-        union {
-            const struct encryption_config *in;
-            void *out;
-        } ctx = {.in = from};
-        const struct http_server *api = NULL;
-        int64_t revision = 0;
-        size_t listed = 0;
-        struct error e CLEANUP(error_clear) = {0};
-        if (session_ready_api(s, &api, err) < 0)
+        if (check_resource(s, list[i], from, &bytes, err) < 0)
             return -1;
-        /* One value that can't be read fails the whole list: etcd then tells which. */
-        bool counted = kube_count(api, list[i], &listed, &revision, &e) == 0;
-        if (census_resource(s, list[i], counted ? revision : 0, can_be_read, ctx.out, &c, err) < 0)
-            return -1;
-        if (!counted && c.refused == 0)
-            return error_move(err, &e);
-        if (counted && c.values != listed)
-            return error_set(err, RESULT_REFUSED,
-                             "the API lists %zu %s and etcd holds %zu under %s/%s/ at the same "
-                             "revision (%lld): this is not where they are stored, so nothing could "
-                             "be proved",
-                             listed, list[i]->name, c.values, s->etcd_prefix, list[i]->etcd_dir,
-                             (long long)revision);
-        char *text CLEANUP(cleanup_mem) = census_text(&c);
-        tell(s, ENCRYPT_NODE, "check", NULL, "%s in etcd: %s", list[i]->name, text);
-        if (c.refused) {
-            error_set(err, RESULT_REFUSED,
-                      "%zu of %zu %s in etcd can't be read with the configuration that the nodes "
-                      "have (%s), the first is %s: an old key is missing there, or the apiservers "
-                      "run another file than the one that lies on their nodes",
-                      c.refused, c.values, list[i]->name, text, c.examples[0]);
-            error_next(err,
-                       "put the missing key back as a reader, or delete those objects in etcd, "
-                       "then run the same command again");
-            return -1;
-        }
-        bytes += c.bytes;
     }
     return check_room(s, bytes, err);
 }

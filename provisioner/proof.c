@@ -1,3 +1,4 @@
+#include "provisioner/objects.h"
 #include "provisioner/run.h"
 #include "provisioner/store.h"
 #include "state/timestamp.h"
@@ -66,9 +67,11 @@ static int prove_resource(struct run *r, const struct resource *res, int64_t *re
         struct census c CLEANUP(census_free) = {0};
         const struct http_server *api = NULL;
         size_t listed = 0;
-        if (session_check_stop(s, err) < 0 || session_ready_api(s, &api, err) < 0 ||
-            kube_count(api, res, &listed, revision, err) < 0 ||
-            census_resource(s, res, *revision, has_new_form, &j, &c, err) < 0)
+        if (session_check_stop(s, err) < 0 || session_ready_api(s, &api, err) < 0)
+            return -1;
+        if (kube_count(api, res, &listed, revision, err) < 0)
+            return objects_explain_list(s, res, err);
+        if (census_resource(s, res, *revision, has_new_form, &j, &c, err) < 0)
             return -1;
         if (c.values != listed)
             return error_set(err, RESULT_STOPPED,

@@ -180,12 +180,18 @@ static int add_stubborn(struct run *r, struct tally *t, struct buf *out, struct 
     return 0;
 }
 
-static int refuse_stubborn(const struct buf *text, struct error *err)
+static int refuse_stubborn(struct run *r, const struct buf *text, struct error *err)
 {
     /* Without the last newline. */
-    return error_set(err, RESULT_STOPPED,
-                     "all but these could be rewritten; for them the old key stays:\n%.*s",
-                     (int)text->len - 1, buf_str(text));
+    error_set(err, RESULT_STOPPED,
+              "all but these could be rewritten; for them the old key stays:\n%.*s",
+              (int)text->len - 1, buf_str(text));
+    error_state(err,
+                "%s is open: all others are in the new form, nothing is proved yet; both keys are "
+                "kept on every node; don't run `rke` before it is finished",
+                r->s->journal->transition->why);
+    error_next(err, "do what stands with each of them, then: %s", r->again);
+    return -1;
 }
 
 static int rewrite(struct run *r, const struct resource *res, struct buf *stubborn,
@@ -235,7 +241,7 @@ int run_rewrite_named(struct run *r, const struct resource *res, char *const *na
          t.patched, res->name);
     if (add_stubborn(r, &t, &stubborn, err) < 0)
         return -1;
-    return stubborn.len ? refuse_stubborn(&stubborn, err) : 0;
+    return stubborn.len ? refuse_stubborn(r, &stubborn, err) : 0;
 }
 
 int run_rewrite(struct run *r, struct error *err)
@@ -253,7 +259,7 @@ int run_rewrite(struct run *r, struct error *err)
             return -1;
     }
     if (stubborn.len)
-        return refuse_stubborn(&stubborn, err);
+        return refuse_stubborn(r, &stubborn, err);
     r->facts.rewritten = true;
     return run_record(r, err);
 }

@@ -1,3 +1,4 @@
+#include "provisioner/explain.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
 
@@ -146,7 +147,10 @@ static void add_log(struct member *m, struct error *err)
     struct error e CLEANUP(error_clear) = {0};
     if (m->node.driver->log_tail(&m->node, 8, &log, &e) < 0 || log.len == 0)
         return;
-    char *whole = mem_printf("%s; its last log lines:\n%s", err->message, buf_str(&log));
+    const struct log_meaning *meaning = log_meaning(buf_str(&log));
+    char *whole = mem_printf("%s; its last log lines:\n%s%s%s%s%s", err->message, buf_str(&log),
+                             meaning ? "this means: " : "", meaning ? meaning->means : "",
+                             meaning ? "; " : "", meaning ? meaning->todo : "");
     mem_free(err->message);
     err->message = whole;
 }

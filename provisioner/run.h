@@ -106,8 +106,9 @@ int preflight_addresses(struct session *s, struct error *err) MUST_CHECK;
 /* REFUSED where automatic reload is on: what an apiserver runs is then not told by its process. */
 int preflight_reload(struct session *s, struct error *err) MUST_CHECK;
 
-/* Everything stored of the resources that `from` and `to` name can be read by `from`; etcd has room
- * for the rewrite. */
+/* Everything stored of the resources that `from` and `to` name lies under prefixes that `from`
+ * reads; etcd has room for the rewrite. What is damaged all the same is warned of: it will be
+ * stubborn. REFUSED where nothing of a resource can be read. */
 int preflight_store(struct session *s, const struct encryption_config *from,
                     const struct encryption_config *to, struct error *err) MUST_CHECK;
 

@@ -37,7 +37,7 @@ static const struct {
                     "under, never a key from memory; or, where what it held can be made anew, "
                     "delete it: etcdctl del KEY, with the whole key as it stands here"},
     [INVALID] = {"no longer valid by today's rules, so no update is taken",
-                 "kubectl edit it until it is valid, or delete it and make it anew"},
+                 "kubectl edit each until it is valid, or delete it and make it anew"},
     [TERMINATING] = {"its namespace is being deleted",
                      "let that end (kubectl get namespaces shows what it waits for)"},
     [NO_NAMESPACE] = {"its namespace is gone, and the object was left behind",
@@ -157,7 +157,7 @@ static size_t add_group(const struct resource *r, const struct stubborn *list, s
         buf_adds(&objects, shown++ ? ", " : "");
         add_object(r, &list[i], k->cause, etcd_prefix, &objects);
     }
-    buf_printf(out, "  %zu %s: ", count, r->name);
+    buf_printf(out, "  %s (%zu): ", r->name, count);
     add_text(texts[k->cause].means, k->name, out);
     buf_printf(out, ":\n    %s", buf_str(&objects));
     if (shown < count)

@@ -203,6 +203,30 @@ static void test_walk(void **state)
     }
 }
 
+/* A walk can go on where another ended, and a key that is the beginning of the next is no end. */
+static void test_walk_after(void **state)
+{
+    WORLD(.objects = 700, .size = 3);
+    int64_t revision = 0;
+    assert_int_equal(etcd_walk_after(w.etcd, "/registry/secrets/", "/registry/secrets/ns/k0499",
+                                     &revision, see, &w, &w.err),
+                     0);
+    assert_int_equal(w.seen, 200);
+    assert_string_equal(w.last, "/registry/secrets/ns/k0699");
+    w.seen = 0;
+    w.last[0] = '\0';
+    assert_int_equal(etcd_walk_after(w.etcd, "/registry/secrets/", "/registry/secrets/ns/k0499x",
+                                     &revision, see, &w, &w.err),
+                     0);
+    assert_int_equal(w.seen, 200);
+    w.seen = 0;
+    w.last[0] = '\0';
+    assert_int_equal(etcd_walk_after(w.etcd, "/registry/secrets/", "/registry/secrets/ns/k0699",
+                                     &revision, see, &w, &w.err),
+                     0);
+    assert_int_equal(w.seen, 0);
+}
+
 static void test_walk_none_and_pinned(void **state)
 {
     WORLD(.objects = 10);
@@ -470,12 +494,19 @@ static void test_wrong_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STANDIN_TEST(test_walk),          STANDIN_TEST(test_walk_none_and_pinned),
-        STANDIN_TEST(test_big_values),    STANDIN_TEST(test_end_early),
-        STANDIN_TEST(test_failover),      STANDIN_TEST(test_no_member),
-        STANDIN_TEST(test_compacted),     STANDIN_TEST(test_message_limit),
-        STANDIN_TEST(test_too_long),      STANDIN_TEST(test_old_gateways),
-        STANDIN_TEST(test_get),           STANDIN_TEST(test_status),
+        STANDIN_TEST(test_walk),
+        STANDIN_TEST(test_walk_after),
+        STANDIN_TEST(test_walk_none_and_pinned),
+        STANDIN_TEST(test_big_values),
+        STANDIN_TEST(test_end_early),
+        STANDIN_TEST(test_failover),
+        STANDIN_TEST(test_no_member),
+        STANDIN_TEST(test_compacted),
+        STANDIN_TEST(test_message_limit),
+        STANDIN_TEST(test_too_long),
+        STANDIN_TEST(test_old_gateways),
+        STANDIN_TEST(test_get),
+        STANDIN_TEST(test_status),
         STANDIN_TEST(test_wrong_answers),
     };
     curl_global_init(CURL_GLOBAL_DEFAULT);

@@ -457,6 +457,58 @@ static void test_named(void **state)
     assert_int_equal(w.done[1299], 1);
 }
 
+static bool is_look(struct world *w, int server, int i, const struct asked *q, struct buf *out)
+{
+    (void)server;
+    (void)i;
+    const char *name = strrchr(q->path, '/');
+    assert_string_equal(q->method, "GET");
+    assert_non_null(strstr(q->head, "as=PartialObjectMetadata;"));
+    w->flag++;
+    if (str_eq(name, "/o0003"))
+        standin_status(out, 500, NULL, "InternalError", "invalid padding on input", "", "", NULL);
+    else
+        standin_answer(out, 200, NULL, "{\"kind\":\"PartialObjectMetadata\"}");
+    return true;
+}
+
+/* Looking changes nothing, and tells what can't be read. */
+static void test_look(void **state)
+{
+    char *names[11] = {0};
+    WORLD(.special = is_look);
+    w.rewrite.look = true;
+    for (int i = 0; i < 10; i++)
+        names[i] = mem_printf("ns0/o%04d", i);
+    assert_int_equal(rewrite_named(&w.rewrite, names, &w.err), 0);
+    for (int i = 0; i < 10; i++)
+        mem_free(names[i]);
+    assert_int_equal(w.rewrite.patched, 9);
+    assert_int_equal(w.rewrite.stubborn_count, 1);
+    assert_string_equal(w.rewrite.stubborn[0].name, "o0003");
+    assert_int_equal(w.rewrite.stubborn[0].status, 500);
+    assert_int_equal(w.flag, 9 + 5);
+}
+
+static bool list_fails(struct world *w, int server, int i, const struct asked *q, struct buf *out)
+{
+    (void)w;
+    (void)server;
+    (void)q;
+    if (i < 0)
+        standin_status(out, 500, NULL, "", "invalid padding on input", "", "", NULL);
+    return i < 0;
+}
+
+/* One object that can't be read fails the list: that it was the list's answer is told. */
+static void test_list_status(void **state)
+{
+    WORLD(.objects = 10, .special = list_fails);
+    assert_int_equal(rewrite_run(&w.rewrite, &w.err), -1);
+    assert_int_equal(w.rewrite.list_status, 500);
+    assert_int_equal(w.rewrite.patched, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +527,8 @@ int main(void)
         STANDIN_TEST(test_stop),
         STANDIN_TEST(test_interrupt),
         STANDIN_TEST(test_named),
+        STANDIN_TEST(test_look),
+        STANDIN_TEST(test_list_status),
     };
     curl_global_init(CURL_GLOBAL_DEFAULT);
     return cmocka_run_group_tests(tests, NULL, NULL);
