@@ -184,16 +184,19 @@ static const struct entry entries[] = {
 
     /* ---- data ---- */
     {{"unexpected ListAndWatch error", "no matching prefix found"},
-     {"something is stored that no key of the configuration reads",
-      "encrypt doctor tells what; put the key back that it was written with"}},
+     {"something is stored that no key of the configuration reads, and kube-apiserver does not "
+      "become ready as long as that is so",
+      "put the key back that it was written with; encrypt doctor tells which"}},
     {{"unexpected ListAndWatch error", "unable to transform key"},
-     {"something is stored that can't be decrypted: it is damaged, or was written with another "
-      "secret under a key's name",
-      "encrypt doctor tells what"}},
-    {{"data from the storage is not transformable"}, /* (read) 1.32 and later */
-     {"something is stored that can't be decrypted: it is damaged, or was written with another "
-      "secret under a key's name",
-      "encrypt doctor tells what"}},
+     {"the object that the line names is damaged, or was written with another secret under a key's "
+      "name, and kube-apiserver does not become ready as long as that is so",
+      "put its value back from a backup, or delete it: etcdctl del KEY"}},
+    {{"unexpected ListAndWatch error", "data from the storage is not transformable"}, /* (read)
+                                                                                         1.31 */
+     {"an object is damaged, or was written with another secret under a key's name, and "
+      "kube-apiserver does not become ready as long as that is so",
+      "put its value back from a backup, or delete it: etcdctl del KEY; encrypt doctor tells "
+      "which"}},
 };
 
 static bool has(const char *line, size_t len, const char *word)

@@ -96,7 +96,9 @@ static int go(struct session *s, struct tally *t, char *const *names, bool look,
     take(t, &w);
     if (rc < 0)
         return error_wrap(err, "%s %s", look ? "looking at" : "rewriting", t->resource->name);
-    return stopped ? session_check_stop(s, err) : 0;
+    if (!stopped || session_check_stop(s, err) < 0)
+        return stopped ? -1 : 0;
+    return error_set(err, RESULT_INTERRUPTED, "stopped in the middle of the %s", t->resource->name);
 }
 
 int objects_patch_listed(struct session *s, struct tally *t, long *list_status, struct error *err)

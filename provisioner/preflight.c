@@ -221,11 +221,14 @@ static int check_room(struct session *s, int64_t bytes, struct error *err)
     return -1;
 }
 
-/* The API can't list although every value's prefix is one that can be read: some are damaged, or
- * were written with another secret under a key's name. They are told, and the run goes on: they
- * will be stubborn, so the old key stays. */
-static int check_unreadable(struct session *s, const struct resource *r, struct error *list_error,
-                            struct error *err)
+/*
+ * The API can't list although every value's prefix is one that can be read: some are damaged, or
+ * were written with another secret under a key's name. kube-apiserver runs on with such a secret,
+ * but one that is restarted does not become ready (its informers never sync): no rollout could
+ * succeed, nor be taken back.
+ */
+static int refuse_unreadable(struct session *s, const struct resource *r, struct error *list_error,
+                             struct error *err)
 {
     struct tally t CLEANUP(tally_free) = {.resource = r};
     struct buf text CLEANUP(buf_free) = {0};
@@ -244,11 +247,14 @@ static int check_unreadable(struct session *s, const struct resource *r, struct 
         return -1;
     }
     stubborn_explain(r, t.stubborn, t.kept, t.more, s->etcd_prefix, &text);
-    tell(s, ENCRYPT_WARNING, "check", NULL,
-         "%zu of the %zu %s can't be read through the API. They can't be rewritten, so the old key "
-         "will stay and this run will stop before the end:\n%.*s",
-         t.kept + t.more, t.kept + t.more + t.patched, r->name, (int)text.len - 1, buf_str(&text));
-    return 0;
+    error_set(err, RESULT_REFUSED,
+              "%zu of the %zu %s can't be read through the API, and a kube-apiserver that is "
+              "restarted does not become ready as long as that is so:\n%.*s",
+              t.kept + t.more, t.kept + t.more + t.patched, r->name, (int)text.len - 1,
+              buf_str(&text));
+    error_next(err, "do what stands there, then run the same command again; restart no "
+                    "kube-apiserver before that");
+    return -1;
 }
 
 static int refuse_unknown(struct session *s, const struct resource *r, const struct census *c,
@@ -299,7 +305,7 @@ static int check_resource(struct session *s, const struct resource *r,
     if (c.refused)
         return refuse_unknown(s, r, &c, text, err);
     *bytes += c.bytes;
-    return counted ? 0 : check_unreadable(s, r, &e, err);
+    return counted ? 0 : refuse_unreadable(s, r, &e, err);
 }
 
 int preflight_store(struct session *s, const struct encryption_config *from,

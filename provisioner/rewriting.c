@@ -56,9 +56,9 @@ static int try_one(struct session *s, const struct http_server *api, const struc
 }
 
 /* What the whole rewrite leans on, tried once through each apiserver: an empty patch of a stale
- * object stores it in the new form. */
+ * object stores it in the new form. *tried: how many were rewritten by that. */
 static int try_each(struct run *r, const struct resource *res, struct stored_as *want,
-                    struct error *err)
+                    size_t *tried, struct error *err)
 {
     enum { SPARE = 3 }; /* some may be stubborn */
     struct session *s = r->s;
@@ -66,11 +66,10 @@ static int try_each(struct run *r, const struct resource *res, struct stored_as 
     if (census_find(s, res, s->count + SPARE, is_stored_as, want, &stale, err) < 0)
         return -1;
     int rc = 0;
-    size_t member = 0;
-    for (size_t i = 0; rc == 0 && member < s->count && stale[i]; i++) {
+    for (size_t i = 0; rc == 0 && *tried < s->count && stale[i]; i++) {
         bool shown = false;
-        rc = try_one(s, &s->members[member].node.api, res, stale[i], want, &shown, err);
-        member += shown;
+        rc = try_one(s, &s->members[*tried].node.api, res, stale[i], want, &shown, err);
+        *tried += shown;
     }
     encryption_resources_free(stale);
     return rc;
@@ -124,9 +123,10 @@ static void forget_others(struct tally *t, size_t known, const bool *still)
     t->kept = left;
 }
 
-/* Walks etcd once, and patches by name what is stale and not known to be stubborn. */
+/* Walks etcd once, and patches by name what is stale and not known to be stubborn. `tried`: what
+ * was stale, too, a moment ago. */
 static int sweep(struct run *r, struct tally *t, census_fn *is_current, struct stored_as *want,
-                 struct error *err)
+                 size_t tried, struct error *err)
 {
     struct session *s = r->s;
     char *after CLEANUP(cleanup_mem) = NULL;
@@ -140,7 +140,7 @@ static int sweep(struct run *r, struct tally *t, census_fn *is_current, struct s
             return -1;
         if (!after && is_current == is_stored_as)
             tell(s, ENCRYPT_NODE, "rewrite", NULL, "%zu of %zu %s in etcd are not in the new form",
-                 c.refused, c.values, t->resource->name);
+                 c.refused + tried, c.values, t->resource->name);
         if (c.example_count == 0)
             break;
         more = c.refused > c.example_count;
@@ -157,12 +157,12 @@ static int sweep(struct run *r, struct tally *t, census_fn *is_current, struct s
 
 /* By etcd's keys: until a walk finds nothing stale but what was stubborn. */
 static int rewrite_stale(struct run *r, struct tally *t, bool can_tell, struct stored_as *want,
-                         struct error *err)
+                         size_t tried, struct error *err)
 {
     enum { SWEEPS = 5 }; /* nothing new comes in the old form: the second one finds nothing */
     for (int i = 0; i < SWEEPS; i++) {
         size_t before = t->patched + t->gone;
-        if (sweep(r, t, can_tell ? is_stored_as : is_never, want, err) < 0)
+        if (sweep(r, t, can_tell ? is_stored_as : is_never, want, i ? 0 : tried, err) < 0)
             return -1;
         if (!can_tell || t->patched + t->gone == before)
             break;
@@ -172,7 +172,7 @@ static int rewrite_stale(struct run *r, struct tally *t, bool can_tell, struct s
 
 static int add_stubborn(struct run *r, struct tally *t, struct buf *out, struct error *err)
 {
-    if (t->kept == 0)
+    if (t->kept == 0 && t->more == 0)
         return 0;
     if (objects_mark_unreadable(r->s, t, err) < 0)
         return -1;
@@ -205,9 +205,13 @@ static int rewrite(struct run *r, const struct resource *res, struct buf *stubbo
     bool can_tell = !str_starts(owner, "k8s:enc:kms:");
     bool by_etcd = r->resumed && can_tell;
     int64_t began = loop_now();
-    if (try_each(r, res, &want, err) < 0)
+    size_t tried = 0;
+    if (try_each(r, res, &want, &tried, err) < 0)
         return -1;
-    if (!by_etcd) {
+    if (by_etcd) {
+        t.patched = tried; /* the list has them again, etcd has not */
+    } else {
+        tried = 0;
         struct error e CLEANUP(error_clear) = {0};
         long list_status = 0;
         /* An object that can't be read fails the whole list: etcd's keys are names too. */
@@ -219,7 +223,7 @@ static int rewrite(struct run *r, const struct resource *res, struct buf *stubbo
             by_etcd = true;
         }
     }
-    if ((by_etcd || (t.kept && can_tell)) && rewrite_stale(r, &t, can_tell, &want, err) < 0)
+    if ((by_etcd || (t.kept && can_tell)) && rewrite_stale(r, &t, can_tell, &want, tried, err) < 0)
         return -1;
     int64_t took = loop_now() - began;
     r->report->rewritten += t.patched;

@@ -107,8 +107,8 @@ int preflight_addresses(struct session *s, struct error *err) MUST_CHECK;
 int preflight_reload(struct session *s, struct error *err) MUST_CHECK;
 
 /* Everything stored of the resources that `from` and `to` name lies under prefixes that `from`
- * reads; etcd has room for the rewrite. What is damaged all the same is warned of: it will be
- * stubborn. REFUSED where nothing of a resource can be read. */
+ * reads, and the API can read it; etcd has room for the rewrite. REFUSED, with the objects' names,
+ * where not. */
 int preflight_store(struct session *s, const struct encryption_config *from,
                     const struct encryption_config *to, struct error *err) MUST_CHECK;
 

@@ -33,6 +33,7 @@ static const struct {
                 "its binding"},
     [UNREADABLE] = {"can't be read: no key that the apiservers have opens it, or its value in etcd "
                     "is damaged",
+                    "restart no kube-apiserver, it may not become ready as long as this is there; "
                     "put its value back from a backup of etcd together with the key it was written "
                     "under, never a key from memory; or, where what it held can be made anew, "
                     "delete it: etcdctl del KEY, with the whole key as it stands here"},

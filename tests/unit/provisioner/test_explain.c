@@ -147,6 +147,10 @@ static const struct line seen[] = {
      "error: failed to list *core.Secret: unable to transform key "
      "\"/registry/secrets/ghost/orphan\": no matching prefix found; reinitializing...",
      "no key of the configuration reads"},
+    {"E1122 04:42:46.241511       1 cacher.go:419] cacher (*core.Secret): unexpected ListAndWatch "
+     "error: failed to list *core.Secret: unable to transform key \"/registry/secrets/zz/broken\": "
+     "the stored data is not a multiple of the block size; reinitializing...",
+     "object that the line names is damaged"},
 };
 
 /* From the sources of other versions. */
