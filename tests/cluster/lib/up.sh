@@ -14,8 +14,8 @@ take_lock() {
     done
 }
 
-# Ends whatever there is of this instance, whole or half-made.
-clean() {
+# Ends whatever there is of this instance, whole or half-made. In a subshell: what that one was made with is not what the next shall be.
+clean() (
     local record
     if [ -e "$DIR/instance" ]; then
         # shellcheck disable=SC1091
@@ -33,7 +33,7 @@ clean() {
         sleep 0.05
     done
     rm -rf --one-file-system "$DIR" || die "can't remove $DIR"
-}
+)
 
 command_down() {
     take_lock
