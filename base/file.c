@@ -183,11 +183,17 @@ static int fill(int fd, int dir, const char *name, const char *data, size_t len)
     return failed ? -1 : 0;
 }
 
-int file_write(const char *path, const char *data, size_t len, struct error *err)
+/* Into its place: over what is there, or (`fresh`) only where nothing is. */
+static int place(int dir, const char *beside, const char *name, bool fresh)
 {
-    char *real CLEANUP(cleanup_mem) = follow(path, err);
-    if (!real)
-        return -1;
+    if (!fresh)
+        return renameat(dir, beside, dir, name);
+    return linkat(dir, beside, dir, name, 0) == 0 ? unlinkat(dir, beside, 0) : -1;
+}
+
+static int write_file(const char *real, const char *path, bool fresh, const char *data, size_t len,
+                      struct error *err)
+{
     const char *name = name_of(real);
     if (!*name)
         return error_set(err, RESULT_FAILED, "%s: writing: it names a folder", path);
@@ -206,8 +212,9 @@ int file_write(const char *path, const char *data, size_t len, struct error *err
     int fd = openat(dir, beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return error_set(err, RESULT_FAILED, "%s: making the new file in %s: %m", path, folder);
-    if (fill(fd, dir, name, data, len) != 0 || renameat(dir, beside, dir, name) != 0) {
-        error_set(err, RESULT_FAILED, "%s: writing: %m", path);
+    if (fill(fd, dir, name, data, len) != 0 || place(dir, beside, name, fresh) != 0) {
+        error_set(err, fresh && errno == EEXIST ? RESULT_REFUSED : RESULT_FAILED, "%s: writing: %m",
+                  path);
         unlinkat(dir, beside, 0);
         return -1;
     }
@@ -217,6 +224,17 @@ int file_write(const char *path, const char *data, size_t len, struct error *err
                          "(fsync of %s: %m)",
                          path, folder);
     return 0;
+}
+
+int file_write(const char *path, const char *data, size_t len, struct error *err)
+{
+    char *real CLEANUP(cleanup_mem) = follow(path, err);
+    return real ? write_file(real, path, false, data, len, err) : -1;
+}
+
+int file_create(const char *path, const char *data, size_t len, struct error *err)
+{
+    return write_file(path, path, true, data, len, err);
 }
 
 char *file_beside(const char *path, const char *extension)

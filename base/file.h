@@ -21,6 +21,10 @@ int file_read(const char *path, size_t limit, bool private, struct buf *out, boo
  * same folder) are removed by the next write of the same file: the caller holds the lock. */
 int file_write(const char *path, const char *data, size_t len, struct error *err) MUST_CHECK;
 
+/* The same for a file that must not be there yet: REFUSED where one is (or a link), which is left
+ * as it is. */
+int file_create(const char *path, const char *data, size_t len, struct error *err) MUST_CHECK;
+
 /* "dir/name" with the extension of `path` replaced: file_beside("a/cluster.yml", "rkestate") is
  * "a/cluster.rkestate". A path without an extension gets one. */
 char *file_beside(const char *path, const char *extension);

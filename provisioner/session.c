@@ -76,7 +76,7 @@ static const char *local_user(void)
 }
 
 /* Who we are to other operators: stable over the runs of one operator with one state file. */
-static void set_identity(struct session *s)
+void session_set_identity(struct session *s)
 {
     char host[HOST_NAME_MAX + 1] = "";
     gethostname(host, sizeof(host) - 1);
@@ -127,8 +127,36 @@ static int read_files(struct session *s, struct error *err)
         return error_set(err, RESULT_REFUSED, "%s: gone while it was being opened", s->state_path);
     if (journal_read(s->state, s->state_path, &s->journal, err) < 0)
         return -1;
-    set_identity(s);
+    session_set_identity(s);
     return credentials_find(o, s->state, &s->admin, err);
+}
+
+struct node session_node(struct session *s, const struct cluster_node *conf)
+{
+    return (struct node){
+        .conf = conf, .name = conf->ssh.address, .loop = s->loop, .driver = &driver_rke};
+}
+
+int session_connect(struct session *s, const struct ssh_access *const *targets, size_t count,
+                    struct ssh **sessions, struct error *err)
+{
+    const struct encrypt_options *o = s->options;
+    const char *home = getenv("HOME");
+    char *known_hosts CLEANUP(cleanup_mem) =
+        o->known_hosts ? mem_strdup(o->known_hosts)
+                       : mem_printf("%s/.ssh/known_hosts", home ? home : "");
+    struct ssh_settings settings = {
+        .use_agent = o->ssh_agent_auth || s->cluster->ssh_agent_auth,
+        .known_hosts = known_hosts,
+        .accept_new_host_keys = o->accept_new_host_keys,
+        .passphrase_file = o->passphrase_file,
+        .ask = ssh_ask,
+        .stop = ssh_stop,
+        .say = ssh_say,
+        .ctx = s,
+        .timeout_ms = CONNECT_TIMEOUT_MS,
+    };
+    return ssh_connect_all(s->loop, &settings, s->cluster->bastion, targets, count, sessions, err);
 }
 
 static int connect_nodes(struct session *s, struct error *err)
@@ -148,35 +176,18 @@ static int connect_nodes(struct session *s, struct error *err)
         const struct cluster_node *conf = &s->cluster->nodes[i];
         if (!conf->controlplane)
             continue;
-        s->members[n].node = (struct node){
-            .conf = conf, .name = conf->ssh.address, .loop = s->loop, .driver = &driver_rke};
+        s->members[n].node = session_node(s, conf);
         targets[n++] = &conf->ssh;
     }
 
-    const char *home = getenv("HOME");
-    char *known_hosts CLEANUP(cleanup_mem) =
-        o->known_hosts ? mem_strdup(o->known_hosts)
-                       : mem_printf("%s/.ssh/known_hosts", home ? home : "");
-    struct ssh_settings settings = {
-        .use_agent = o->ssh_agent_auth || s->cluster->ssh_agent_auth,
-        .known_hosts = known_hosts,
-        .accept_new_host_keys = o->accept_new_host_keys,
-        .passphrase_file = o->passphrase_file,
-        .ask = ssh_ask,
-        .stop = ssh_stop,
-        .say = ssh_say,
-        .ctx = s,
-        .timeout_ms = CONNECT_TIMEOUT_MS,
-    };
-    if (ssh_connect_all(s->loop, &settings, s->cluster->bastion, targets, s->count, sessions, err) <
-        0)
+    if (session_connect(s, targets, s->count, sessions, err) < 0)
         return -1;
     for (size_t i = 0; i < s->count; i++)
         s->members[i].node.ssh = sessions[i];
     return 0;
 }
 
-static int open_api(struct session *s, struct member *m, struct error *err)
+int member_open_api(struct session *s, struct member *m, struct error *err)
 {
     const char *port = apiserver_flag(&m->seen, "secure-port");
     const char *bind = apiserver_flag(&m->seen, "bind-address");
@@ -238,7 +249,7 @@ int session_open(const struct encrypt_options *o, struct session **out, struct e
             goto refused;
         }
         m->opened = true;
-        if (member_observe(m, err) < 0 || open_api(s, m, err) < 0)
+        if (member_observe(m, err) < 0 || member_open_api(s, m, err) < 0)
             goto refused;
     }
     *out = STEAL(s);
@@ -254,22 +265,28 @@ refused:
     return -1;
 }
 
+void member_close(struct member *m)
+{
+    if (m->opened)
+        m->node.driver->close(&m->node);
+    http_server_free(&m->node.api);
+    apiserver_free(&m->seen);
+    mem_free(m->config_path);
+    buf_free(&m->file);
+    ssh_close(m->node.ssh);
+}
+
 void session_close(struct session *s)
 {
     if (!s)
         return;
     etcd_close(s->etcd);
-    for (size_t i = 0; s->members && i < s->count; i++) {
-        struct member *m = &s->members[i];
-        if (m->opened)
-            m->node.driver->close(&m->node);
-        http_server_free(&m->node.api);
-        apiserver_free(&m->seen);
-        mem_free(m->config_path);
-        buf_free(&m->file);
-        ssh_close(m->node.ssh);
-    }
+    for (size_t i = 0; s->members && i < s->count; i++)
+        member_close(&s->members[i]);
     mem_free(s->members);
+    for (size_t i = 0; i < s->absent_count; i++)
+        error_clear(&s->absent[i].why);
+    mem_free(s->absent);
     loop_free(s->loop);
     credentials_free(&s->admin);
     mem_free(s->etcd_prefix);
@@ -287,136 +304,6 @@ void session_close(struct session *s)
 void cleanup_session(struct session **s)
 {
     session_close(*s);
-}
-
-/* A PEM file that a flag of the apiserver names, NULL where the flag is absent. */
-static int flag_file(struct member *m, const char *flag, char **out, struct error *err)
-{
-    const char *path = apiserver_flag(&m->seen, flag);
-    struct buf text CLEANUP(buf_free) = {0};
-    *out = NULL;
-    if (!path)
-        return 0;
-    if (m->node.driver->read_file(&m->node, path, &text, NULL, err) < 0)
-        return error_wrap(err, "node %s: --%s", m->node.name, flag);
-    *out = mem_strdup(buf_str(&text));
-    return 0;
-}
-
-/* Through the node that the member lives on where it is one of ours, else through the i-th. */
-static const struct member *way_to(const struct session *s, const char *host, size_t i)
-{
-    for (size_t k = 0; k < s->count; k++) {
-        const struct cluster_node *c = s->members[k].node.conf;
-        if (str_eq(c->ssh.address, host) || str_eq(c->internal_address, host))
-            return &s->members[k];
-    }
-    return &s->members[i % s->count];
-}
-
-static int add_etcd_server(struct session *s, const char *url, const char *const pem[3], size_t i,
-                           struct http_server *out, struct error *err)
-{
-    CURLU *parsed = curl_url();
-    char *host = NULL;
-    char *port = NULL;
-    if (curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK ||
-        curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
-        curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK) {
-        curl_free(host);
-        curl_url_cleanup(parsed);
-        return error_set(err, RESULT_REFUSED, "--etcd-servers: `%s` is no URL", url);
-    }
-    /* An IPv6 address stands in brackets in the URL alone. */
-    size_t len = strlen(host);
-    bool brackets = len > 2 && host[0] == '[' && host[len - 1] == ']';
-    char *address CLEANUP(cleanup_mem) =
-        brackets ? mem_strndup(host + 1, len - 2) : mem_strdup(host);
-    const struct member *way = way_to(s, address, i);
-    const char *socket = NULL;
-    long number = strtol(port, NULL, 10);
-    int rc = ssh_forward_tcp(way->node.ssh, address, (uint16_t)number, &socket, err);
-    if (rc == 0)
-        *out = (struct http_server){.loop = s->loop,
-                                    .what = mem_printf("etcd at %s", url),
-                                    .url = mem_strdup(url),
-                                    .socket = mem_strdup(socket),
-                                    .ca = mem_strdup(pem[0]),
-                                    .cert = mem_strdup(pem[1]),
-                                    .key = mem_strdup(pem[2])};
-    curl_free(host);
-    curl_free(port);
-    curl_url_cleanup(parsed);
-    return rc;
-}
-
-/* What one apiserver stores, all store in the same place. */
-static int same_etcd(struct session *s, struct error *err)
-{
-    for (size_t i = 0; i < s->count; i++) {
-        const struct member *m = &s->members[i];
-        const struct apiserver *first = &s->members[0].seen;
-        if (!apiserver_flag(&m->seen, "etcd-servers"))
-            return error_set(err, RESULT_REFUSED,
-                             "node %s: its kube-apiserver has no --etcd-servers", m->node.name);
-        if (!str_eq(apiserver_flag(&m->seen, "etcd-prefix"), apiserver_flag(first, "etcd-prefix")))
-            return error_set(
-                err, RESULT_REFUSED,
-                "node %s: its kube-apiserver has another --etcd-prefix than that of %s",
-                m->node.name, s->members[0].node.name);
-        const char *overrides = apiserver_flag(&m->seen, "etcd-servers-overrides");
-        if (overrides && strstr(overrides, "/secrets#"))
-            return error_set(err, RESULT_REFUSED,
-                             "node %s: --etcd-servers-overrides puts secrets into an etcd of their "
-                             "own, which is not supported",
-                             m->node.name);
-    }
-    return 0;
-}
-
-int session_open_etcd(struct session *s, struct error *err)
-{
-    if (s->etcd)
-        return 0;
-    if (same_etcd(s, err) < 0)
-        return -1;
-    struct member *m = &s->members[0];
-    const char *urls = apiserver_flag(&m->seen, "etcd-servers");
-    const char *prefix = apiserver_flag(&m->seen, "etcd-prefix");
-    char *ca CLEANUP(cleanup_mem) = NULL;
-    char *cert CLEANUP(cleanup_mem) = NULL;
-    char *key CLEANUP(cleanup_mem) = NULL;
-    if (flag_file(m, "etcd-cafile", &ca, err) < 0 ||
-        flag_file(m, "etcd-certfile", &cert, err) < 0 ||
-        flag_file(m, "etcd-keyfile", &key, err) < 0)
-        return -1;
-    const char *const pem[3] = {ca, cert, key};
-
-    struct http_server *servers = NULL;
-    size_t count = 0;
-    char *list CLEANUP(cleanup_mem) = mem_strdup(urls);
-    char *rest = list;
-    int rc = 0;
-    for (char *url; rc == 0 && (url = strsep(&rest, ","));) {
-        if (!*url)
-            continue;
-        MEM_GROW(servers, count);
-        rc = add_etcd_server(s, url, pem, count, &servers[count], err);
-        count += rc == 0;
-    }
-    if (rc < 0 || count == 0) {
-        for (size_t i = 0; i < count; i++)
-            http_server_free(&servers[i]);
-        mem_free(servers);
-        return rc < 0 ? -1 : error_set(err, RESULT_REFUSED, "--etcd-servers is empty");
-    }
-    s->etcd = etcd_new(s->loop, servers, count);
-    /* The apiserver puts a slash before a prefix that has none. */
-    s->etcd_prefix =
-        mem_printf("%s%s", prefix && prefix[0] != '/' ? "/" : "", prefix ? prefix : "/registry");
-    for (size_t n = strlen(s->etcd_prefix); n && s->etcd_prefix[n - 1] == '/'; n--)
-        s->etcd_prefix[n - 1] = '\0';
-    return 0;
 }
 
 int session_ready_api(struct session *s, const struct http_server **out, struct error *err)

@@ -33,6 +33,12 @@ struct member {
     bool stamped;         /* its stamp is that of the journal: see stamp.h */
 };
 
+/* A control-plane node that could not be looked at, and why. */
+struct absent {
+    const struct cluster_node *conf;
+    struct error why;
+};
+
 struct session {
     const struct encrypt_options *options;
     char *state_path;
@@ -44,6 +50,8 @@ struct session {
     struct credentials admin;
     struct member *members; /* the control-plane nodes, in cluster.yml's order */
     size_t count;
+    struct absent *absent; /* of session_look() alone: `members` then are the others */
+    size_t absent_count;
     struct etcd *etcd;
     char *etcd_prefix;       /* "/registry" */
     char *lease_owner, *who; /* see lease.h */
@@ -58,6 +66,16 @@ struct session {
  */
 int session_open(const struct encrypt_options *o, struct session **out,
                  struct error *err) MUST_CHECK;
+/*
+ * For looking alone, where nothing may be as it should: reads cluster.yml and no more, takes no
+ * lock. The state, the journal and the credentials are the caller's to set; then
+ * session_look_at_nodes() connects to each node by itself and looks at it. What can't be reached is
+ * in `absent`, the error is for INTERRUPTED and for this machine's own troubles.
+ */
+int session_look(const struct encrypt_options *o, struct session **out,
+                 struct error *err) MUST_CHECK;
+int session_look_at_nodes(struct session *s, struct error *err) MUST_CHECK;
+
 void session_close(struct session *s); /* NULL is fine */
 void cleanup_session(struct session **s);
 
@@ -79,6 +97,15 @@ int member_wait_ready(struct session *s, struct member *m, int64_t timeout_ms,
 
 /* INTERRUPTED where the user asked to stop. For safe points. */
 int session_check_stop(struct session *s, struct error *err) MUST_CHECK;
+
+/* session.c's parts for session_look.c: who we are to other operators (state_path is set), the SSH
+ * sessions (all or none), a node, the way to its apiserver, its end. */
+void session_set_identity(struct session *s);
+int session_connect(struct session *s, const struct ssh_access *const *targets, size_t count,
+                    struct ssh **sessions, struct error *err) MUST_CHECK;
+struct node session_node(struct session *s, const struct cluster_node *conf);
+int member_open_api(struct session *s, struct member *m, struct error *err) MUST_CHECK;
+void member_close(struct member *m);
 
 /* Lower-case hexadecimal SHA-256; "none" where data is NULL. */
 void sha256_hex(const void *data, size_t len, char out[65]);

@@ -150,7 +150,9 @@ int rkestate_write(struct rkestate *s, struct error *err)
     json_text_write(s->root, &text);
     unsigned char digest[sizeof(s->seen)];
     SHA256((const unsigned char *)text.data, text.len, digest);
-    int failed = file_write(s->path, text.data, text.len, err);
+    bool create = s->is_new && !s->on_disk;
+    int failed = create ? file_create(s->path, text.data, text.len, err)
+                        : file_write(s->path, text.data, text.len, err);
     if (failed) {
         /* The new contents may stand there all the same (a failed fsync of the folder): then a
          * second try must not take them for another program's. */
@@ -164,6 +166,30 @@ int rkestate_write(struct rkestate *s, struct error *err)
     s->on_disk = true;
     memcpy(s->seen, digest, sizeof(digest));
     return failed;
+}
+
+struct rkestate *rkestate_bare(const char *path)
+{
+    struct rkestate *s = mem_alloc(1, sizeof(*s));
+    s->path = mem_strdup(path);
+    s->root = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        json_put(s->root, states[i], json_object());
+        json_put(json_object_get(s->root, states[i]), "encryptionConfig", json_string(""));
+    }
+    return s;
+}
+
+bool rkestate_is_bare(const struct rkestate *s)
+{
+    static const char *const members[] = {"rkeConfig", "certificatesBundle"};
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        for (size_t k = 0; k < ARRAY_LEN(members); k++) {
+            if (json_object_size(json_object_get(state_of(s, states[i]), members[k])) > 0)
+                return false;
+        }
+    }
+    return true;
 }
 
 void rkestate_free(struct rkestate *s)

@@ -21,6 +21,7 @@ struct rkestate {
     char *path;
     json_t *root;           /* an object */
     bool on_disk;           /* read from or written to `path` */
+    bool is_new;            /* no such file may be there when it is first written */
     unsigned char seen[32]; /* on_disk: SHA-256 of the file as we last read or wrote it */
 };
 
@@ -38,6 +39,13 @@ int rkestate_parse(const char *text, size_t len, const char *path, struct rkesta
 int rkestate_write(struct rkestate *s, struct error *err) MUST_CHECK;
 /* That check alone. */
 int rkestate_check_unchanged(const struct rkestate *s, struct error *err) MUST_CHECK;
+
+/* A state of which RKE's own members (certificates, rkeConfig) are lost: the two encryptionConfig
+ * strings alone, empty, to be set with rkestate_set_encryption(). RKE can't work with it, we can.
+ */
+struct rkestate *rkestate_bare(const char *path);
+/* True where neither state has rkeConfig or certificates: RKE would make new ones. */
+bool rkestate_is_bare(const struct rkestate *s);
 
 void rkestate_free(struct rkestate *s); /* wipes */
 void cleanup_rkestate(struct rkestate **s);
