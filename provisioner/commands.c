@@ -1,4 +1,5 @@
 /* The engine's commands: what the configuration should be, and the way there. */
+#include "provisioner/cluster_state.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
 #include "provisioner/store.h"
@@ -323,14 +324,19 @@ static int bring_state_up_to_date(struct session *s, const struct encryption_con
     struct buf right CLEANUP(buf_free) = {0};
     if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
         return error_wrap(err, "the state file's encryptionConfig");
-    if (encryption_config_equal(c, running))
+    if (encryption_config_equal(c, running)) {
+        cluster_state_refresh(s);
         return 0;
+    }
     encryption_config_write(running, &right);
     journal_add_config_keys(s->journal, running);
     rkestate_set_encryption(s->state, buf_str(&right), right.len > 0);
     tell(s, ENCRYPT_NOTE, NULL, NULL, "%s did not say what the nodes run: brought up to date",
          s->state_path);
-    return journal_write(s->journal, s->state, err);
+    if (journal_write(s->journal, s->state, err) < 0)
+        return -1;
+    cluster_state_refresh(s);
+    return 0;
 }
 
 static int up(struct session *s, struct encrypt_report *report, struct error *err)

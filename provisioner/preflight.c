@@ -67,10 +67,10 @@ int preflight_agree(struct session *s, struct encryption_config **out, struct er
                   "the apiservers are configured differently: %s. One of them may write what "
                   "another can't read",
                   buf_str(&text));
-        error_next(err, "if a change is under way elsewhere (kubectl -n kube-system get lease "
-                        "encrypt -o yaml tells whose), let it be finished there; else put one file "
-                        "with all these keys on all control-plane nodes and restart their "
-                        "kube-apiservers");
+        error_next(err,
+                   "encrypt doctor --config %s    (what each has, and the file that reads "
+                   "everything)",
+                   s->options->config);
         return -1;
     }
     *out = STEAL(first);

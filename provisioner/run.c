@@ -1,5 +1,6 @@
 #include "provisioner/run.h"
 
+#include "provisioner/cluster_state.h"
 #include "provisioner/kube/lease.h"
 #include "provisioner/stamp.h"
 
@@ -245,6 +246,7 @@ static int finish(struct run *r, struct error *err)
         error_next(err, "make room for %s, then: %s", s->state_path, r->again);
         return -1;
     }
+    cluster_state_refresh(s);
     give_lease_back(s);
     return 0;
 }

@@ -105,11 +105,10 @@ static int read_files(struct session *s, struct error *err)
                   s->state_path);
         error_state(err, "unchanged");
         error_next(err,
-                   "kubectl -n kube-system get secret full-cluster-state -o "
-                   "jsonpath='{.data.full-cluster-state}' | base64 -d > %s; chmod 600 %s    (where "
-                   "RKE keeps its copy in the cluster; else `rke up` first, or name it with "
-                   "--state)",
-                   s->state_path, s->state_path);
+                   "encrypt doctor --config %s    (what can be rebuilt from the nodes and from "
+                   "full-cluster-state in the cluster); `rke up` first where there is no cluster "
+                   "yet; --state names another file",
+                   o->config);
         return -1;
     }
     /* One state file has one lock, one journal beside it and one owner, by whatever path it is

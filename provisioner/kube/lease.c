@@ -221,6 +221,33 @@ int lease_check(const struct http_server *s, const char *owner, bool *gone, stru
     return 0;
 }
 
+int lease_look(const struct http_server *s, struct lease_seen *out, struct error *err)
+{
+    const struct form *f = form_of(s, err);
+    json_t *lock CLEANUP(cleanup_json) = NULL;
+    *out = (struct lease_seen){0};
+    if (!f || look(s, f, &lock, err) < 0)
+        return error_wrap(err, "looking at the lock in the cluster");
+    if (!lock || !*holder_of(f, lock))
+        return 0;
+    const json_t *notes = json_object_get(json_object_get(lock, "metadata"), "annotations");
+    const json_t *since = json_object_get(json_object_get(lock, f->part), "acquireTime");
+    *out = (struct lease_seen){
+        .owner = mem_strdup(holder_of(f, lock)),
+        .who = mem_strdup(json_string_value(json_object_get(notes, who_key))),
+        .since = mem_strdup(json_string_value(since)),
+    };
+    return 0;
+}
+
+void lease_seen_free(struct lease_seen *l)
+{
+    mem_free(l->owner);
+    mem_free(l->who);
+    mem_free(l->since);
+    *l = (struct lease_seen){0};
+}
+
 int lease_release(const struct http_server *s, const char *owner, struct error *err)
 {
     const struct form *f = form_of(s, err);

@@ -18,6 +18,12 @@ int lease_take(const struct http_server *s, const char *owner, const char *who, 
  * somebody removed it. */
 int lease_check(const struct http_server *s, const char *owner, bool *gone,
                 struct error *err) MUST_CHECK;
+/* Whose it is and since when, for people; all NULL (to be freed) where nobody has it. */
+struct lease_seen {
+    char *owner, *who, *since;
+};
+int lease_look(const struct http_server *s, struct lease_seen *out, struct error *err) MUST_CHECK;
+void lease_seen_free(struct lease_seen *l); /* also for CLEANUP */
 /* Deletes it where it is ours (uid and resourceVersion as preconditions). Gone already is fine. */
 int lease_release(const struct http_server *s, const char *owner, struct error *err) MUST_CHECK;
 
