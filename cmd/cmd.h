@@ -12,6 +12,7 @@ enum output { OUTPUT_TEXT, OUTPUT_JSON };
 /* What the options of all commands that reach a cluster say. */
 struct command_line {
     struct encrypt_options options;
+    struct encrypt_doctor doctor; /* doctor's own */
     enum output output;
     int quiet, debug; /* -q, -d */
     _Bool yes;
@@ -41,6 +42,7 @@ int cmd_up(struct command_line *l);
 int cmd_rotate_key(struct command_line *l);
 int cmd_resume(struct command_line *l);
 int cmd_abort(struct command_line *l);
+int cmd_doctor(struct command_line *l);
 int cmd_version(struct command_line *l);
 int cmd_help(struct command_line *l);
 
@@ -48,7 +50,7 @@ int cmd_help(struct command_line *l);
  * *help: --help stood there. */
 _Bool options_read(const struct command *c, int argc, char **argv, struct command_line *l,
                    _Bool *help);
-void options_print(FILE *to);
+void options_print(const struct command *c, FILE *to);
 
 /* help.c */
 void help_command(const struct command *c, FILE *to);

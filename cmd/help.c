@@ -21,7 +21,7 @@ void help_command(const struct command *c, FILE *to)
         fprintf(to, "\n%s\n", c->text);
     if (c->reaches_cluster) {
         fprintf(to, "\n");
-        options_print(to);
+        options_print(c, to);
     }
 }
 

@@ -24,6 +24,8 @@ static const struct option_line {
     {"timeout", 0, "DURATION", 0, "how long one apiserver may take to be ready (5m)"},
     {"concurrency", 0, "N", 0, "objects being rewritten at once (64)"},
     {"take-over", 0, NULL, 0, "take the cluster's lock from another operator"},
+    {"write-state", 0, NULL, 0, "write the state file anew, where there is none"},
+    {"write-union", 0, "FILE", 0, "write the configuration that reads everything"},
     {"output", 'o', "text|json", 1, "what goes to standard output"},
     {"quiet", 'q', NULL, 1, "less on standard error"},
     {"debug", 'd', NULL, 1, "more on standard error"},
@@ -31,11 +33,27 @@ static const struct option_line {
     {"help", 'h', NULL, 1, "this help"},
 };
 
-void options_print(FILE *to)
+/* Options of one command alone. */
+static const struct {
+    const char *option, *command;
+} own[] = {{"write-state", "doctor"}, {"write-union", "doctor"}};
+
+static _Bool is_anothers(const struct option_line *o, const struct command *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        if (strcmp(own[i].option, o->name) == 0)
+            return strcmp(own[i].command, c->name) != 0;
+    }
+    return 0;
+}
+
+void options_print(const struct command *c, FILE *to)
 {
     fprintf(to, "options:\n");
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
         const struct option_line *o = &lines[i];
+        if (is_anothers(o, c))
+            continue;
         char name[64];
         snprintf(name, sizeof(name), "--%s%s%s", o->name, o->argument ? " " : "",
                  o->argument ? o->argument : "");
@@ -102,6 +120,10 @@ static _Bool take(const struct command *c, const char *name, const char *value,
         o->accept_new_host_keys = 1;
     else if (strcmp(name, "take-over") == 0)
         o->take_over = 1;
+    else if (strcmp(name, "write-state") == 0)
+        l->doctor.write_state = 1;
+    else if (strcmp(name, "write-union") == 0)
+        l->doctor.write_union = value;
     else if (strcmp(name, "timeout") == 0)
         return read_duration(value, &o->timeout_ms) ||
                bad(c, name, value, "wants a duration such as 90s or 5m");
@@ -154,7 +176,7 @@ _Bool options_read(const struct command *c, int argc, char **argv, struct comman
             fprintf(stderr, "try `encrypt %s --help`\n", c->name);
             return 0;
         }
-        if (!o->everywhere && !c->reaches_cluster) {
+        if ((!o->everywhere && !c->reaches_cluster) || is_anothers(o, c)) {
             fprintf(stderr, "encrypt %s: takes no --%s\n", c->name, o->name);
             return 0;
         }

@@ -98,5 +98,42 @@ int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *repor
  * narrowing has begun: from there is only on. Where none is open, nothing is to do. */
 int encrypt_abort(const struct encrypt_options *o, struct encrypt_report *report,
                   struct error *err) MUST_CHECK;
+/* Something that is wrong. Texts of one line or several; never a key. */
+struct encrypt_finding {
+    char *about;   /* "state file", "node 10.0.0.1", "etcd", … */
+    char *what;    /* what is wrong */
+    char *means;   /* what follows from it; NULL where `what` says it */
+    char *mend;    /* what to do: commands, one a line; lines that begin with `#` explain */
+    bool repaired; /* it was mended just now, as asked */
+};
+
+/* What was looked at, for people. */
+struct encrypt_seen {
+    char *about, *text;
+};
+
+struct encrypt_diagnosis {
+    struct encrypt_finding *findings;
+    size_t finding_count;
+    struct encrypt_seen *seen;
+    size_t seen_count;
+    size_t nodes, nodes_seen; /* control-plane nodes; how many of them could be looked at */
+};
+
+/* What the doctor may write, on this machine; nothing else is ever changed. */
+struct encrypt_doctor {
+    bool write_state;        /* a state file, rebuilt from the cluster, where there is none */
+    const char *write_union; /* a new file: the configuration that reads everything; or NULL */
+};
+
+/*
+ * Looks at everything that it can reach and says what is wrong, whatever is: nodes down, no state
+ * file, no credentials, no apiserver. Gives 0 where it could look, -1 where it could not begin, and
+ * where what was asked to be written was refused (the diagnosis is there all the same). `out` is
+ * freed by the caller in every case.
+ */
+int encrypt_doctor(const struct encrypt_options *o, const struct encrypt_doctor *d,
+                   struct encrypt_diagnosis *out, struct error *err) MUST_CHECK;
+void encrypt_diagnosis_free(struct encrypt_diagnosis *d); /* also for CLEANUP */
 
 #endif

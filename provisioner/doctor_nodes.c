@@ -1,0 +1,271 @@
+/* What each control-plane node has and runs, and what the cluster says of all of them. */
+#include "provisioner/doctor.h"
+#include "provisioner/kube/lease.h"
+#include "state/journal_json.h"
+
+#include <string.h>
+
+static char *about_node(const char *name)
+{
+    return mem_printf("node %s", name);
+}
+
+static void absent(struct doctor *d)
+{
+    for (size_t i = 0; i < d->s->absent_count; i++) {
+        const struct absent *a = &d->s->absent[i];
+        char *about CLEANUP(cleanup_mem) = about_node(a->conf->ssh.address);
+        struct encrypt_finding *f = wrong(d, about, "it can't be looked at: %s", a->why.message);
+        means(f, "nothing can be said of its file and its apiserver, and no command changes "
+                 "anything while a control-plane node is out of reach");
+        if (a->why.next)
+            mend(f, "%s", a->why.next);
+        else
+            mend(f,
+                 "# bring it back; or, where it has left the cluster for good, take it out of "
+                 "%s",
+                 d->o->config);
+    }
+}
+
+static void describe_key(const struct encryption_key *k, enum provider_type type, bool writes,
+                         const struct journal *journal, struct buf *out)
+{
+    char fingerprint[13];
+    encryption_key_fingerprint(k, fingerprint);
+    buf_printf(out, "%s%s key %s (fingerprint %s%s%s)", out->len ? ", " : "",
+               provider_type_name(type), k->name, fingerprint, writes ? ", writes" : "",
+               journal && !journal_find_key(journal, type, k) ? ", not in the key history" : "");
+}
+
+void doctor_describe(const struct encryption_config *c, const struct journal *journal,
+                     struct buf *out)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    for (size_t i = 0; c && i < c->item_count; i++) {
+        for (size_t k = 0; k < c->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &c->items[i].providers[k];
+            for (size_t j = 0; j < p->key_count; j++)
+                describe_key(&p->keys[j], p->type, k == 0 && j == 0, journal, &text);
+            if (p->type == PROVIDER_KMS)
+                buf_printf(&text, "%skms %s%s", text.len ? ", " : "", p->kms_name,
+                           k == 0 ? " (writes)" : "");
+            if (p->type == PROVIDER_IDENTITY && k == 0)
+                buf_printf(&text, "%splain text (writes)", text.len ? ", " : "");
+        }
+    }
+    buf_adds(out, text.len ? buf_str(&text) : "no key");
+}
+
+static void file_gone(struct doctor *d, const struct member *m, const char *about)
+{
+    char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
+    char *state CLEANUP(cleanup_mem) = shell_word(d->s->state_path);
+    char *path CLEANUP(cleanup_mem) = shell_word(m->config_path);
+    const char *sudo = str_eq(m->node.conf->ssh.user, "root") ? "" : "sudo ";
+    struct encrypt_finding *f =
+        wrong(d, about, "its kube-apiserver is told to read %s, and there is no such file",
+              m->config_path);
+    means(f, "it runs on what it read before; its next restart fails");
+    mend(f, "# put back what the other nodes have there; the state file should have the same:");
+    mend(f,
+         "jq -r .currentState.encryptionConfig %s | %s %sinstall -m 600 -o root -g root /dev/stdin "
+         "%s",
+         state, ssh, sudo, path);
+}
+
+/* A file that no apiserver is told to read. */
+static void stray_file(struct doctor *d, const struct member *m, const char *about)
+{
+    const struct transition *t = d->s->journal ? d->s->journal->transition : NULL;
+    if (m->file_missing || t)
+        return;
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    struct error ignored CLEANUP(error_clear) = {0};
+    struct buf keys CLEANUP(buf_free) = {0};
+    char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
+    char *path CLEANUP(cleanup_mem) = shell_word(m->config_path);
+    const char *sudo = str_eq(m->node.conf->ssh.user, "root") ? "" : "sudo ";
+    if (encryption_config_read(buf_str(&m->file), m->file.len, m->config_path, ENCRYPTION_LENIENT,
+                               &c, &ignored) < 0)
+        buf_adds(&keys, "it is no configuration that can be read");
+    else
+        doctor_describe(c, d->s->journal, &keys);
+    struct encrypt_finding *f =
+        wrong(d, about, "%s is there, and its kube-apiserver is not told to read it (%s)",
+              m->config_path, buf_str(&keys));
+    means(f, "it may be the last place of a key; `encrypt up` won't write over it");
+    mend(f, "%s %smv %s %s.old    # keep it", ssh, sudo, path, path);
+}
+
+/* Sets the node's configuration, where it is known. */
+static void look_at_file(struct doctor *d, size_t i, const char *about)
+{
+    struct member *m = &d->s->members[i];
+    struct doctor_node *n = &d->nodes[i];
+    struct error why CLEANUP(error_clear) = {0};
+    if (!m->seen.config_path) {
+        n->known = true;
+        stray_file(d, m, about);
+        return;
+    }
+    if (m->file_missing) {
+        file_gone(d, m, about);
+        return;
+    }
+    if (encryption_config_read(buf_str(&m->file), m->file.len, m->config_path, ENCRYPTION_LENIENT,
+                               &n->config, &why) == 0) {
+        n->known = true;
+        return;
+    }
+    mend(means(wrong(d, about, "its configuration can't be read: %s", why.message),
+               "kube-apiserver would not start with it"),
+         "# put back what the other nodes have there");
+}
+
+/* The journal saw the process that runs read another file than the one that lies there now. */
+static void file_and_process(struct doctor *d, struct member *m, const char *about)
+{
+    const struct journal *j = d->s->journal;
+    for (size_t i = 0; j && !j->transition && i < j->node_count; i++) {
+        const struct node_record *n = &j->nodes[i];
+        if (!str_eq(n->address, m->node.name) || !m->seen.process || m->file_missing ||
+            !n->runs.sha256 || !str_eq(n->runs.process, m->seen.process) ||
+            str_eq(n->runs.sha256, m->file_sha256))
+            continue;
+        means(
+            wrong(d, about, "%s was changed after its kube-apiserver had read it", m->config_path),
+            "it still runs what it read; its next restart takes the new one up");
+    }
+}
+
+static int look_at_apiserver(struct doctor *d, size_t i, const char *about, struct error *err)
+{
+    struct member *m = &d->s->members[i];
+    char *why CLEANUP(cleanup_mem) = NULL;
+    char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
+    if (!m->seen.exists) {
+        mend(means(wrong(d, about, "there is no kube-apiserver on it"),
+                   "%s lists it as a control-plane node", d->o->config),
+             "# `rke up` puts one there; or take the node out of %s", d->o->config);
+        return 0;
+    }
+    if (!m->seen.running) {
+        struct encrypt_finding *f = wrong(d, about, "its kube-apiserver does not run");
+        mend(f, "%s docker logs --tail 50 kube-apiserver    # why", ssh);
+        if (d->s->journal && d->s->journal->transition) {
+            char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
+            mend(f, "%s", resume);
+        } else {
+            mend(f, "%s docker start kube-apiserver", ssh);
+        }
+        return 0;
+    }
+    if (!d->admin)
+        return 0;
+    if (kube_ready(&m->node.api, &d->nodes[i].ready, &why, err) < 0)
+        return -1;
+    if (!d->nodes[i].ready)
+        mend(wrong(d, about, "its kube-apiserver runs and is not ready: %s",
+                   why ? why : "no answer"),
+             "%s docker logs --tail 50 kube-apiserver    # why", ssh);
+    return 0;
+}
+
+static void tell_node(struct doctor *d, size_t i, const char *about)
+{
+    const struct member *m = &d->s->members[i];
+    const struct doctor_node *n = &d->nodes[i];
+    struct buf keys CLEANUP(buf_free) = {0};
+    const char *state = !m->seen.exists    ? "no kube-apiserver"
+                        : !m->seen.running ? "kube-apiserver is down"
+                        : n->ready         ? "kube-apiserver is ready"
+                        : d->admin         ? "kube-apiserver is not ready"
+                                           : "kube-apiserver runs";
+    if (!m->seen.exists) {
+        saw(d, about, "%s", state);
+        return;
+    }
+    if (!m->seen.config_path)
+        buf_adds(&keys, "no flag, nothing is encrypted by it");
+    else if (n->known)
+        doctor_describe(n->config, d->s->journal, &keys);
+    else
+        buf_adds(&keys, "what it has is not known");
+    saw(d, about, "%s%s%s: %s", state, m->seen.config_path ? ", reads " : "",
+        m->seen.config_path ? m->seen.config_path : "", buf_str(&keys));
+}
+
+/* A key on a node that no state file of this machine has. */
+static void unknown_keys(struct doctor *d)
+{
+    const struct journal *j = d->s->journal;
+    struct buf text CLEANUP(buf_free) = {0};
+    for (size_t i = 0; j && i < d->s->count; i++) {
+        struct buf keys CLEANUP(buf_free) = {0};
+        doctor_describe(d->nodes[i].config, j, &keys);
+        if (strstr(buf_str(&keys), "not in the key history"))
+            buf_printf(&text, "%s%s", text.len ? ", " : "", d->s->members[i].node.name);
+    }
+    if (!text.len || !d->s->state)
+        return;
+    char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
+    struct encrypt_finding *f =
+        wrong(d, "keys", "%s: a key is there that %s doesn't know", text.data, d->s->state_path);
+    means(f, "somebody changed the node by hand, or another machine's state file is newer than "
+             "this one");
+    mend(f, "# where another machine changed the cluster last: use its state file. Else, when all "
+            "nodes agree, this enters the key:");
+    mend(f, "%s", up);
+}
+
+static void left_overs(struct doctor *d)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    const char *one = NULL;
+    for (size_t i = 0; i < d->s->count; i++) {
+        const struct member *m = &d->s->members[i];
+        if (!m->seen.unsettled)
+            continue;
+        buf_printf(&text, "%s%s", text.len ? ", " : "", m->node.name);
+        one = m->node.name;
+    }
+    if (!one || (d->s->journal && d->s->journal->transition))
+        return;
+    struct encrypt_finding *f =
+        wrong(d, "left-overs",
+              "%s: containers of an interrupted change lie there (their names "
+              "begin with encrypt-)",
+              text.data);
+    means(f, "they are stopped and do nothing; the next change removes them");
+    for (size_t i = 0; i < d->s->count; i++) {
+        if (!d->s->members[i].seen.unsettled)
+            continue;
+        char *ssh CLEANUP(cleanup_mem) = ssh_command(d, d->s->members[i].node.conf);
+        mend(f, "%s docker ps -a --filter name=encrypt-", ssh);
+    }
+    char *rotate CLEANUP(cleanup_mem) = doctor_command(d, "rotate-key");
+    mend(f, "%s", rotate);
+}
+
+int doctor_nodes(struct doctor *d, struct error *err)
+{
+    absent(d);
+    for (size_t i = 0; i < d->s->count; i++) {
+        struct member *m = &d->s->members[i];
+        char *about CLEANUP(cleanup_mem) = about_node(m->node.name);
+        if (look_at_apiserver(d, i, about, err) < 0)
+            return -1;
+        if (m->seen.exists)
+            look_at_file(d, i, about);
+        file_and_process(d, m, about);
+        if (m->seen.automatic_reload)
+            saw(d, about, "its kube-apiserver reloads the file by itself, which is not supported");
+        tell_node(d, i, about);
+        if (!d->api && d->nodes[i].ready)
+            d->api = &m->node.api;
+    }
+    unknown_keys(d);
+    left_overs(d);
+    return 0;
+}

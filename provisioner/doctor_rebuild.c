@@ -1,0 +1,286 @@
+/*
+ * A lost state file: what the nodes run is the truth about keys; RKE's own members come from the
+ * copy in the cluster; the journal from beside the lost file, else from that copy, else anew.
+ */
+#include "base/file.h"
+#include "provisioner/doctor.h"
+#include "state/journal_json.h"
+#include "state/json_text.h"
+#include "state/timestamp.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char about[] = "state file";
+
+/* What the nodes' stamps say of the cluster: whose journal it was, and how far it had come. */
+struct stamps {
+    char *cluster_id;   /* NULL: there is none */
+    int64_t generation; /* the highest */
+    bool differ;        /* they are of several clusters */
+};
+
+static void stamps_free(struct stamps *s)
+{
+    mem_free(s->cluster_id);
+    *s = (struct stamps){0};
+}
+
+static void add_stamp(struct stamps *all, const char *cluster_id, int64_t generation)
+{
+    if (!all->cluster_id)
+        all->cluster_id = mem_strdup(cluster_id);
+    all->differ = all->differ || !str_eq(all->cluster_id, cluster_id);
+    if (generation > all->generation)
+        all->generation = generation;
+}
+
+/* The one place that reads them: `<config path>.encrypt` on each node. */
+static int read_stamps(struct doctor *d, struct stamps *out, struct error *err)
+{
+    for (size_t i = 0; i < d->s->count; i++) {
+        struct member *m = &d->s->members[i];
+        struct buf text CLEANUP(buf_free) = {0};
+        json_t *json CLEANUP(cleanup_json) = NULL;
+        bool missing = false;
+        if (!m->seen.exists || !m->config_path)
+            continue;
+        char *path CLEANUP(cleanup_mem) = mem_printf("%s.encrypt", m->config_path);
+        if (m->node.driver->read_file(&m->node, path, &text, &missing, err) < 0)
+            return error_wrap(err, "node %s", m->node.name);
+        if (missing)
+            continue;
+        if (json_text_read(buf_str(&text), text.len, path, &json, err) < 0)
+            return error_wrap(err, "node %s", m->node.name);
+        const char *cluster = json_string_value(json_object_get(json, "cluster"));
+        json_int_t generation = json_integer_value(json_object_get(json, "generation"));
+        if (!cluster || !*cluster || generation < 0)
+            return error_set(err, RESULT_REFUSED, "node %s: %s: no cluster or generation in it",
+                             m->node.name, path);
+        add_stamp(out, cluster, generation);
+    }
+    return 0;
+}
+
+/* RKE's members: of the copy in the cluster, or none. An open change that the copy may tell of was
+ * finished long ago, or will be found on the nodes. */
+static struct rkestate *base(struct doctor *d, const char **from)
+{
+    struct error why CLEANUP(error_clear) = {0};
+    struct rkestate *state = NULL;
+    *from = NULL;
+    if (d->copy_read && d->copy.kind &&
+        rkestate_parse(buf_str(&d->copy.text), d->copy.text.len, d->s->state_path, &state, &why) ==
+            0) {
+        *from = d->copy.kind;
+        json_t *journal = json_object_get(state->root, "encrypt");
+        if (json_is_object(journal)) {
+            json_put(journal, "transition", json_null());
+            json_put(journal, "nodes", json_object());
+        }
+        return state;
+    }
+    if (why.message)
+        saw(d, about, "%s kube-system/full-cluster-state is no use: %s", d->copy.kind, why.message);
+    return rkestate_bare(d->s->state_path);
+}
+
+/* The journal, as far as any copy of it is left; the one beside the lost file may be of a change
+ * that is open. */
+static int rebuild_journal(struct doctor *d, const struct rkestate *state,
+                           const struct stamps *stamps, struct journal **out, struct error *err)
+{
+    const struct session *s = d->s;
+    struct journal *j CLEANUP(cleanup_journal) = NULL;
+    if (journal_read(state, s->state_path, &j, err) < 0)
+        return -1;
+    bool fresh = j->sequence == 0;
+    if (stamps->differ)
+        return error_set(err, RESULT_REFUSED,
+                         "the nodes bear the marks of several clusters: are they all of one?");
+    if (stamps->cluster_id && !fresh && !str_eq(stamps->cluster_id, j->cluster_id))
+        return error_set(err, RESULT_REFUSED,
+                         "the nodes are of cluster %s, the journal that is left is of cluster %s",
+                         stamps->cluster_id, j->cluster_id);
+    if (stamps->cluster_id && fresh) {
+        mem_free(j->cluster_id);
+        j->cluster_id = mem_strdup(stamps->cluster_id);
+    }
+    if (stamps->generation > j->generation)
+        j->generation = stamps->generation;
+    for (size_t i = 0; i < s->count; i++)
+        journal_add_config_keys(j, d->nodes[i].config);
+    *out = STEAL(j);
+    return 0;
+}
+
+static bool is_on_a_node(const struct doctor *d, const struct key_record *k)
+{
+    for (size_t i = 0; i < d->s->count; i++) {
+        const struct encryption_config *c = d->nodes[i].config;
+        for (size_t n = 0; c && n < c->item_count; n++) {
+            for (size_t p = 0; p < c->items[n].provider_count; p++) {
+                const struct encryption_provider *provider = &c->items[n].providers[p];
+                for (size_t j = 0; j < provider->key_count; j++) {
+                    char a[13];
+                    char b[13];
+                    encryption_key_fingerprint(&provider->keys[j], a);
+                    encryption_key_fingerprint(&k->key, b);
+                    if (provider->type == k->type && str_eq(provider->keys[j].name, k->key.name) &&
+                        str_eq(a, b))
+                        return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+/* What is on nodes is in force, what isn't has been retired. */
+static void set_key_dates(struct doctor *d, struct journal *j)
+{
+    for (size_t i = 0; !j->transition && i < j->key_count; i++) {
+        struct key_record *k = &j->keys[i];
+        bool there = is_on_a_node(d, k);
+        if (there && !k->activated)
+            k->activated = timestamp_now();
+        if (there)
+            mem_free(STEAL(k->retired));
+        else if (!k->retired)
+            k->retired = timestamp_now();
+    }
+}
+
+static void show_keys(struct doctor *d, const struct journal *j)
+{
+    for (size_t i = 0; i < j->key_count; i++) {
+        const struct key_record *k = &j->keys[i];
+        char fingerprint[13];
+        encryption_key_fingerprint(&k->key, fingerprint);
+        struct buf where CLEANUP(buf_free) = {0};
+        for (size_t n = 0; n < d->s->count; n++) {
+            struct buf keys CLEANUP(buf_free) = {0};
+            doctor_describe(d->nodes[n].config, NULL, &keys);
+            if (strstr(buf_str(&keys), fingerprint))
+                buf_printf(&where, "%s%s", where.len ? ", " : "", d->s->members[n].node.name);
+        }
+        saw(d, "would be rebuilt", "%s key %s (fingerprint %s), %s%s", provider_type_name(k->type),
+            k->key.name, fingerprint, where.len ? "from " : "of the history, on no node",
+            buf_str(&where));
+    }
+}
+
+static void show(struct doctor *d, const struct rkestate *state, const struct journal *j,
+                 const char *copy)
+{
+    show_keys(d, j);
+    saw(d, "would be rebuilt", "cluster %s, generation %lld%s", j->cluster_id,
+        (long long)j->generation,
+        j->transition ? "; with the change that is open, by the journal beside the lost file" : "");
+    if (copy)
+        saw(d, "would be rebuilt",
+            "RKE's own members (certificates, rkeConfig): from the %s "
+            "kube-system/full-cluster-state%s",
+            copy, rkestate_is_bare(state) ? ", which has none" : "");
+    else
+        saw(d, "would be rebuilt", "RKE's own members (certificates, rkeConfig): not there%s",
+            d->copy_read ? ": the cluster has no kube-system/full-cluster-state"
+                         : ": the API can't be asked for its copy");
+}
+
+static int write_state(struct doctor *d, struct rkestate *state, struct journal *j,
+                       struct encrypt_finding *lost, struct error *err)
+{
+    struct session *s = d->s;
+    struct buf text CLEANUP(buf_free) = {0};
+    struct stat st;
+    if (state_lock_take(s->state_path, &s->lock, err) < 0)
+        return -1;
+    /* Another process may have been faster. */
+    if (lstat(s->state_path, &st) == 0 || errno != ENOENT)
+        return error_set(err, RESULT_REFUSED, "%s is there: nothing is written over it",
+                         s->state_path);
+    if (d->united)
+        encryption_config_write(d->united, &text);
+    state->is_new = true;
+    rkestate_set_encryption(state, buf_str(&text), text.len > 0);
+    set_key_dates(d, j);
+    /* Commit point. */
+    if (journal_write(j, state, err) < 0)
+        return -1;
+    lost->repaired = true;
+    saw(d, about, "%s and %s were written (0600; they hold keys: keep them, and a backup)",
+        s->state_path, j->sidecar_path);
+    return 0;
+}
+
+/* Why it can't be written as things are; NULL: it can. */
+static const char *obstacle(const struct doctor *d)
+{
+    if (d->s->absent_count)
+        return "a control-plane node can't be looked at: its keys would be missing";
+    for (size_t i = 0; i < d->s->count; i++) {
+        if (!d->nodes[i].known)
+            return "what a node has is not known: its keys would be missing";
+    }
+    if (!d->s->count)
+        return "no control-plane node could be looked at";
+    return d->united || !d->split ? NULL : "what the nodes have has no union";
+}
+
+static struct encrypt_finding *tell_lost(struct doctor *d, const struct rkestate *state,
+                                         const char *why_not)
+{
+    char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
+    char *word CLEANUP(cleanup_mem) = shell_word(d->s->state_path);
+    struct encrypt_finding *f = wrong(d, about, "%s is not there", d->s->state_path);
+    means(f, "no key can be kept without it: `up` and `rotate-key` refuse");
+    mend(f,
+         "# where there is a backup of it: put that there (0600) and look again. Else rebuild "
+         "it%s%s:",
+         why_not ? " later: " : "", why_not ? why_not : " from the cluster, as shown above");
+    mend(f, "%s --write-state", doctor);
+    if (!state || !rkestate_is_bare(state))
+        return f;
+    means(f, "RKE's own members would be missing in it: encrypt can work with that (credentials: "
+             "--kubeconfig, or kube_config_<cluster file> beside the cluster file), but `rke up` "
+             "would make new certificates for the whole cluster");
+    mend(f, "# before any `rke` command: RKE's own file (from a backup or a snapshot of etcd, or "
+            "`rke util get-state-file`, where the cluster has a copy) must be put there; or, where "
+            "the API can be asked:");
+    mend(f,
+         "(umask 077; kubectl -n kube-system get secret full-cluster-state -o "
+         "jsonpath='{.data.full-cluster-state}' | base64 -d >%s)",
+         word);
+    return f;
+}
+
+int doctor_rebuild(struct doctor *d, struct error *err)
+{
+    struct stamps stamps CLEANUP(stamps_free) = {0};
+    struct journal *j CLEANUP(cleanup_journal) = NULL;
+    struct error why CLEANUP(error_clear) = {0};
+    const char *copy = NULL;
+    if (!d->state_missing)
+        return !d->asked->write_state
+                   ? 0
+                   : error_set(err, RESULT_REFUSED, "%s is there: nothing is written over it",
+                               d->s->state_path);
+    const char *why_not = obstacle(d);
+    struct rkestate *state CLEANUP(cleanup_rkestate) = base(d, &copy);
+    if (read_stamps(d, &stamps, &why) < 0 || rebuild_journal(d, state, &stamps, &j, &why) < 0) {
+        if (why.result == RESULT_INTERRUPTED)
+            return error_move(err, &why);
+        saw(d, about, "it can't be rebuilt: %s", why.message);
+    } else {
+        show(d, state, j, copy);
+    }
+    struct encrypt_finding *lost = tell_lost(d, state, why_not ? why_not : why.message);
+    if (!d->asked->write_state)
+        return 0;
+    if (why_not || !j)
+        return error_set(err, RESULT_REFUSED, "no state file is written: %s",
+                         why_not ? why_not : why.message);
+    return write_state(d, state, j, lost, err);
+}

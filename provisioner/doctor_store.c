@@ -1,0 +1,246 @@
+/* What etcd holds: under which keys, who can read it, where the key is that nobody has. */
+#include "provisioner/doctor.h"
+#include "provisioner/store.h"
+
+#include <string.h>
+
+enum { EXAMPLES = 3 };
+static const char about[] = "etcd";
+
+static bool any(void *ctx, const struct resource *r, const unsigned char *value, size_t len)
+{
+    (void)ctx;
+    (void)r;
+    (void)value;
+    (void)len;
+    return true;
+}
+
+/* True where the value lies under another prefix than the one in ctx. */
+static bool other_prefix(void *ctx, const struct resource *r, const unsigned char *value,
+                         size_t len)
+{
+    (void)r;
+    const char *want = ctx;
+    char *prefix CLEANUP(cleanup_mem) = encryption_stored_prefix(value, len);
+    return !str_eq(prefix, want);
+}
+
+static char *first_names(struct doctor *d, const struct resource *r, char *prefix,
+                         struct error *err)
+{
+    char **names = NULL;
+    struct buf b = {0};
+    if (census_find(d->s, r, EXAMPLES, other_prefix, prefix, &names, err) < 0)
+        return NULL;
+    for (size_t i = 0; names[i]; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", names[i]);
+    encryption_resources_free(names);
+    return b.data ? b.data : mem_strdup("");
+}
+
+static bool reads(const struct encryption_config *c, const struct resource *r, const char *prefix)
+{
+    return encryption_config_reads(c, r->name, prefix, strlen(prefix));
+}
+
+/* A configuration for the resource with this one key to read with. */
+static struct encryption_config *reader(const struct resource *r, const struct key_record *k)
+{
+    struct encryption_key key = k->key;
+    char *names[] = {mem_strdup(r->name)};
+    struct encryption_provider provider = {.type = k->type, .keys = &key, .key_count = 1};
+    struct encryption_item item = {
+        .resources = names, .resource_count = 1, .providers = &provider, .provider_count = 1};
+    struct encryption_config c = {.items = &item, .item_count = 1};
+    struct encryption_config *copy = encryption_config_copy(&c);
+    mem_free(names[0]);
+    return copy;
+}
+
+/* Adds the keys of the history by which values under this prefix were written. How many there are:
+ * 0 is none, two and more can't be told apart. */
+static size_t add_needed(struct doctor *d, const struct resource *r, const char *prefix,
+                         char fingerprint[13])
+{
+    const struct journal *j = d->s->journal;
+    const struct key_record *found = NULL;
+    size_t count = 0;
+    for (size_t i = 0; j && i < j->key_count; i++) {
+        const struct key_record *k = &j->keys[i];
+        char *its CLEANUP(cleanup_mem) =
+            mem_printf("k8s:enc:%s:v1:%s:", provider_type_name(k->type), k->key.name);
+        if (!str_eq(its, prefix))
+            continue;
+        found = k;
+        count++;
+    }
+    if (count != 1)
+        return count;
+    encryption_key_fingerprint(&found->key, fingerprint);
+    struct encryption_config *one CLEANUP(cleanup_encryption_config) = reader(r, found);
+    struct encryption_config *both = NULL;
+    struct error ignored CLEANUP(error_clear) = {0};
+    if (encryption_config_union(d->needed, one, &both, &ignored) < 0)
+        return 2;
+    encryption_config_free(d->needed);
+    d->needed = both;
+    return 1;
+}
+
+static void unreadable_by_all(struct doctor *d, const struct resource *r,
+                              const struct prefix_count *p, const char *names)
+{
+    char fingerprint[13];
+    size_t keys = p->prefix ? add_needed(d, r, p->prefix, fingerprint) : 0;
+    struct encrypt_finding *f =
+        wrong(d, about, "%zu %s under %s can't be read by any node: %s%s", p->count, r->name,
+              p->prefix ? p->prefix : "an unknown form", names, p->count > EXAMPLES ? ", …" : "");
+    means(f, "reading them fails, and so does every list of all %s; no change is begun until then",
+          r->name);
+    if (keys == 1) {
+        char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
+        means(f, "the key history has that key (fingerprint %s)", fingerprint);
+        mend(f, "# the configuration that reads them too, to be put on all nodes:");
+        mend(f, "%s --write-union union.yaml", doctor);
+    } else if (keys > 1) {
+        means(f, "the key history has several keys of that name, and can't tell which it was");
+        mend(f, "# try them as a second reader, one after the other, in a copy of the cluster");
+    } else {
+        means(f, "the key history doesn't have that key");
+        mend(f, "# look for it in other machines' state files, in backups of "
+                "/etc/kubernetes/ssl/encryption.yaml and in snapshots; without it the values are "
+                "lost: delete those objects in etcd");
+    }
+}
+
+static void unreadable_by_some(struct doctor *d, const struct resource *r,
+                               const struct prefix_count *p, const char *nodes, const char *names)
+{
+    char *form =
+        p->prefix && p->prefix[0] ? mem_printf("under %s", p->prefix) : mem_strdup("stored plain");
+    mend(means(wrong(d, about, "%zu %s %s can't be read by %s: %s%s", p->count, r->name, form,
+                     nodes, names, p->count > EXAMPLES ? ", …" : ""),
+               "whoever is answered by such an apiserver can't read them"),
+         "# bring the nodes to one configuration: see what is said of them below");
+    mem_free(form);
+}
+
+/* Readable, but in another form than the one that is written. */
+static void stale(struct doctor *d, const struct resource *r, const struct prefix_count *p)
+{
+    const struct encryption_config *first = NULL;
+    bool have = false;
+    for (size_t i = 0; i < d->s->count; i++) {
+        if (!d->nodes[i].known)
+            continue;
+        if (have && !encryption_config_equal(first, d->nodes[i].config))
+            return; /* split: told elsewhere */
+        first = d->nodes[i].config;
+        have = true;
+    }
+    if (!have || !p->prefix || (d->s->journal && d->s->journal->transition))
+        return;
+    char *want CLEANUP(cleanup_mem) = encryption_write_prefix(first, r->name);
+    if (str_eq(want, p->prefix))
+        return;
+    bool keys_to_go = p->prefix[0];
+    char *command CLEANUP(cleanup_mem) = doctor_command(d, keys_to_go ? "up" : "rotate-key");
+    struct encrypt_finding *f =
+        keys_to_go ? wrong(d, about, "%zu %s are still under %s", p->count, r->name, p->prefix)
+                   : wrong(d, about, "%zu %s are stored plain, though what is written is encrypted",
+                           p->count, r->name);
+    means(f, "they were not rewritten when the key changed; they can be read");
+    mend(f, "%s    # rewrites all", command);
+}
+
+static int look_at_prefix(struct doctor *d, const struct resource *r, const struct prefix_count *p,
+                          struct error *err)
+{
+    struct buf blind CLEANUP(buf_free) = {0};
+    size_t known = 0;
+    size_t cant = 0;
+    for (size_t i = 0; i < d->s->count; i++) {
+        if (!d->nodes[i].known)
+            continue;
+        known++;
+        if (p->prefix && reads(d->nodes[i].config, r, p->prefix))
+            continue;
+        buf_printf(&blind, "%s%s", cant++ ? ", " : "", d->s->members[i].node.name);
+    }
+    if (!known)
+        return 0;
+    if (!cant) {
+        stale(d, r, p);
+        return 0;
+    }
+    char *names CLEANUP(cleanup_mem) = first_names(d, r, p->prefix, err);
+    if (!names)
+        return -1;
+    if (cant == known)
+        unreadable_by_all(d, r, p, names);
+    else
+        unreadable_by_some(d, r, p, buf_str(&blind), names);
+    return 0;
+}
+
+static int look_at_resource(struct doctor *d, const struct resource *r, struct error *err)
+{
+    struct census c CLEANUP(census_free) = {0};
+    if (census_resource(d->s, r, 0, any, NULL, &c, err) < 0)
+        return -1;
+    char *text CLEANUP(cleanup_mem) = census_text(&c);
+    saw(d, about, "%s at revision %lld: %s", r->name, (long long)c.revision, text);
+    for (size_t i = 0; i < c.prefix_count; i++) {
+        if (look_at_prefix(d, r, &c.prefixes[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static const char **resources(struct doctor *d, size_t *count)
+{
+    const char **list = mem_alloc(1, sizeof(*list));
+    *count = 0;
+    list[(*count)++] = "secrets";
+    for (size_t i = 0; i < d->s->count; i++) {
+        const struct encryption_config *c = d->nodes[i].config;
+        for (size_t k = 0; c && k < c->item_count; k++) {
+            for (size_t j = 0; j < c->items[k].resource_count; j++) {
+                bool there = false;
+                for (size_t n = 0; n < *count; n++)
+                    there = there || str_eq(list[n], c->items[k].resources[j]);
+                if (there)
+                    continue;
+                MEM_GROW(list, *count);
+                list[(*count)++] = c->items[k].resources[j];
+            }
+        }
+    }
+    return list;
+}
+
+int doctor_store(struct doctor *d, struct error *err)
+{
+    struct error why CLEANUP(error_clear) = {0};
+    size_t count = 0;
+    if (d->s->count == 0)
+        return 0;
+    const char **list CLEANUP(cleanup_mem) = resources(d, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct resource *r = resource_find(list[i]);
+        if (!r)
+            saw(d, about, "%s: not a resource that can be counted", list[i]);
+        else if (look_at_resource(d, r, &why) < 0)
+            break;
+    }
+    if (!why.result)
+        return 0;
+    if (why.result == RESULT_INTERRUPTED)
+        return error_move(err, &why);
+    struct encrypt_finding *f = wrong(d, about, "it can't be counted: %s", why.message);
+    means(f, "which keys are needed can't be said");
+    if (why.next)
+        mend(f, "%s", why.next);
+    return 0;
+}
