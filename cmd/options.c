@@ -25,6 +25,7 @@ static const struct option_line {
     {"concurrency", 0, "N", 0, "objects being rewritten at once (64)"},
     {"take-over", 0, NULL, 0, "take the cluster's lock from another operator"},
     {"write-state", 0, NULL, 0, "write the state file anew, where there is none"},
+    {"from", 0, "FILE", 0, "for --write-state: an older state file, for RKE's own members"},
     {"write-union", 0, "FILE", 0, "write the configuration that reads everything"},
     {"output", 'o', "text|json", 1, "what goes to standard output"},
     {"quiet", 'q', NULL, 1, "less on standard error"},
@@ -36,7 +37,7 @@ static const struct option_line {
 /* Options of one command alone. */
 static const struct {
     const char *option, *command;
-} own[] = {{"write-state", "doctor"}, {"write-union", "doctor"}};
+} own[] = {{"write-state", "doctor"}, {"from", "doctor"}, {"write-union", "doctor"}};
 
 static _Bool is_anothers(const struct option_line *o, const struct command *c)
 {
@@ -122,6 +123,8 @@ static _Bool take(const struct command *c, const char *name, const char *value,
         o->take_over = 1;
     else if (strcmp(name, "write-state") == 0)
         l->doctor.write_state = 1;
+    else if (strcmp(name, "from") == 0)
+        l->doctor.from = value;
     else if (strcmp(name, "write-union") == 0)
         l->doctor.write_union = value;
     else if (strcmp(name, "timeout") == 0)

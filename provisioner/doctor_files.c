@@ -141,15 +141,11 @@ static void read_journal(struct doctor *d)
                   s->state_path);
         means(f, "encrypt can work with it, RKE can't: `rke up` would make new certificates for "
                  "the whole cluster");
-        mend(f, "# put RKE's own file there before any `rke` command: from a backup, from a "
-                "snapshot, or from the cluster, where it has a copy (`rke util get-state-file`):");
         char *word CLEANUP(cleanup_mem) = shell_word(s->state_path);
-        mend(f,
-             "(umask 077; kubectl -n kube-system get secret full-cluster-state -o "
-             "jsonpath='{.data.full-cluster-state}' | base64 -d >%s)",
-             word);
-        char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
-        mend(f, "%s    # brings its encryptionConfig up to date", up);
+        char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
+        mend(f, "# take them from an older state file (a backup, a snapshot of etcd, `rke util "
+                "get-state-file`) before any `rke` command:");
+        mend(f, "mv %s %s.bare && %s --write-state --from OLDER.rkestate", word, word, doctor);
     }
     if (j->transition)
         tell_transition(d, j->transition);

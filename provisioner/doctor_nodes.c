@@ -210,13 +210,18 @@ static void unknown_keys(struct doctor *d)
     if (!text.len || !d->s->state)
         return;
     char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
+    char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
+    char *word CLEANUP(cleanup_mem) = shell_word(d->s->state_path);
     struct encrypt_finding *f =
         wrong(d, "keys", "%s: a key is there that %s doesn't know", text.data, d->s->state_path);
     means(f, "somebody changed the node by hand, or another machine's state file is newer than "
              "this one");
-    mend(f, "# where another machine changed the cluster last: use its state file. Else, when all "
-            "nodes agree, this enters the key:");
+    mend(f,
+         "# where another machine changed the cluster last: use its state file. Where nodes were "
+         "changed by hand, and all are the same, this enters the key:");
     mend(f, "%s", up);
+    mend(f, "# where this is an older state file and the last one is lost:");
+    mend(f, "mv %s %s.older && %s --write-state --from %s.older", word, word, doctor, word);
 }
 
 static void left_overs(struct doctor *d)

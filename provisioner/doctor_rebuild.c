@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 static const char about[] = "state file";
+enum { STATE_LIMIT = 64 << 20 };
 
 /* What the nodes' stamps say of the cluster: whose journal it was, and how far it had come. */
 struct stamps {
@@ -63,52 +64,86 @@ static int read_stamps(struct doctor *d, struct stamps *out, struct error *err)
     return 0;
 }
 
-/* RKE's members: of the copy in the cluster, or none. An open change that the copy may tell of was
- * finished long ago, or will be found on the nodes. */
-static struct rkestate *base(struct doctor *d, const char **from)
+/* RKE's members: of the older file that was named, of the copy in the cluster, or none. */
+static int base(struct doctor *d, struct rkestate **out, const char **from, struct error *err)
 {
+    const struct cluster_state_copy *copy = &d->copy;
     struct error why CLEANUP(error_clear) = {0};
-    struct rkestate *state = NULL;
     *from = NULL;
-    if (d->copy_read && d->copy.kind &&
-        rkestate_parse(buf_str(&d->copy.text), d->copy.text.len, d->s->state_path, &state, &why) ==
-            0) {
-        *from = d->copy.kind;
-        json_t *journal = json_object_get(state->root, "encrypt");
-        if (json_is_object(journal)) {
-            json_put(journal, "transition", json_null());
-            json_put(journal, "nodes", json_object());
-        }
-        return state;
+    if (d->asked->from) {
+        struct buf text CLEANUP(buf_free) = {0};
+        *from = d->asked->from;
+        if (file_read(d->asked->from, STATE_LIMIT, true, &text, NULL, err) < 0)
+            return -1;
+        return rkestate_parse(buf_str(&text), text.len, d->s->state_path, out, err) < 0
+                   ? error_wrap(err, "--from %s", d->asked->from)
+                   : 0;
+    }
+    if (d->copy_read && copy->kind &&
+        rkestate_parse(buf_str(&copy->text), copy->text.len, d->s->state_path, out, &why) == 0) {
+        *from = "the copy in the cluster (kube-system/full-cluster-state)";
+        return 0;
     }
     if (why.message)
-        saw(d, about, "%s kube-system/full-cluster-state is no use: %s", d->copy.kind, why.message);
-    return rkestate_bare(d->s->state_path);
+        saw(d, about, "%s kube-system/full-cluster-state is no use: %s", copy->kind, why.message);
+    *out = rkestate_bare(d->s->state_path);
+    return 0;
+}
+
+/* The journal in an older state file, taken out of it; NULL where there is none of use. A change
+ * that it tells of was finished since, or will be found on the nodes. */
+static struct journal *older_journal(struct doctor *d, struct rkestate *state)
+{
+    struct journal *j = NULL;
+    struct error why CLEANUP(error_clear) = {0};
+    json_t *json = json_object_get(state->root, "encrypt");
+    if (!json)
+        return NULL;
+    if (json_is_object(json)) {
+        json_put(json, "transition", json_null());
+        json_put(json, "nodes", json_object());
+    }
+    if (journal_from_json(json, "the older journal", &j, &why) < 0)
+        saw(d, about, "its key history is no use: %s", why.message);
+    json_object_del(state->root, "encrypt");
+    return j;
 }
 
 /* The journal, as far as any copy of it is left; the one beside the lost file may be of a change
  * that is open. */
-static int rebuild_journal(struct doctor *d, const struct rkestate *state,
-                           const struct stamps *stamps, struct journal **out, struct error *err)
+static int rebuild_journal(struct doctor *d, struct rkestate *state, const struct stamps *stamps,
+                           struct journal **out, struct error *err)
 {
     const struct session *s = d->s;
+    struct journal *older CLEANUP(cleanup_journal) = older_journal(d, state);
     struct journal *j CLEANUP(cleanup_journal) = NULL;
     if (journal_read(state, s->state_path, &j, err) < 0)
         return -1;
-    bool fresh = j->sequence == 0;
+    bool known = j->sequence > 0;
+    if (older && !known) {
+        mem_free(j->cluster_id);
+        j->cluster_id = mem_strdup(older->cluster_id);
+        j->sequence = older->sequence;
+        j->generation = older->generation;
+        known = true;
+    }
     if (stamps->differ)
         return error_set(err, RESULT_REFUSED,
                          "the nodes bear the marks of several clusters: are they all of one?");
-    if (stamps->cluster_id && !fresh && !str_eq(stamps->cluster_id, j->cluster_id))
+    if (stamps->cluster_id && known && !str_eq(stamps->cluster_id, j->cluster_id))
         return error_set(err, RESULT_REFUSED,
                          "the nodes are of cluster %s, the journal that is left is of cluster %s",
                          stamps->cluster_id, j->cluster_id);
-    if (stamps->cluster_id && fresh) {
+    if (stamps->cluster_id && !known) {
         mem_free(j->cluster_id);
         j->cluster_id = mem_strdup(stamps->cluster_id);
     }
     if (stamps->generation > j->generation)
         j->generation = stamps->generation;
+    for (size_t i = 0; older && i < older->key_count; i++) {
+        if (!journal_find_key(j, older->keys[i].type, &older->keys[i].key))
+            journal_append_key(j, &older->keys[i]);
+    }
     for (size_t i = 0; i < s->count; i++)
         journal_add_config_keys(j, d->nodes[i].config);
     *out = STEAL(j);
@@ -172,17 +207,15 @@ static void show_keys(struct doctor *d, const struct journal *j)
 }
 
 static void show(struct doctor *d, const struct rkestate *state, const struct journal *j,
-                 const char *copy)
+                 const char *from)
 {
     show_keys(d, j);
     saw(d, "would be rebuilt", "cluster %s, generation %lld%s", j->cluster_id,
         (long long)j->generation,
         j->transition ? "; with the change that is open, by the journal beside the lost file" : "");
-    if (copy)
-        saw(d, "would be rebuilt",
-            "RKE's own members (certificates, rkeConfig): from the %s "
-            "kube-system/full-cluster-state%s",
-            copy, rkestate_is_bare(state) ? ", which has none" : "");
+    if (from)
+        saw(d, "would be rebuilt", "RKE's own members (certificates, rkeConfig): from %s%s", from,
+            rkestate_is_bare(state) ? ", which has none" : "");
     else
         saw(d, "would be rebuilt", "RKE's own members (certificates, rkeConfig): not there%s",
             d->copy_read ? ": the cluster has no kube-system/full-cluster-state"
@@ -233,26 +266,19 @@ static struct encrypt_finding *tell_lost(struct doctor *d, const struct rkestate
                                          const char *why_not)
 {
     char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
-    char *word CLEANUP(cleanup_mem) = shell_word(d->s->state_path);
     struct encrypt_finding *f = wrong(d, about, "%s is not there", d->s->state_path);
     means(f, "no key can be kept without it: `up` and `rotate-key` refuse");
-    mend(f,
-         "# where there is a backup of it: put that there (0600) and look again. Else rebuild "
-         "it%s%s:",
-         why_not ? " later: " : "", why_not ? why_not : " from the cluster, as shown above");
+    mend(f, "# where the last one is somewhere, put that there (0600). Else rebuild it%s%s:",
+         why_not ? ", but not yet: " : " from the cluster, as shown above", why_not ? why_not : "");
     mend(f, "%s --write-state", doctor);
-    if (!state || !rkestate_is_bare(state))
+    if (!rkestate_is_bare(state))
         return f;
     means(f, "RKE's own members would be missing in it: encrypt can work with that (credentials: "
              "--kubeconfig, or kube_config_<cluster file> beside the cluster file), but `rke up` "
              "would make new certificates for the whole cluster");
-    mend(f, "# before any `rke` command: RKE's own file (from a backup or a snapshot of etcd, or "
-            "`rke util get-state-file`, where the cluster has a copy) must be put there; or, where "
-            "the API can be asked:");
-    mend(f,
-         "(umask 077; kubectl -n kube-system get secret full-cluster-state -o "
-         "jsonpath='{.data.full-cluster-state}' | base64 -d >%s)",
-         word);
+    mend(f, "# where there is an older one (a backup, a snapshot of etcd, `rke util "
+            "get-state-file`): RKE's members from that, the keys from the nodes:");
+    mend(f, "%s --write-state --from OLDER.rkestate", doctor);
     return f;
 }
 
@@ -261,20 +287,22 @@ int doctor_rebuild(struct doctor *d, struct error *err)
     struct stamps stamps CLEANUP(stamps_free) = {0};
     struct journal *j CLEANUP(cleanup_journal) = NULL;
     struct error why CLEANUP(error_clear) = {0};
-    const char *copy = NULL;
+    struct rkestate *state CLEANUP(cleanup_rkestate) = NULL;
+    const char *from = NULL;
     if (!d->state_missing)
         return !d->asked->write_state
                    ? 0
                    : error_set(err, RESULT_REFUSED, "%s is there: nothing is written over it",
                                d->s->state_path);
     const char *why_not = obstacle(d);
-    struct rkestate *state CLEANUP(cleanup_rkestate) = base(d, &copy);
+    if (base(d, &state, &from, err) < 0)
+        return -1;
     if (read_stamps(d, &stamps, &why) < 0 || rebuild_journal(d, state, &stamps, &j, &why) < 0) {
         if (why.result == RESULT_INTERRUPTED)
             return error_move(err, &why);
         saw(d, about, "it can't be rebuilt: %s", why.message);
     } else {
-        show(d, state, j, copy);
+        show(d, state, j, from);
     }
     struct encrypt_finding *lost = tell_lost(d, state, why_not ? why_not : why.message);
     if (!d->asked->write_state)

@@ -122,7 +122,9 @@ struct encrypt_diagnosis {
 
 /* What the doctor may write, on this machine; nothing else is ever changed. */
 struct encrypt_doctor {
-    bool write_state;        /* a state file, rebuilt from the cluster, where there is none */
+    bool write_state; /* a state file, rebuilt from the cluster, where there is none */
+    const char *from; /* for that: an older state file, for RKE's own members; NULL: the copy in the
+                         cluster */
     const char *write_union; /* a new file: the configuration that reads everything; or NULL */
 };
 
