@@ -44,7 +44,7 @@ int doctor_unite(const struct encryption_config *const *configs, size_t count,
     size_t first = writer(configs, count);
     struct encryption_config *sum CLEANUP(cleanup_encryption_config) =
         configs[first] ? encryption_config_copy(configs[first]) : NULL;
-    for (size_t i = 0; i <= count; i++) {
+    for (size_t i = 0; i < count + (needed ? 1 : 0); i++) {
         struct encryption_config *more = NULL;
         if (encryption_config_union(sum, i < count ? configs[i] : needed, &more, err) < 0)
             return -1;

@@ -190,6 +190,27 @@ static void test_write_without_folder(void **state)
     holds(path, "x");
 }
 
+static void test_create(void **state)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    char *path CLEANUP(cleanup_mem) = at(*state, "new");
+    char *link CLEANUP(cleanup_mem) = at(*state, "link");
+    struct stat st;
+    assert_int_equal(file_create(path, "first", 5, &err), 0);
+    holds(path, "first");
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(st.st_nlink, 1);
+    /* What is there is left as it is, a link that leads nowhere too. */
+    assert_int_equal(file_create(path, "second", 6, &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    holds(path, "first");
+    assert_int_equal(symlink("nowhere", link), 0);
+    assert_int_equal(file_create(link, "third", 5, &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    assert_int_equal(entries(*state), 2);
+}
+
 static void test_beside(void **state)
 {
     (void)state;
@@ -219,6 +240,7 @@ int main(void)
         TEST(test_write_follows_links),
         TEST(test_write_failures),
         TEST(test_write_without_folder),
+        TEST(test_create),
         TEST(test_beside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -392,6 +392,32 @@ static void a_wiped_tree_holds_no_secret(void **state)
     json_wipe(root);
 }
 
+static void a_bare_state_can_be_worked_with_and_is_never_written_over_another(void **state)
+{
+    char *path CLEANUP(cleanup_mem) = in(state, "cluster.rkestate");
+    struct rkestate *s CLEANUP(cleanup_rkestate) = rkestate_bare(path);
+    struct rkestate *again CLEANUP(cleanup_rkestate) = NULL;
+    assert_true(rkestate_is_bare(s));
+    rkestate_set_encryption(s, "kind: x", true);
+    s->is_new = true;
+    OK(rkestate_write(s, &err));
+    OK(rkestate_write(s, &err));
+    OK(rkestate_read(path, &again, &err));
+    assert_true(rkestate_is_bare(again));
+    assert_string_equal(rkestate_encryption_config(again), "kind: x");
+    assert_string_equal(rkestate_desired_encryption_config(again), "kind: x");
+    struct rkestate *other CLEANUP(cleanup_rkestate) = rkestate_bare(path);
+    other->is_new = true;
+    struct buf before CLEANUP(buf_free) = {0}, after CLEANUP(buf_free) = {0};
+    slurp(path, &before);
+    REFUSES(rkestate_write(other, &err), RESULT_REFUSED, "cluster.rkestate");
+    slurp(path, &after);
+    assert_string_equal(before.data, after.data);
+    char *copy CLEANUP(cleanup_mem) = NULL;
+    struct rkestate *whole CLEANUP(cleanup_rkestate) = read_copy(state, STATE, &copy);
+    assert_false(rkestate_is_bare(whole));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +437,7 @@ int main(void)
         IN_FOLDER(a_state_write_that_fails_leaves_the_old_file),
         IN_FOLDER(left_over_temporary_files_are_removed),
         IN_FOLDER(what_rke_wrote_meanwhile_is_not_overwritten),
+        IN_FOLDER(a_bare_state_can_be_worked_with_and_is_never_written_over_another),
         cmocka_unit_test(a_wiped_tree_holds_no_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
