@@ -30,12 +30,9 @@ const struct command commands[] = {
      "and only then the new key is dropped from the nodes; it stays in the state file's history.",
      cmd_abort},
     {"doctor", "what is wrong, and the commands that mend it", "", 1,
-     "Looks at state file, nodes, apiservers, etcd and the lock, as far as they can be reached, "
-     "and "
-     "says\n"
-     "what is wrong, what it means and what to do: exit status 5 where anything is. Changes "
-     "nothing "
-     "in the\n"
+     "Looks at state file, nodes, apiservers, etcd and the lock, as far as they can be reached: "
+     "what is\n"
+     "wrong, what it means, what to do. Exit status 5 where anything is. Changes nothing in the\n"
      "cluster. Rebuilds a lost state file from what lies on the nodes (--write-state); writes the\n"
      "configuration that reads everything where nodes differ (--write-union).",
      cmd_doctor},

@@ -88,6 +88,8 @@ static void compare_copies(struct doctor *d, const char *sidecar_path)
 
 static const char *how_far(const struct transition *t)
 {
+    if (t->aborting)
+        return "it is being taken back; both keys are kept until that is proved";
     if (t->stage == TRANSITION_NARROWING)
         return "everything is rewritten and proved, the old key is being dropped";
     if (t->rewritten)
@@ -104,7 +106,7 @@ static void tell_transition(struct doctor *d, const struct transition *t)
                                       t->opened, t->by, how_far(t));
     means(f, "every secret stays readable; don't run `rke` before it is finished");
     mend(f, "%s    # go on", resume);
-    if (t->stage == TRANSITION_OPEN)
+    if (t->stage == TRANSITION_OPEN && !t->aborting)
         mend(f, "%s    # or go back", abort_it);
 }
 

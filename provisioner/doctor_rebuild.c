@@ -4,6 +4,7 @@
  */
 #include "base/file.h"
 #include "provisioner/doctor.h"
+#include "provisioner/stamp.h"
 #include "state/journal_json.h"
 #include "state/json_text.h"
 #include "state/timestamp.h"
@@ -15,51 +16,99 @@
 static const char about[] = "state file";
 enum { STATE_LIMIT = 64 << 20 };
 
-/* What the nodes' stamps say of the cluster: whose journal it was, and how far it had come. */
+/* What the nodes' stamps say: whose state they were changed with, and how far that had come. */
 struct stamps {
-    char *cluster_id;   /* NULL: there is none */
-    int64_t generation; /* the highest */
-    bool differ;        /* they are of several clusters */
+    struct stamp newest; /* cluster NULL: there is none */
+    bool differ;         /* they are of several clusters */
 };
 
 static void stamps_free(struct stamps *s)
 {
-    mem_free(s->cluster_id);
-    *s = (struct stamps){0};
+    stamp_free(&s->newest);
 }
 
-static void add_stamp(struct stamps *all, const char *cluster_id, int64_t generation)
-{
-    if (!all->cluster_id)
-        all->cluster_id = mem_strdup(cluster_id);
-    all->differ = all->differ || !str_eq(all->cluster_id, cluster_id);
-    if (generation > all->generation)
-        all->generation = generation;
-}
-
-/* The one place that reads them: `<config path>.encrypt` on each node. */
 static int read_stamps(struct doctor *d, struct stamps *out, struct error *err)
 {
     for (size_t i = 0; i < d->s->count; i++) {
+        struct stamp stamp CLEANUP(stamp_free) = {0};
+        bool found = false;
+        if (stamp_read(&d->s->members[i], &stamp, &found, err) < 0)
+            return -1;
+        if (!found)
+            continue;
+        out->differ =
+            out->differ || (out->newest.cluster && !str_eq(out->newest.cluster, stamp.cluster));
+        if (out->newest.cluster && out->newest.generation >= stamp.generation)
+            continue;
+        stamp_free(&out->newest);
+        out->newest = stamp;
+        stamp = (struct stamp){0};
+    }
+    return 0;
+}
+
+/* The journal takes the cluster's name over, and a generation that no other copy has. */
+static int take_over_stamps(struct journal *j, bool known, const struct stamps *stamps,
+                            struct error *err)
+{
+    const struct stamp *s = &stamps->newest;
+    const struct transition *t = j->transition;
+    if (stamps->differ)
+        return error_set(err, RESULT_REFUSED,
+                         "the nodes bear the stamps of several clusters: are they all of one?");
+    if (!s->cluster)
+        return 0;
+    if (known && !str_eq(s->cluster, j->cluster_id))
+        return error_set(
+            err, RESULT_REFUSED,
+            "the nodes were changed with the state file of cluster %s (by %s, %s), the "
+            "journal that is left is of cluster %s",
+            s->cluster, s->by, s->at, j->cluster_id);
+    if (!known) {
+        mem_free(j->cluster_id);
+        j->cluster_id = mem_strdup(s->cluster);
+    }
+    bool same = s->generation == j->generation && str_eq(s->transition, t ? t->id : "");
+    if (s->generation < j->generation || same)
+        return 0;
+    if (t)
+        return error_set(err, RESULT_REFUSED,
+                         "%s tells of an open change (%s) of generation %lld, and the nodes were "
+                         "changed since with generation %lld (by %s, %s): move it away, then look "
+                         "again",
+                         j->sidecar_path, t->why, (long long)j->generation,
+                         (long long)s->generation, s->by, s->at);
+    j->generation = s->generation + 1;
+    return 0;
+}
+
+/* The state file that is there, held against the stamps. */
+static int judge_stamps(struct doctor *d, struct error *err)
+{
+    for (size_t i = 0; d->s->journal && i < d->s->count; i++) {
         struct member *m = &d->s->members[i];
-        struct buf text CLEANUP(buf_free) = {0};
-        json_t *json CLEANUP(cleanup_json) = NULL;
-        bool missing = false;
-        if (!m->seen.exists || !m->config_path)
+        struct stamp stamp CLEANUP(stamp_free) = {0};
+        struct error why CLEANUP(error_clear) = {0};
+        bool found = false;
+        if (stamp_read(m, &stamp, &found, &why) < 0) {
+            if (why.result == RESULT_INTERRUPTED)
+                return error_move(err, &why);
+        } else if (!found ||
+                   stamp_judge(&stamp, d->s->journal, m->node.name, d->s->state_path, &why) >= 0) {
             continue;
-        char *path CLEANUP(cleanup_mem) = mem_printf("%s.encrypt", m->config_path);
-        if (m->node.driver->read_file(&m->node, path, &text, &missing, err) < 0)
-            return error_wrap(err, "node %s", m->node.name);
-        if (missing)
-            continue;
-        if (json_text_read(buf_str(&text), text.len, path, &json, err) < 0)
-            return error_wrap(err, "node %s", m->node.name);
-        const char *cluster = json_string_value(json_object_get(json, "cluster"));
-        json_int_t generation = json_integer_value(json_object_get(json, "generation"));
-        if (!cluster || !*cluster || generation < 0)
-            return error_set(err, RESULT_REFUSED, "node %s: %s: no cluster or generation in it",
-                             m->node.name, path);
-        add_stamp(out, cluster, generation);
+        }
+        char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
+        char *word CLEANUP(cleanup_mem) = shell_word(d->s->state_path);
+        char *sidecar CLEANUP(cleanup_mem) = shell_word(d->s->journal->sidecar_path);
+        struct encrypt_finding *f = wrong(d, about, "%s", why.message);
+        means(f, "every command refuses to work with this state file: it may lack keys that are in "
+                 "force");
+        mend(f,
+             "# use the state file that changed the cluster last, with the .encrypt-state beside "
+             "it. Only where that is lost:");
+        mend(f, "mv %s %s.older; mv %s %s.older", word, word, sidecar, sidecar);
+        mend(f, "%s --write-state --from %s.older", doctor, word);
+        break; /* the others say the same */
     }
     return 0;
 }
@@ -127,19 +176,8 @@ static int rebuild_journal(struct doctor *d, struct rkestate *state, const struc
         j->generation = older->generation;
         known = true;
     }
-    if (stamps->differ)
-        return error_set(err, RESULT_REFUSED,
-                         "the nodes bear the marks of several clusters: are they all of one?");
-    if (stamps->cluster_id && known && !str_eq(stamps->cluster_id, j->cluster_id))
-        return error_set(err, RESULT_REFUSED,
-                         "the nodes are of cluster %s, the journal that is left is of cluster %s",
-                         stamps->cluster_id, j->cluster_id);
-    if (stamps->cluster_id && !known) {
-        mem_free(j->cluster_id);
-        j->cluster_id = mem_strdup(stamps->cluster_id);
-    }
-    if (stamps->generation > j->generation)
-        j->generation = stamps->generation;
+    if (take_over_stamps(j, known, stamps, err) < 0)
+        return -1;
     for (size_t i = 0; older && i < older->key_count; i++) {
         if (!journal_find_key(j, older->keys[i].type, &older->keys[i].key))
             journal_append_key(j, &older->keys[i]);
@@ -289,11 +327,11 @@ int doctor_rebuild(struct doctor *d, struct error *err)
     struct error why CLEANUP(error_clear) = {0};
     struct rkestate *state CLEANUP(cleanup_rkestate) = NULL;
     const char *from = NULL;
+    if (!d->state_missing && d->asked->write_state)
+        return error_set(err, RESULT_REFUSED, "%s is there: nothing is written over it",
+                         d->s->state_path);
     if (!d->state_missing)
-        return !d->asked->write_state
-                   ? 0
-                   : error_set(err, RESULT_REFUSED, "%s is there: nothing is written over it",
-                               d->s->state_path);
+        return judge_stamps(d, err);
     const char *why_not = obstacle(d);
     if (base(d, &state, &from, err) < 0)
         return -1;

@@ -98,6 +98,7 @@ int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *repor
  * narrowing has begun: from there is only on. Where none is open, nothing is to do. */
 int encrypt_abort(const struct encrypt_options *o, struct encrypt_report *report,
                   struct error *err) MUST_CHECK;
+
 /* Something that is wrong. Texts of one line or several; never a key. */
 struct encrypt_finding {
     char *about;   /* "state file", "node 10.0.0.1", "etcd", … */
