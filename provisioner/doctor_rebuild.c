@@ -78,7 +78,8 @@ static int take_over_stamps(struct journal *j, bool known, const struct stamps *
                          "again",
                          j->sidecar_path, t->why, (long long)j->generation,
                          (long long)s->generation, s->by, s->at);
-    j->generation = s->generation + 1;
+    /* The lost file went on from there without telling the nodes: aborted, narrowing, finished. */
+    j->generation = s->generation + 3;
     return 0;
 }
 

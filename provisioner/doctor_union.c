@@ -215,6 +215,25 @@ static int write_union(struct doctor *d, struct error *err)
     return 0;
 }
 
+/* What the nodes agree on is what RKE must find in its state. */
+static void compare_state(struct doctor *d, const struct encryption_config *running)
+{
+    const char *text = rkestate_encryption_config(d->s->state);
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    struct error why CLEANUP(error_clear) = {0};
+    struct buf keys CLEANUP(buf_free) = {0};
+    if (encryption_config_read(text, strlen(text), "encryptionConfig", ENCRYPTION_LENIENT, &c,
+                               &why) == 0 &&
+        encryption_config_equal(c, running))
+        return;
+    char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
+    doctor_describe(c, NULL, &keys);
+    mend(means(wrong(d, "state file", "its encryptionConfig (%s) is not what the nodes have",
+                     why.message ? why.message : buf_str(&keys)),
+               "`rke up` would put that on the nodes: don't run it before they are the same"),
+         "%s", up);
+}
+
 int doctor_union(struct doctor *d, struct error *err)
 {
     size_t total = d->s->count ? d->s->count : 1;
@@ -228,6 +247,8 @@ int doctor_union(struct doctor *d, struct error *err)
         d->split = d->split || !encryption_config_equal(configs[0], configs[i]);
     if (d->s->journal && d->s->journal->transition)
         differ_in_transition(d);
+    if (count && !d->split && d->s->state && d->s->journal && !d->s->journal->transition)
+        compare_state(d, configs[0]);
     if (count && doctor_unite(configs, count, d->needed, &d->united, order, &trouble) < 0)
         d->united = NULL;
     if (d->split && !(d->s->journal && d->s->journal->transition))

@@ -174,6 +174,19 @@ static void test_held(void **state)
     assert_non_null(strstr(err.message, "user@host (me)"));
 }
 
+static void test_look(void **state)
+{
+    WORLD(.leases = 0);
+    struct lease_seen seen CLEANUP(lease_seen_free) = {0};
+    assert_int_equal(lease_look(&s.server, &seen, &err), 0);
+    assert_null(seen.owner);
+    assert_int_equal(lease_take(&s.server, "other", "eve@there", false, &err), 0);
+    assert_int_equal(lease_look(&s.server, &seen, &err), 0);
+    assert_string_equal(seen.owner, "other");
+    assert_string_equal(seen.who, "eve@there");
+    assert_int_equal(strlen(seen.since), 27);
+}
+
 /* Between look and create, and between look and update, somebody else is faster. */
 static void test_races(void **state)
 {
@@ -244,6 +257,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STANDIN_TEST(test_take_check_release),
         STANDIN_TEST(test_held),
+        STANDIN_TEST(test_look),
         STANDIN_TEST(test_races),
         STANDIN_TEST(test_two_create),
         STANDIN_TEST(test_old_servers),
