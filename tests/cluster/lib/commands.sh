@@ -66,7 +66,13 @@ command_fill() {
 }
 
 command_check_data() {
+    local node name nodes=()
     load
+    for node in "$@"; do
+        name=$(node_name "$node")
+        nodes+=("$name")
+    done
+    [ $# -eq 0 ] || NODES=("${nodes[@]}")
     python data check
 }
 

@@ -26,6 +26,7 @@ clean() (
     done
     network_down
     drop_cgroups
+    ! mountpoint -q "$DIR/operator" || umount "$DIR/operator" || umount -l "$DIR/operator"
     # The kernel takes a dead namespace's mounts away in its own time.
     for _ in {1..200}; do
         rm -rf --one-file-system "$DIR" 2>/dev/null || true
