@@ -35,7 +35,7 @@ BELOW_provisioner := provisioner state templates base
 archives_of = $(foreach a,$(BELOW_$(1)),$(B)/lib$(a).a)
 
 .DELETE_ON_ERROR:
-.PHONY: all help deps units unit model check check-crash demo bench tidy format format-check clean
+.PHONY: all help deps units unit model check check-crash check-faults demo bench tidy format format-check clean
 all: $(B)/encrypt
 
 $(B)/encrypt: $(call objects,cmd) $(ARCHIVES)
@@ -85,6 +85,10 @@ check:
 check-crash: $(B)/encrypt
 	tests/install-deps
 	ENCRYPT=$(B)/encrypt tests/flow/crash --campaign $(if $(TABLE),--table $(TABLE))
+# Every fault in every step (25 minutes); `make check` runs the first of them.
+check-faults:
+	tests/install-deps
+	tests/flow/faults --all
 demo:
 	tests/demo
 bench:
@@ -98,6 +102,7 @@ help:
 	@echo 'make demo       the main job on a real three-node cluster on this machine (root)'
 	@echo 'make check      all tests (root)'
 	@echo 'make check-crash kill -9 at 220 system calls of enabling, rotating and disabling (root, an hour)'
+	@echo 'make check-faults  faults in each step of a transition: nodes, networks, disks, daemons, signals (root, 25 minutes)'
 	@echo 'make bench      how fast secrets are rewritten and proved, against kubectl (root, 5 minutes)'
 	@echo 'make unit       unit tests alone; make model: the planner'"'"'s model'
 	@echo 'make tidy       clang-tidy; make format: clang-format'

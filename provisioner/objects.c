@@ -58,6 +58,7 @@ static void on_progress(void *ctx, size_t done, size_t total)
     const struct tally *t = told->tally;
     size_t before = t->patched + t->gone + t->kept + t->more;
     total = before + total < t->total ? t->total : before + total;
+    session_moves(told->s);
     if (o->event)
         o->event(o->ctx, &(struct encrypt_event){.kind = ENCRYPT_PROGRESS,
                                                  .step = told->step,

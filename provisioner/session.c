@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CONNECT_TIMEOUT_MS = 20000 };
+enum { CONNECT_TIMEOUT_MS = 20000, SILENCE_MS = 20000 };
 
 void sha256_hex(const void *data, size_t len, char out[65])
 {
@@ -43,12 +43,47 @@ void tell(struct session *s, enum encrypt_event_kind kind, const char *step, con
         return;
     s->options->event(s->options->ctx,
                       &(struct encrypt_event){.kind = kind, .step = step, .node = node, .text = p});
+    if (kind == ENCRYPT_STEP) {
+        mem_free(s->previous_step);
+        s->previous_step = mem_strdup(step);
+    }
+    if (kind != ENCRYPT_DEBUG)
+        session_moves(s);
+}
+
+void session_moves(struct session *s)
+{
+    if (!s->silence)
+        return;
+    s->moved_at = loop_now();
+    loop_watch_wake_at(s->silence, s->moved_at + SILENCE_MS);
+}
+
+/* Nobody shall have to guess whether it hangs. */
+static void on_silence(void *ctx, short revents)
+{
+    struct session *s = ctx;
+    (void)revents;
+    int64_t moved_at = s->moved_at;
+    struct buf whys CLEANUP(buf_free) = {0};
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        const char *why = m->node.ssh ? ssh_explain(m->node.ssh) : NULL;
+        if (why)
+            buf_printf(&whys, "; node %s: %s", m->node.name, why);
+    }
+    tell(s, ENCRYPT_NOTE, s->previous_step, NULL,
+         "nothing new for %lld s; still trying (Ctrl-C stops at the next safe point)%s",
+         (long long)((loop_now() - moved_at) / 1000), buf_str(&whys));
+    s->moved_at = moved_at;
 }
 
 int session_check_stop(struct session *s, struct error *err)
 {
     if (s->options->stop && s->options->stop(s->options->ctx))
-        return error_set(err, RESULT_INTERRUPTED, "stopped at a safe point, as you asked");
+        return error_set(err, RESULT_INTERRUPTED, "stopped at a safe point%s%s, as you asked",
+                         s->previous_step ? " of the step " : "",
+                         s->previous_step ? s->previous_step : "");
     return 0;
 }
 
@@ -60,7 +95,9 @@ static void ssh_say(void *ctx, const char *text)
 static char *ssh_ask(void *ctx, const char *prompt)
 {
     struct session *s = ctx;
-    return s->options->ask ? s->options->ask(s->options->ctx, prompt) : NULL;
+    char *answer = s->options->ask ? s->options->ask(s->options->ctx, prompt) : NULL;
+    session_moves(s);
+    return answer;
 }
 
 static bool ssh_stop(void *ctx)
@@ -94,6 +131,16 @@ void session_set_identity(struct session *s)
     s->lease_owner = mem_printf("encrypt-%.32s", hash);
 }
 
+static int put_back_state(const struct session *s, struct error *err)
+{
+    error_next(err,
+               "mend %s, or put a good copy in its place (a backup of yours), then run the same "
+               "command again; keep this one and the .encrypt-state beside it: they may "
+               "be the only place of a key",
+               s->state_path);
+    return -1;
+}
+
 static int read_files(struct session *s, struct error *err)
 {
     const struct encrypt_options *o = s->options;
@@ -121,11 +168,11 @@ static int read_files(struct session *s, struct error *err)
     if (state_lock_take(s->state_path, &s->lock, err) < 0)
         return -1;
     if (rkestate_read(s->state_path, &s->state, err) < 0)
-        return -1;
+        return put_back_state(s, err);
     if (!s->state)
         return error_set(err, RESULT_REFUSED, "%s: gone while it was being opened", s->state_path);
     if (journal_read(s->state, s->state_path, &s->journal, err) < 0)
-        return -1;
+        return put_back_state(s, err);
     session_set_identity(s);
     return credentials_find(o, s->state, &s->admin, err);
 }
@@ -207,6 +254,8 @@ int member_open_api(struct session *s, struct member *m, struct error *err)
         .ca = mem_strdup(s->admin.ca),
         .cert = mem_strdup(s->admin.cert),
         .key = mem_strdup(s->admin.key),
+        .explain = ssh_explain,
+        .way = m->node.ssh,
         .http2 = true,
         .headers = curl_slist_append(NULL, "User-Agent: encrypt/" ENCRYPT_VERSION),
     };
@@ -239,7 +288,11 @@ int session_open(const struct encrypt_options *o, struct session **out, struct e
 {
     struct session *s CLEANUP(cleanup_session) = mem_alloc(1, sizeof(*s));
     s->options = o;
-    if (read_files(s, err) < 0 || loop_new(&s->loop, err) < 0 || connect_nodes(s, err) < 0)
+    if (read_files(s, err) < 0 || loop_new(&s->loop, err) < 0)
+        goto refused;
+    s->silence = loop_watch(s->loop, -1, 0, on_silence, s);
+    session_moves(s);
+    if (connect_nodes(s, err) < 0)
         goto refused;
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
@@ -261,6 +314,7 @@ refused:
                     s->journal->transition->why);
     else
         error_state(err, "nothing was changed");
+    error_next(err, "mend that, then run the same command again");
     return -1;
 }
 
@@ -286,6 +340,7 @@ void session_close(struct session *s)
     for (size_t i = 0; i < s->absent_count; i++)
         error_clear(&s->absent[i].why);
     mem_free(s->absent);
+    loop_unwatch(s->silence);
     loop_free(s->loop);
     credentials_free(&s->admin);
     mem_free(s->etcd_prefix);

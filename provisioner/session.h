@@ -56,7 +56,9 @@ struct session {
     char *etcd_prefix;       /* "/registry" */
     char *lease_owner, *who; /* see lease.h */
     bool lease_held;
-    char *previous_step; /* the last one told to the user */
+    char *previous_step;        /* the last one told to the user */
+    struct loop_watch *silence; /* tells the user where nothing has moved for long */
+    int64_t moved_at;
 };
 
 /*
@@ -109,6 +111,9 @@ void member_close(struct member *m);
 
 /* Lower-case hexadecimal SHA-256; "none" where data is NULL. */
 void sha256_hex(const void *data, size_t len, char out[65]);
+
+/* Something moves that tell() is not told of: no word is needed that it is still at work. */
+void session_moves(struct session *s);
 
 /* Tell the user. Formatted; never a key. */
 void tell(struct session *s, enum encrypt_event_kind kind, const char *step, const char *node,

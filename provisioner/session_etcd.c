@@ -58,7 +58,9 @@ static int add_etcd_server(struct session *s, const char *url, const char *const
                                     .socket = mem_strdup(socket),
                                     .ca = mem_strdup(pem[0]),
                                     .cert = mem_strdup(pem[1]),
-                                    .key = mem_strdup(pem[2])};
+                                    .key = mem_strdup(pem[2]),
+                                    .explain = ssh_explain,
+                                    .way = way->node.ssh};
     curl_free(host);
     curl_free(port);
     curl_url_cleanup(parsed);

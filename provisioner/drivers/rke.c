@@ -32,13 +32,15 @@ static int rke_open(struct node *n, struct error *err)
         .what = mem_printf("Docker on %s", n->name),
         .url = mem_strdup("http://docker"),
         .socket = mem_strdup(socket),
+        .explain = ssh_explain,
+        .way = n->ssh,
     };
     if (rke_open_server(n, &s, err) == 0)
         return 0;
     const char *why = ssh_last_channel_error(n->ssh);
     if (!why)
         return -1;
-    error_wrap(err, "the Docker socket %s (%s)", path, why);
+    error_wrap(err, "the Docker socket %s", path);
     error_next(err, "on the node: the user must be able to use the socket (group docker), Docker "
                     "must run, and sshd must allow AllowStreamLocalForwarding; docker_socket in "
                     "cluster.yml names another socket");

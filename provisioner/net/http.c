@@ -43,7 +43,13 @@ static void finish(struct http_request *r, CURLcode code)
             r->retry_after_ms = (int64_t)after * 1000;
     } else {
         r->status = 0;
-        r->failure = mem_strdup(r->error_buffer[0] ? r->error_buffer : curl_easy_strerror(code));
+        const struct http_server *s = r->server;
+        const char *words = r->error_buffer[0] ? r->error_buffer : curl_easy_strerror(code);
+        const char *why = s->explain ? s->explain(s->way) : NULL;
+        /* Certificates of a cluster that was just made, or long ago: it may be our clock. */
+        bool clock = strstr(words, "not yet valid") || strstr(words, "expired");
+        r->failure = mem_printf("%s%s%s%s%s", words, why ? " (" : "", why ? why : "",
+                                why ? ")" : "", clock ? "; is this machine's clock right?" : "");
     }
     curl_multi_remove_handle(loop_multi(loop), r->easy);
     curl_easy_cleanup(r->easy);

@@ -14,6 +14,10 @@ struct http_server {
     char *unix_path;   /* or the path of a Unix socket on this machine; at most one of the two */
     char *ca, *cert, *key; /* PEM texts, NULL where not used; wiped when freed */
     char *resolve;         /* an address to go to instead of the URL's host (no socket), or NULL */
+    /* Why the way to it is broken, in words, or NULL: added to libcurl's, which knows the near end
+     * alone. Both may be NULL. */
+    const char *(*explain)(const void *way);
+    const void *way; /* not owned */
     bool http2;
     struct curl_slist *headers; /* sent with every request */
 };

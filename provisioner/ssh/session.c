@@ -104,6 +104,13 @@ const char *ssh_last_channel_error(const struct ssh *s)
     return s->channel_error;
 }
 
+const char *ssh_explain(const void *way)
+{
+    const struct ssh *s = way;
+    const char *dead = ssh_dead(s);
+    return dead ? dead : ssh_last_channel_error(s);
+}
+
 /* ---- connecting ---- */
 
 static void event(void *ctx, short revents);

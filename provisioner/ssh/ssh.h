@@ -61,6 +61,10 @@ const char *ssh_last_channel_error(const struct ssh *s);
  * unanswered for 15 s is ended, and with it all its connections. Owned by the session. */
 const char *ssh_dead(const struct ssh *s);
 
+/* Why nothing gets through it now: that it is dead, or why its last channel could not be opened.
+ * NULL where all is well. For http_server.explain; `way` is the session. */
+const char *ssh_explain(const void *way);
+
 /* Ends the session and its forwarders. NULL is fine. */
 void ssh_close(struct ssh *s);
 
