@@ -5,7 +5,7 @@
 SILENCE=${SILENCE:-60}
 LONGEST_SILENCE=0
 SAID=$WORK/fault.said
-PID='' TRANSCRIPT=''
+PID='' TRANSCRIPT='' BEFORE=''
 
 # The operator's files on a disk of their own, which can be filled; from there commands are as an operator types them.
 operator_moves_in() {
@@ -30,6 +30,7 @@ meanwhile() { echo "# $*" >>"$SAID"; }
 begin() {
     : >"$SAID"
     told "\$ encrypt $*"
+    COMMAND="encrypt $*"
     (
         # (a background job of a shell that isn't interactive ignores SIGINT until the program says otherwise)
         # shellcheck disable=SC2086 # words
@@ -75,6 +76,11 @@ ends() {
         cat "$SAID" >>"$TRANSCRIPT"
         told "\$ echo \$?"
         told "$rc"
+    fi
+    if [ -n "$BEFORE" ]; then
+        # The resume of the fault before this one, as far as it got without the next one
+        { echo "\$ $COMMAND" && sed '/^# /,$d' "$SAID" && { ! grep -q '^# ' "$SAID" || echo '...'; }; } >>"$BEFORE"
+        BEFORE=''
     fi
     cat "$SAID"
     [ "$rc" -eq "$want" ] || { echo "exit status $rc, not $want"; return 1; }
@@ -183,13 +189,15 @@ options_for() {
     esac
 }
 
-# met NAME STEP FAULT ARGUMENTS...: the run meets the fault in that step, and is told so; all is mended
+# met NAME STEP FAULT COMMAND: the run meets the fault in that step, and is told so; all is mended
 met() {
-    local name="$1, $2: $3" step=$2 fault=$3
+    local name="$1, $2: $3" step=$2 fault=$3 command=$4
+    BEFORE=''
+    [ "$command" != resume ] || BEFORE=$TRANSCRIPT
     transcript "$fault-$step"
     words_of "$fault"
     # shellcheck disable=SC2046 # words
-    begin "${@:4}" $(options_for "$step:$fault")
+    begin "$command" $(options_for "$step:$fault")
     ok "$name: the run gets there" until_says "$(moment "$step" "$fault")" || { ends 0; return 1; }
     meanwhile "${WHAT[$fault]}"
     ok "$name: the fault strikes" "hurt_$fault"
@@ -227,6 +235,7 @@ transition() {
 # starting_from true|false: encryption as a series wants it at its beginning
 starting_from() {
     set_encryption "$1"
+    TRANSCRIPT=''
     begin up
     ok "encryption enabled: $1" ends 0
 }
@@ -330,10 +339,7 @@ two_operators() {
         jq '.encrypt.keys[-1].secret = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="'
     with_state 'journal of a newer version' 'newer encrypt' jq '.encrypt.version = 99'
     with_state 'journal of another cluster' 'different clusters' jq '.encrypt.cluster = "00000000-0000-4000-8000-000000000000"'
-    TRANSCRIPT=''
-    begin resume
-    ok 'with the own state file: resumed to the end' ends 0 'Done: '
-    whole 'two operators' only_active_key
+    run_on 'with the own state file, and one etcd member down from the rewrite on' etcd-member-down resume '^\[rewrite\]' etcd_member
 }
 
 # A stand-in: containers share this machine's clock, so it is the operator's that is moved, against all nodes.
