@@ -48,7 +48,7 @@ static void finish(struct http_request *r, CURLcode code)
         const char *why = s->explain ? s->explain(s->way) : NULL;
         /* Certificates of a cluster that was just made, or long ago: it may be our clock. */
         bool clock = strstr(words, "not yet valid") || strstr(words, "expired");
-        r->failure = mem_printf("%s%s%s%s%s", words, why ? " (" : "", why ? why : "",
+        r->failure = mem_printf("%s%s%s%s%s", words, why ? " (over SSH: " : "", why ? why : "",
                                 why ? ")" : "", clock ? "; is this machine's clock right?" : "");
     }
     curl_multi_remove_handle(loop_multi(loop), r->easy);

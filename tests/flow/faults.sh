@@ -7,6 +7,16 @@ LONGEST_SILENCE=0
 SAID=$WORK/fault.said
 PID='' TRANSCRIPT='' BEFORE=''
 
+# The program doesn't outlive the test.
+end_faults() {
+    local rc=$?
+    [ -z "$PID" ] || kill -KILL "$PID" 2>/dev/null
+    (exit "$rc")
+    end_suite
+}
+trap end_faults EXIT
+trap 'exit 143' TERM INT
+
 # The operator's files on a disk of their own, which can be filled; from there commands are as an operator types them.
 operator_moves_in() {
     "$TB" small-disk operator
@@ -143,7 +153,7 @@ words_of() {
     case $1 in
     cut) TEXTS+=('nothing was heard for|no answer') ;;
     sshd) TEXTS+=('connection') SERVING=(node1 node2 node3) ;;
-    dockerd) ;;
+    dockerd) TEXTS=('Docker on|kube-apiserver on') ;;
     node-disk) TEXTS+=('no space left') SERVING=(node1 node2 node3) ;;
     operator-disk) TEXTS=("$DIR/operator" 'No space left') SERVING=(node1 node2 node3) ;;
     quorum) TEXTS=('etcd') SERVING=() ;;
@@ -268,17 +278,17 @@ facts() {
     (cd "$DIR/operator" && sha256sum ./*state*)
 }
 
-# refused COMMAND NAME FAULT TEXT...: met before anything was begun: exit 4, and nothing is changed
+# refused CODE COMMAND NAME FAULT TEXT...: met before anything was begun: that exit status, and nothing is changed
 refused() {
-    local command=$1 name=$2 fault=$3 before
-    shift 3
+    local code=$1 command=$2 name=$3 fault=$4 before
+    shift 4
     LIVES=$([ "$fault" = dockerd ] || echo yes)
     before=$(facts)
     transcript "$fault-before"
     told "# ${WHAT[$fault]}"
     ok "$name: the fault is there" "hurt_$fault"
     begin "$command"
-    ok "$name: exit 4, and it says what and where" ends 4 "$@"
+    ok "$name: exit $code, and it says what and where" ends "$code" "$@"
     ok "$name: it says that nothing was changed" grep -q '^  state: .*nothing was changed' "$SAID"
     ok "$name: mended" "mend_$fault"
     ok "$name: all apiservers are ready" ready_again node1 node2 node3
