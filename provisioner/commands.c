@@ -1,10 +1,7 @@
 /* The engine's commands: what the configuration should be, and the way there. */
-#include "provisioner/cluster_state.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
-#include "provisioner/store.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,77 +50,6 @@ static int check_no_stray_file(struct session *s, struct error *err)
         return -1;
     }
     return 0;
-}
-
-static bool same_key(const struct encryption_key *a, const struct encryption_key *b)
-{
-    return str_eq(a->name, b->name) && a->secret_len == b->secret_len &&
-           CRYPTO_memcmp(a->secret, b->secret, a->secret_len) == 0;
-}
-
-static bool is_in_force(const struct encryption_config *c, enum provider_type type,
-                        const struct encryption_key *key)
-{
-    for (size_t i = 0; i < c->item_count; i++) {
-        for (size_t k = 0; k < c->items[i].provider_count; k++) {
-            const struct encryption_provider *p = &c->items[i].providers[k];
-            for (size_t j = 0; p->type == type && j < p->key_count; j++) {
-                if (same_key(&p->keys[j], key))
-                    return true;
-            }
-        }
-    }
-    return false;
-}
-
-static bool is_retired(const struct journal *j, enum provider_type type,
-                       const struct encryption_key *key)
-{
-    for (size_t i = 0; i < j->key_count; i++) {
-        const struct key_record *k = &j->keys[i];
-        if (k->type == type && k->retired && same_key(&k->key, key))
-            return true;
-    }
-    return false;
-}
-
-/* Every key of the state's configuration is in force, or known to have been retired: the file was
- * merely not written to the end. */
-static bool is_outdated_by_us(const struct session *s, const struct encryption_config *c,
-                              const struct encryption_config *running)
-{
-    for (size_t i = 0; i < c->item_count; i++) {
-        for (size_t k = 0; k < c->items[i].provider_count; k++) {
-            const struct encryption_provider *p = &c->items[i].providers[k];
-            for (size_t j = 0; j < p->key_count; j++) {
-                if (!is_in_force(running, p->type, &p->keys[j]) &&
-                    !is_retired(s->journal, p->type, &p->keys[j]))
-                    return false;
-            }
-        }
-    }
-    return true;
-}
-
-static int check_state_agrees(struct session *s, const struct encryption_config *running,
-                              struct error *err)
-{
-    const char *text = rkestate_encryption_config(s->state);
-    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
-    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
-        return error_wrap(err, "the state file's encryptionConfig");
-    if (!c || !c->item_count || !running || !running->item_count ||
-        encryption_config_reads_all(running, c) || is_outdated_by_us(s, c, running))
-        return 0;
-    const struct encryption_key *a = encryption_active_key(c);
-    const struct encryption_key *b = encryption_active_key(running);
-    error_set(
-        err, RESULT_REFUSED,
-        "%s says that the cluster writes with key %s, the nodes have key %s: this is an older "
-        "state file, or another cluster's",
-        s->state_path, a ? a->name : "(none)", b ? b->name : "(none)");
-    error_next(err, "use the state file of the machine that changed the cluster last (--state)");
-    return -1;
 }
 
 /* What was judged before the lock in the cluster was had is still so. */
@@ -178,7 +104,7 @@ static int begin(struct session *s, const char *why, const struct encryption_con
         return -1;
     forms_free(&forms);
     tell(s, ENCRYPT_STEP, "check", NULL, "can every value that is stored be read, is there room");
-    if (preflight_cluster(s, err) < 0 || check_state_agrees(s, from, err) < 0 ||
+    if (preflight_cluster(s, err) < 0 || state_agrees(s, from, err) < 0 ||
         preflight_store(s, from, to, err) < 0 || check_no_stray_file(s, err) < 0 ||
         session_check_stop(s, err) < 0 || take_lease(s, err) < 0)
         return -1;
@@ -315,30 +241,6 @@ static int fresh_managed(struct session *s, struct encryption_config **out, stru
     return 0;
 }
 
-/* What runs is what RKE must find in its state, or its next run would undo it. */
-static int bring_state_up_to_date(struct session *s, const struct encryption_config *running,
-                                  struct error *err)
-{
-    const char *text = rkestate_encryption_config(s->state);
-    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
-    struct buf right CLEANUP(buf_free) = {0};
-    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
-        return error_wrap(err, "the state file's encryptionConfig");
-    if (encryption_config_equal(c, running)) {
-        cluster_state_refresh(s);
-        return 0;
-    }
-    encryption_config_write(running, &right);
-    journal_add_config_keys(s->journal, running);
-    rkestate_set_encryption(s->state, buf_str(&right), right.len > 0);
-    tell(s, ENCRYPT_NOTE, NULL, NULL, "%s did not say what the nodes run: brought up to date",
-         s->state_path);
-    if (journal_write(s->journal, s->state, err) < 0)
-        return -1;
-    cluster_state_refresh(s);
-    return 0;
-}
-
 static int up(struct session *s, struct encrypt_report *report, struct error *err)
 {
     const struct cluster *c = s->cluster;
@@ -371,7 +273,7 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
     set_key_name(report, to);
     if (encryption_config_equal(from, to)) {
         report->nothing_to_do = true;
-        return check_state_agrees(s, from, err) < 0 ? -1 : bring_state_up_to_date(s, from, err);
+        return state_agrees(s, from, err) < 0 ? -1 : state_bring_up_to_date(s, from, err);
     }
     return begin(s, why, from, to, report, err);
 }
@@ -420,7 +322,7 @@ static int resume(struct session *s, struct encrypt_report *report, struct error
         return -1;
     set_key_name(report, running);
     report->nothing_to_do = true;
-    return check_state_agrees(s, running, err) < 0 ? -1 : bring_state_up_to_date(s, running, err);
+    return state_agrees(s, running, err) < 0 ? -1 : state_bring_up_to_date(s, running, err);
 }
 
 /* Where none is open. */

@@ -88,6 +88,19 @@ int run_prove(struct run *r, struct error *err) MUST_CHECK;
 /* Every apiserver is still the process that was shown to run SWITCH. */
 int run_check_identities(struct run *r, struct error *err) MUST_CHECK;
 
+/* --- state_agrees.c --- */
+
+/* The state's running configuration is one that the nodes have, or an older one of ours: REFUSED
+ * where it has a key that is neither in force nor known to be retired. `running`: may be NULL. */
+int state_agrees(struct session *s, const struct encryption_config *running,
+                 struct error *err) MUST_CHECK;
+
+/* Where nothing else is to do: the state file, its copy in the cluster and the lock there are
+ * brought to what they would be if every run had come to its end. What runs is what RKE must find
+ * in its state, or its next run would undo it. */
+int state_bring_up_to_date(struct session *s, const struct encryption_config *running,
+                           struct error *err) MUST_CHECK;
+
 /* --- preflight.c --- */
 
 /* All nodes agree on their configuration and run it, as far as can be seen: gives it (to be freed;

@@ -77,6 +77,7 @@ struct journal {
     struct key_record *keys; /* all keys ever, in order; never dropped but by `keys forget` */
     size_t key_count;
     char *sidecar_path;
+    bool behind; /* as read: only one of the two places had it, or they differ: to be written */
 };
 
 /* Reads the journal of this state file from both places. Neither is there: a fresh one. Keys of the

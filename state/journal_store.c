@@ -118,6 +118,8 @@ int journal_read(const struct rkestate *state, const char *state_path, struct jo
     }
     if (state && add_keys_of_states(chosen, state, state_path, chosen == fresh, err) != 0)
         return -1;
+    chosen->behind =
+        chosen != fresh && state && !(sidecar && own && json_equal(sidecar_json, own_json));
     if (!chosen->sidecar_path)
         chosen->sidecar_path = STEAL(sidecar_path);
     /* What was chosen is handed out, the others are freed. */

@@ -149,6 +149,33 @@ static void rke_dropping_our_member_loses_nothing(void **state)
     assert_int_equal(l->sequence, 2);
 }
 
+/* A run that was killed between the two writes, or RKE, which drops our member. */
+static void a_copy_that_is_behind_is_told(void **state)
+{
+    char *path CLEANUP(cleanup_mem) = state_file(state);
+    char *sidecar CLEANUP(cleanup_mem) = in(state, "cluster.encrypt-state");
+    char *before CLEANUP(cleanup_mem) = in(state, "before");
+    struct rkestate *s CLEANUP(cleanup_rkestate) = read_state(path);
+    struct journal *fresh CLEANUP(cleanup_journal) = read_journal(s, path);
+    assert_false(fresh->behind);
+    OK(journal_write(fresh, s, &err));
+    copy_file(sidecar, before);
+    OK(journal_write(fresh, s, &err));
+    struct journal *both CLEANUP(cleanup_journal) = read_journal(s, path);
+    assert_false(both->behind);
+    copy_file(before, sidecar);
+    struct journal *differ CLEANUP(cleanup_journal) = read_journal(s, path);
+    assert_true(differ->behind);
+    assert_int_equal(differ->sequence, 2);
+    assert_int_equal(unlink(sidecar), 0);
+    struct journal *alone CLEANUP(cleanup_journal) = read_journal(s, path);
+    assert_true(alone->behind);
+    copy_file(before, sidecar);
+    json_object_del(s->root, "encrypt");
+    struct journal *dropped CLEANUP(cleanup_journal) = read_journal(s, path);
+    assert_true(dropped->behind);
+}
+
 static void of_two_sequences_the_higher_wins_with_the_keys_of_both(void **state)
 {
     char *path CLEANUP(cleanup_mem) = state_file(state);
@@ -432,6 +459,7 @@ int main(void)
         IN_FOLDER(a_fresh_journal_knows_the_states_keys),
         IN_FOLDER(what_was_written_is_read_from_either_place),
         IN_FOLDER(rke_dropping_our_member_loses_nothing),
+        IN_FOLDER(a_copy_that_is_behind_is_told),
         IN_FOLDER(of_two_sequences_the_higher_wins_with_the_keys_of_both),
         IN_FOLDER(two_stories_of_one_step_are_refused),
         IN_FOLDER(a_journal_of_another_cluster_is_refused),

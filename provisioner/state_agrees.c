@@ -1,0 +1,113 @@
+/* The state file held against what the nodes run, and made good where a run ended before it did. */
+#include "provisioner/cluster_state.h"
+#include "provisioner/kube/lease.h"
+#include "provisioner/run.h"
+
+#include <openssl/crypto.h>
+#include <string.h>
+
+static bool same_key(const struct encryption_key *a, const struct encryption_key *b)
+{
+    return str_eq(a->name, b->name) && a->secret_len == b->secret_len &&
+           CRYPTO_memcmp(a->secret, b->secret, a->secret_len) == 0;
+}
+
+static bool is_in_force(const struct encryption_config *c, enum provider_type type,
+                        const struct encryption_key *key)
+{
+    for (size_t i = 0; i < c->item_count; i++) {
+        for (size_t k = 0; k < c->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &c->items[i].providers[k];
+            for (size_t j = 0; p->type == type && j < p->key_count; j++) {
+                if (same_key(&p->keys[j], key))
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool is_retired(const struct journal *j, enum provider_type type,
+                       const struct encryption_key *key)
+{
+    for (size_t i = 0; i < j->key_count; i++) {
+        const struct key_record *k = &j->keys[i];
+        if (k->type == type && k->retired && same_key(&k->key, key))
+            return true;
+    }
+    return false;
+}
+
+/* Every key of the state's configuration is in force, or known to have been retired: the file was
+ * merely not written to the end. */
+static bool is_outdated_by_us(const struct session *s, const struct encryption_config *c,
+                              const struct encryption_config *running)
+{
+    for (size_t i = 0; i < c->item_count; i++) {
+        for (size_t k = 0; k < c->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &c->items[i].providers[k];
+            for (size_t j = 0; j < p->key_count; j++) {
+                if (!is_in_force(running, p->type, &p->keys[j]) &&
+                    !is_retired(s->journal, p->type, &p->keys[j]))
+                    return false;
+            }
+        }
+    }
+    return true;
+}
+
+int state_agrees(struct session *s, const struct encryption_config *running, struct error *err)
+{
+    const char *text = rkestate_encryption_config(s->state);
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
+        return error_wrap(err, "the state file's encryptionConfig");
+    if (!c || !c->item_count || !running || !running->item_count ||
+        encryption_config_reads_all(running, c) || is_outdated_by_us(s, c, running))
+        return 0;
+    const struct encryption_key *a = encryption_active_key(c);
+    const struct encryption_key *b = encryption_active_key(running);
+    error_set(
+        err, RESULT_REFUSED,
+        "%s says that the cluster writes with key %s, the nodes have key %s: this is an older "
+        "state file, or another cluster's",
+        s->state_path, a ? a->name : "(none)", b ? b->name : "(none)");
+    error_next(err, "use the state file of the machine that changed the cluster last (--state)");
+    return -1;
+}
+
+/* A run that was killed after its last record left the lock in the cluster with us. */
+static void give_left_lease_back(struct session *s)
+{
+    const struct http_server *api = NULL;
+    struct error e CLEANUP(error_clear) = {0};
+    bool gone = false;
+    if (session_ready_api(s, &api, &e) == 0 && lease_check(api, s->lease_owner, &gone, &e) == 0) {
+        give_lease_back(s);
+        tell(s, ENCRYPT_NOTE, NULL, NULL,
+             "the lock in the cluster that an ended run of yours left "
+             "was given back");
+    }
+}
+
+int state_bring_up_to_date(struct session *s, const struct encryption_config *running,
+                           struct error *err)
+{
+    const char *text = rkestate_encryption_config(s->state);
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    struct buf right CLEANUP(buf_free) = {0};
+    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
+        return error_wrap(err, "the state file's encryptionConfig");
+    if (!encryption_config_equal(c, running) || s->journal->behind) {
+        encryption_config_write(running, &right);
+        journal_add_config_keys(s->journal, running);
+        rkestate_set_encryption(s->state, buf_str(&right), right.len > 0);
+        tell(s, ENCRYPT_NOTE, NULL, NULL, "%s did not say what the nodes run: brought up to date",
+             s->state_path);
+        if (journal_write(s->journal, s->state, err) < 0)
+            return -1;
+    }
+    cluster_state_refresh(s);
+    give_left_lease_back(s);
+    return 0;
+}
