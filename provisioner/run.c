@@ -310,7 +310,7 @@ static void explain_state(struct run *r, struct error *err)
         buf_printf(&text, "; kube-apiserver on %s was not seen to serve", m->node.name);
     }
     if (all)
-        buf_adds(&text, "; every apiserver can read every value stored");
+        buf_adds(&text, "; every apiserver has the keys of all that is stored");
     buf_adds(&text, "; don't run `rke` before it is finished");
     error_state(err, "%s", buf_str(&text));
     char *back CLEANUP(cleanup_mem) = command_line("abort", s->options);
