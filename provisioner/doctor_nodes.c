@@ -196,7 +196,20 @@ static void tell_node(struct doctor *d, size_t i, const char *about)
         m->seen.config_path ? m->seen.config_path : "", buf_str(&keys));
 }
 
-/* A key on a node that no state file of this machine has. */
+static void find_split(struct doctor *d)
+{
+    const struct doctor_node *first = NULL;
+    for (size_t i = 0; i < d->s->count; i++) {
+        const struct doctor_node *n = &d->nodes[i];
+        if (!n->known)
+            continue;
+        first = first ? first : n;
+        d->split = d->split || !encryption_config_equal(first->config, n->config);
+    }
+}
+
+/* A key on a node that no state file of this machine has. Where nodes differ that is the first
+ * thing to mend, and told with it. */
 static void unknown_keys(struct doctor *d)
 {
     const struct journal *j = d->s->journal;
@@ -207,7 +220,7 @@ static void unknown_keys(struct doctor *d)
         if (strstr(buf_str(&keys), "not in the key history"))
             buf_printf(&text, "%s%s", text.len ? ", " : "", d->s->members[i].node.name);
     }
-    if (!text.len || !d->s->state)
+    if (!text.len || !d->s->state || d->split)
         return;
     char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
     char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
@@ -270,6 +283,7 @@ int doctor_nodes(struct doctor *d, struct error *err)
         if (!d->api && d->nodes[i].ready)
             d->api = &m->node.api;
     }
+    find_split(d);
     unknown_keys(d);
     left_overs(d);
     return 0;

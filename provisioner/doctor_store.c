@@ -94,7 +94,7 @@ static void unreadable_by_all(struct doctor *d, const struct resource *r,
     char fingerprint[13];
     size_t keys = p->prefix ? add_needed(d, r, p->prefix, fingerprint) : 0;
     struct encrypt_finding *f =
-        wrong(d, about, "%zu %s under %s can't be read by any node: %s%s", p->count, r->name,
+        wrong(d, about, "%s: %zu under %s can't be read by any node: %s%s", r->name, p->count,
               p->prefix ? p->prefix : "an unknown form", names, p->count > EXAMPLES ? ", …" : "");
     means(f, "reading them fails, and so does every list of all %s; no change is begun until then",
           r->name);
@@ -119,7 +119,7 @@ static void unreadable_by_some(struct doctor *d, const struct resource *r,
 {
     char *form =
         p->prefix && p->prefix[0] ? mem_printf("under %s", p->prefix) : mem_strdup("stored plain");
-    mend(means(wrong(d, about, "%zu %s %s can't be read by %s: %s%s", p->count, r->name, form,
+    mend(means(wrong(d, about, "%s: %zu %s can't be read by %s: %s%s", r->name, p->count, form,
                      nodes, names, p->count > EXAMPLES ? ", …" : ""),
                "whoever is answered by such an apiserver can't read them"),
          "# bring the nodes to one configuration: see what is said of them below");
@@ -147,9 +147,9 @@ static void stale(struct doctor *d, const struct resource *r, const struct prefi
     bool keys_to_go = p->prefix[0];
     char *command CLEANUP(cleanup_mem) = doctor_command(d, keys_to_go ? "up" : "rotate-key");
     struct encrypt_finding *f =
-        keys_to_go ? wrong(d, about, "%zu %s are still under %s", p->count, r->name, p->prefix)
-                   : wrong(d, about, "%zu %s are stored plain, though what is written is encrypted",
-                           p->count, r->name);
+        keys_to_go ? wrong(d, about, "%s: %zu still under %s", r->name, p->count, p->prefix)
+                   : wrong(d, about, "%s: %zu stored plain, though what is written is encrypted",
+                           r->name, p->count);
     means(f, "they were not rewritten when the key changed; they can be read");
     mend(f, "%s    # rewrites all", command);
 }

@@ -167,7 +167,7 @@ static void tell_split(struct doctor *d, const struct encryption_config *const *
     for (size_t i = 0; i < count; i++) {
         struct buf line CLEANUP(buf_free) = {0};
         const struct member *m = &d->s->members[which[i]];
-        doctor_describe(configs[i], NULL, &line);
+        doctor_describe(configs[i], d->s->journal, &line);
         char *more = mem_printf("%s\n%s: %s", f->what, m->node.name,
                                 m->seen.config_path ? buf_str(&line) : "no flag, plain text");
         mem_free(f->what);
@@ -243,8 +243,6 @@ int doctor_union(struct doctor *d, struct error *err)
     size_t *order CLEANUP(cleanup_mem) = mem_alloc(total, sizeof(*order));
     struct error trouble CLEANUP(error_clear) = {0};
     size_t count = known(d, configs, which);
-    for (size_t i = 1; i < count; i++)
-        d->split = d->split || !encryption_config_equal(configs[0], configs[i]);
     if (d->s->journal && d->s->journal->transition)
         differ_in_transition(d);
     if (count && !d->split && d->s->state && d->s->journal && !d->s->journal->transition)
