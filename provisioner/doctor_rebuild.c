@@ -159,6 +159,17 @@ static struct journal *older_journal(struct doctor *d, struct rkestate *state)
     return j;
 }
 
+/* A file that its apiserver is not told to read may be the last place of a key. */
+static void add_stray_keys(struct journal *j, const struct member *m)
+{
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    struct error ignored CLEANUP(error_clear) = {0};
+    if (!m->seen.config_path && !m->file_missing &&
+        encryption_config_read(buf_str(&m->file), m->file.len, m->config_path, ENCRYPTION_LENIENT,
+                               &c, &ignored) == 0)
+        journal_add_config_keys(j, c);
+}
+
 /* The journal, as far as any copy of it is left; the one beside the lost file may be of a change
  * that is open. */
 static int rebuild_journal(struct doctor *d, struct rkestate *state, const struct stamps *stamps,
@@ -183,8 +194,10 @@ static int rebuild_journal(struct doctor *d, struct rkestate *state, const struc
         if (!journal_find_key(j, older->keys[i].type, &older->keys[i].key))
             journal_append_key(j, &older->keys[i]);
     }
-    for (size_t i = 0; i < s->count; i++)
+    for (size_t i = 0; i < s->count; i++) {
         journal_add_config_keys(j, d->nodes[i].config);
+        add_stray_keys(j, &s->members[i]);
+    }
     *out = STEAL(j);
     return 0;
 }
