@@ -18,15 +18,16 @@ take_lock() {
 clean() (
     local record
     if [ -e "$DIR/instance" ]; then
+        # Its LINK alone: an `up` that cleans has its own COUNT and the rest already.
         # shellcheck disable=SC1091
-        . "$DIR/instance"
+        LINK=$(. "$DIR/instance" && echo "${LINK:-}")
     fi
     for record in "$DIR"/run/*.init "$DIR"/run/*.unshare; do
         [ ! -e "$record" ] || kill_recorded "$record"
     done
     network_down
     drop_cgroups
-    ! mountpoint -q "$DIR/operator" || umount "$DIR/operator" || umount -l "$DIR/operator"
+    ! mountpoint -q "$DIR/operator" || umount "$DIR/operator" 2>/dev/null || umount -l "$DIR/operator"
     # The kernel takes a dead namespace's mounts away in its own time.
     for _ in {1..200}; do
         rm -rf --one-file-system "$DIR" 2>/dev/null || true
