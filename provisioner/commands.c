@@ -227,6 +227,7 @@ static void refused(struct session *s, bool was_open, struct error *err)
         error_state(err, "as the last run left it: %s is open", s->journal->transition->why);
     else
         error_state(err, "nothing was changed");
+    error_next(err, "mend that, then run the same command again");
 }
 
 /* The managed form with a key that there has never been. */

@@ -141,25 +141,37 @@ static int bring_up(struct run *r, struct member *m, enum form f, const char *be
     return show(r, m, f, before, err);
 }
 
+/* What came of it, after what was the cause. */
+static void add_line(struct error *err, const char *text)
+{
+    size_t len = strlen(err->message);
+    bool ended = len && err->message[len - 1] == '\n';
+    char *whole = mem_printf("%s%s%s", err->message, ended ? "" : "\n", text);
+    mem_free(err->message);
+    err->message = whole;
+}
+
 static void add_log(struct member *m, struct error *err)
 {
     struct buf log CLEANUP(buf_free) = {0};
     struct error e CLEANUP(error_clear) = {0};
     if (m->node.driver->log_tail(&m->node, 8, &log, &e) < 0 || log.len == 0)
         return;
+    while (log.len && log.data[log.len - 1] == '\n')
+        log.data[--log.len] = '\0';
+    char *lines CLEANUP(cleanup_mem) = mem_printf("its last log lines:\n%s", buf_str(&log));
+    add_line(err, lines);
     const struct log_meaning *meaning = log_meaning(buf_str(&log));
-    char *whole = mem_printf("%s; its last log lines:\n%s%s%s%s%s", err->message, buf_str(&log),
-                             meaning ? "this means: " : "", meaning ? meaning->means : "",
-                             meaning ? "; " : "", meaning ? meaning->todo : "");
-    mem_free(err->message);
-    err->message = whole;
+    char *means CLEANUP(cleanup_mem) =
+        meaning ? mem_printf("this means: %s; %s", meaning->means, meaning->todo) : NULL;
+    if (means)
+        add_line(err, means);
 }
 
 static int also_failed(struct error *err, const struct error *second)
 {
-    char *whole = mem_printf("%s\nand going back failed: %s", err->message, second->message);
-    mem_free(err->message);
-    err->message = whole;
+    char *text CLEANUP(cleanup_mem) = mem_printf("and going back failed: %s", second->message);
+    add_line(err, text);
     err->result = RESULT_STOPPED;
     return -1;
 }
@@ -199,19 +211,24 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
     struct error e CLEANUP(error_clear) = {0};
     /* Until it is shown again. */
     r->nodes[m - s->members].runs = 0;
-    if (f == failed)
-        return error_wrap(err,
-                          "%s: there is nothing to go back to that reads all that may be stored",
+    char *came CLEANUP(cleanup_mem) = NULL;
+    if (f == failed) {
+        came = mem_printf("%s: there is nothing to go back to that reads all that may be stored",
                           form_name(failed));
+        add_line(err, came);
+        return -1;
+    }
     tell(s, ENCRYPT_WARNING, form_name(failed), m->node.name,
-         "kube-apiserver does not come up with it; going back to the last good configuration");
+         "the restart failed; going back to the last good configuration");
     if (put_back(r, m, f, &e) < 0)
         return also_failed(err, &e);
     err->result = RESULT_STOPPED;
-    if (before && str_eq(m->seen.process, before))
+    if (before && str_eq(m->seen.process, before)) {
         /* It was never ended: what failed came before that. */
-        return error_wrap(err, "%s: node %s still runs what it ran", form_name(failed),
-                          m->node.name);
+        came = mem_printf("%s: node %s still runs what it ran", form_name(failed), m->node.name);
+        add_line(err, came);
+        return -1;
+    }
     if (m->node.driver->go_back(&m->node, r->text[f] ? m->config_path : NULL, &e) < 0 ||
         member_wait_ready(s, m, default_timeout_ms, &e) < 0 || show(r, m, f, NULL, &e) < 0 ||
         m->node.driver->settle(&m->node, &e) < 0)
@@ -221,9 +238,10 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
      * away. */
     if (run_record(r, &e) < 0)
         return also_failed(err, &e);
-    error_wrap(err,
-               "%s: taken back on node %s, which serves again; the nodes after it were left alone",
-               form_name(failed), m->node.name);
+    came = mem_printf("%s: taken back on node %s, which serves again; no apiserver after it was "
+                      "touched",
+                      form_name(failed), m->node.name);
+    add_line(err, came);
     return -1;
 }
 

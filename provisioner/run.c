@@ -168,7 +168,7 @@ int run_record(struct run *r, struct error *err)
     rkestate_set_encryption(s->state, r->text[f] ? r->text[f] : "", r->text[f] != NULL);
     s->journal->transition->rewritten = r->facts.rewritten;
     if (journal_write(s->journal, s->state, err) < 0)
-        return -1;
+        return error_wrap(err, "writing down how far it is");
     r->changed = true;
     return 0;
 }
@@ -289,6 +289,40 @@ static int carry_out(struct run *r, struct plan_step step, struct error *err)
     return refuse(r, step, err);
 }
 
+/* How the nodes are now: asked anew, since what was seen last may be what has changed. Gives what
+ * must be mended before going on can work ("when …: "), NULL where nothing is known of; to be
+ * freed.
+ */
+static char *explain_nodes(struct run *r, struct buf *text)
+{
+    struct session *s = r->s;
+    struct error ignored CLEANUP(error_clear) = {0};
+    char *until = NULL;
+    bool all = true;
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        char *why CLEANUP(cleanup_mem) = NULL;
+        bool ready = false;
+        if (!ssh_dead(m->node.ssh) &&
+            (kube_ready(&m->node.api, &ready, &why, &ignored) < 0 || ready))
+            continue;
+        bool reached = !ssh_dead(m->node.ssh);
+        all = false;
+        if (reached)
+            buf_printf(text, "; kube-apiserver on %s is not ready now (%s)", m->node.name,
+                       why ? why : "no answer");
+        else
+            buf_printf(text, "; node %s is out of reach now", m->node.name);
+        if (!until && !reached)
+            until = mem_printf("when node %s answers over SSH again: ", m->node.name);
+        else if (!until && why && strstr(why, "etcd"))
+            until = mem_strdup("when etcd has its quorum again: ");
+    }
+    if (all)
+        buf_adds(text, "; every apiserver is ready and has the keys of all that is stored");
+    return until;
+}
+
 static void explain_state(struct run *r, struct error *err)
 {
     const struct session *s = r->s;
@@ -301,23 +335,14 @@ static void explain_state(struct run *r, struct error *err)
                    ? "everything is rewritten and proved, what is not needed is being dropped"
                : r->facts.rewritten ? "everything is rewritten, not yet proved; both keys are kept"
                                     : "both keys are kept");
-    bool all = true;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct member *m = &s->members[i];
-        if (r->nodes[i].runs && m->seen.running && !ssh_dead(m->node.ssh))
-            continue;
-        all = false;
-        buf_printf(&text, "; kube-apiserver on %s was not seen to serve", m->node.name);
-    }
-    if (all)
-        buf_adds(&text, "; every apiserver has the keys of all that is stored");
+    char *until CLEANUP(cleanup_mem) = explain_nodes(r, &text);
     buf_adds(&text, "; don't run `rke` before it is finished");
     error_state(err, "%s", buf_str(&text));
     char *back CLEANUP(cleanup_mem) = command_line("abort", s->options);
-    if (r->facts.narrowing || r->facts.back)
-        error_next(err, "%s", r->again);
-    else
-        error_next(err, "%s    (or, to go back to the configuration before: %s)", r->again, back);
+    bool may_go_back = !r->facts.narrowing && !r->facts.back;
+    error_next(err, "%s%s%s%s%s", until ? until : "", r->again,
+               may_go_back ? "    (or, to go back to the configuration before: " : "",
+               may_go_back ? back : "", may_go_back ? ")" : "");
 }
 
 static int steps(struct run *r, struct error *err)
@@ -383,7 +408,7 @@ static int go(struct run *r, bool opened, bool turned, struct error *err)
         return steps(r, err);
     /* Commit point: the new key is durable, and known to be meant, before anything else is done. */
     if (run_record(r, err) < 0)
-        return error_wrap(err, "recording the transition");
+        return -1;
     return steps(r, err);
 }
 
