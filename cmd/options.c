@@ -24,6 +24,8 @@ static const struct option_line {
     {"timeout", 0, "DURATION", 0, "how long one apiserver may take to be ready (5m)"},
     {"concurrency", 0, "N", 0, "objects being rewritten at once (64)"},
     {"take-over", 0, NULL, 0, "take the cluster's lock from another operator"},
+    {"forget-node", 0, "ADDRESS", 0,
+     "a control-plane node that is gone for good: go on without it"},
     {"write-state", 0, NULL, 0, "write the state file anew, where there is none"},
     {"from", 0, "FILE", 0, "for --write-state: an older state file, for RKE's own members"},
     {"write-union", 0, "FILE", 0, "write the configuration that reads everything"},
@@ -121,6 +123,8 @@ static _Bool take(const struct command *c, const char *name, const char *value,
         o->accept_new_host_keys = 1;
     else if (strcmp(name, "take-over") == 0)
         o->take_over = 1;
+    else if (strcmp(name, "forget-node") == 0)
+        o->forget_node = value;
     else if (strcmp(name, "write-state") == 0)
         l->doctor.write_state = 1;
     else if (strcmp(name, "from") == 0)

@@ -174,7 +174,7 @@ static int bring_back_all(struct session *s, struct error *err)
 static int check_can_abort(struct session *s, struct error *err)
 {
     const struct transition *t = s->journal->transition;
-    if (t->stage != TRANSITION_NARROWING || t->aborting)
+    if ((t->stage != TRANSITION_NARROWING && !t->reopened) || t->aborting)
         return 0;
     error_set(
         err, RESULT_REFUSED,

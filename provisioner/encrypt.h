@@ -43,9 +43,11 @@ struct encrypt_options {
     const char *passphrase_file; /* for SSH keys that want one; NULL: `ask` */
     bool ssh_agent_auth;
     bool accept_new_host_keys;
-    bool take_over;     /* take the cluster's lock from another operator */
-    int64_t timeout_ms; /* how long one apiserver may take to become ready; 0: 5 minutes */
-    size_t concurrency; /* objects being rewritten at once; 0: 64 */
+    bool take_over;          /* take the cluster's lock from another operator */
+    const char *forget_node; /* a control-plane node that is gone for good and neither listed nor
+                                serving: go on without it; NULL: none */
+    int64_t timeout_ms;      /* how long one apiserver may take to become ready; 0: 5 minutes */
+    size_t concurrency;      /* objects being rewritten at once; 0: 64 */
 
     void (*event)(void *ctx, const struct encrypt_event *e); /* or NULL */
     /* Asks for a secret on the terminal: malloc'd, wiped by the caller; NULL: nobody to ask. */

@@ -341,6 +341,9 @@ enum form plan_rollback(const struct forms *forms, const struct plan_node *nodes
     /* While narrowing some nodes read TO alone: nothing that writes FROM may come back. */
     if (facts.narrowing)
         return facts.back && !facts.switched && !switch_works(&v) ? FORM_TO : FORM_SWITCH;
+    /* It writes what all read, and reads all that was ever written. */
+    if (facts.back && (failed == FORM_FROM || failed == FORM_WIDEN))
+        return FORM_SWITCH;
     switch (failed) {
     case FORM_TO:
         return !facts.back || switch_works(&v) ? FORM_SWITCH : FORM_TO;

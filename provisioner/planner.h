@@ -57,7 +57,9 @@ struct plan_facts {
     bool proved;    /* proof was had after that */
     bool switched;  /* the journal: an apiserver was meant to write with the TO of the way there, so
                        that it may be stored; recorded before the first such file or restart */
-    bool back;      /* the forms are those of going back: `switched` speaks of what is given up */
+    bool back;      /* the forms are those of going back: `switched` speaks of what is given up. Or
+                       (`switched` too) narrowing was taken back since the store is older than the
+                       proof: nodes may be at TO already, and only on from SWITCH leads there */
 };
 
 /* What an apiserver must be shown to run for `rewritten` and `proved` to hold: a set of forms. */
@@ -121,8 +123,9 @@ struct plan_step plan_next(const struct forms *forms, const struct plan_node *no
 /* Where a node goes back to when its restart into `failed` fails (safety rule 10): never one that
  * can't read what may have been written since. `nodes` is what plan_next() was given for that
  * restart. SWITCH fails: WIDEN. TO fails: SWITCH. WIDEN fails: FROM where nothing was switched,
- * else WIDEN itself: there is nothing to go back to, the node waits for its cause to go. Going back
- * where nothing was switched, TO fails: SWITCH where some node is shown to run it, else TO itself.
+ * else WIDEN itself: there is nothing to go back to, the node waits for its cause to go. On the way
+ * back, FROM and WIDEN fail: SWITCH; going back where nothing was switched, TO fails: SWITCH where
+ * some node is shown to run it, else TO itself.
  */
 enum form plan_rollback(const struct forms *forms, const struct plan_node *nodes, size_t count,
                         struct plan_facts facts, enum form failed);

@@ -89,18 +89,25 @@ static bool is_ours(const struct session *s, const char *address)
     return false;
 }
 
-static int check_addresses(struct session *s, char **addresses, const char *where,
+/* `may_be_gone`: one that the user says is gone for good is passed over. */
+static int check_addresses(struct session *s, char **addresses, const char *where, bool may_be_gone,
                            struct error *err)
 {
+    const char *gone = s->options->forget_node;
     for (size_t i = 0; addresses[i]; i++) {
-        if (is_ours(s, addresses[i]))
+        if (is_ours(s, addresses[i]) || (may_be_gone && str_eq(addresses[i], gone)))
             continue;
         error_set(err, RESULT_REFUSED,
                   "%s is a control-plane node by %s, and %s doesn't list it as one: what it "
                   "writes could not be read after the change, or not by it",
                   addresses[i], where, s->options->config);
-        error_next(err, "add the node to %s, or take its kube-apiserver out of the cluster first",
-                   s->options->config);
+        error_next(err,
+                   "add the node to %s, or take its kube-apiserver out of the cluster first%s%s",
+                   s->options->config,
+                   may_be_gone ? "; where the machine is gone for good: the same command with "
+                                 "--forget-node "
+                               : "",
+                   may_be_gone ? addresses[i] : "");
         return -1;
     }
     return 0;
@@ -162,22 +169,32 @@ int preflight_addresses(struct session *s, struct error *err)
     char **addresses = NULL;
     const struct http_server *api = NULL;
     struct error e CLEANUP(error_clear) = {0};
+    if (s->options->forget_node && is_ours(s, s->options->forget_node))
+        return error_set(err, RESULT_REFUSED, "%s: can't forget node %s, which it lists",
+                         s->options->config, s->options->forget_node);
     for (size_t i = 0; s->journal->transition && i < s->journal->node_count; i++) {
         char *one[2] = {s->journal->nodes[i].address, NULL};
-        if (check_addresses(s, one, "the open transition", err) < 0)
+        if (check_addresses(s, one, "the open transition", true, err) < 0)
             return -1;
     }
     if (session_ready_api(s, &api, &e) < 0)
         return error_move(err, &e);
     if (kube_apiserver_addresses(api, &addresses, err) < 0)
         return -1;
-    int rc = check_addresses(s, addresses, "the endpoints of default/kubernetes", err);
+    int rc = check_addresses(s, addresses, "the endpoints of default/kubernetes", false, err);
     encryption_resources_free(addresses);
     if (rc < 0)
         return -1;
     addresses = rkestate_controlplane(s->state);
-    rc = check_addresses(s, addresses, "the state file", err);
+    rc = check_addresses(s, addresses, "the state file", true, err);
     encryption_resources_free(addresses);
+    if (rc == 0 && s->options->forget_node &&
+        journal_forget_node(s->journal, s->options->forget_node))
+        tell(
+            s, ENCRYPT_WARNING, NULL, NULL,
+            "going on without %s: should that machine ever come back, take its kube-apiserver away "
+            "before it joins the network: it may have another configuration than the others",
+            s->options->forget_node);
     return rc;
 }
 

@@ -186,11 +186,14 @@ static int prove_untouched(struct run *r, char **leaving, struct error *err)
     if (store_resources(t->from, t->to, &list, &count, err) < 0)
         return -1;
     size_t refused = 0;
+    char *first CLEANUP(cleanup_mem) = NULL;
     for (size_t i = 0; i < count; i++) {
         struct census c CLEANUP(census_free) = {0};
         if (census_resource(s, list[i], revision, can_be_read, &reader, &c, err) < 0)
             return -1;
         revision = c.revision;
+        if (c.refused && !refused)
+            first = mem_strdup(c.examples[0]);
         refused += c.refused;
         r->report->proof_values += (int64_t)c.values;
         char *text CLEANUP(cleanup_mem) = census_text(&c);
@@ -202,11 +205,36 @@ static int prove_untouched(struct run *r, char **leaving, struct error *err)
         return -1;
     if (refused + all.refused == 0)
         return run_check_identities(r, err) < 0 ? -1 : record_proof(r, revision, err);
+    if (all.refused == 0)
+        return error_set(
+            err, RESULT_STOPPED,
+            "%zu values can be read neither with the configuration before nor lie under "
+            "what is given up, the first is %s: encrypt doctor tells of them",
+            refused, first);
     tell(s, ENCRYPT_WARNING, "prove", NULL,
-         "%zu values lie under what is to be given up: they are rewritten first",
-         refused > all.refused ? refused : all.refused);
+         "%zu values lie under what is to be given up: they are rewritten first", all.refused);
     r->facts.switched = t->switched = true;
     return run_record(r, err);
+}
+
+int run_proof_holds(struct run *r, bool *holds, struct error *err)
+{
+    struct session *s = r->s;
+    struct etcd_status status = {0};
+    struct census c CLEANUP(census_free) = {0};
+    char **leaving = store_leaving(r->forms.config[FORM_FROM], r->forms.config[FORM_TO]);
+    struct judge j = {.leaving = leaving};
+    int rc = 0;
+    *holds = true;
+    if (leaving[0]) {
+        rc = session_open_etcd(s, err) < 0 || etcd_status(s->etcd, &status, err) < 0 ||
+                     census_store(s, 0, needs_nothing_that_goes, &j, &c, err) < 0
+                 ? -1
+                 : 0;
+        *holds = status.revision >= s->journal->transition->proof_revision && c.refused == 0;
+    }
+    encryption_resources_free(leaving);
+    return rc;
 }
 
 int run_prove(struct run *r, struct error *err)

@@ -28,7 +28,8 @@ static void begin(struct run *r, enum form f)
     if (r->step == (int)f)
         return;
     r->step = (int)f;
-    tell(r->s, ENCRYPT_STEP, form_name(f), NULL, "%s", step_text(f, r->facts.back));
+    tell(r->s, ENCRYPT_STEP, form_name(f), NULL, "%s",
+         step_text(f, r->s->journal->transition->aborting));
 }
 
 /* Durable with the intent, before the first file or restart that can write the new form. */
@@ -76,9 +77,12 @@ int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
     note_switch(r, f);
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
-        if (nodes >> i & 1)
-            node_record_intend(journal_node(s->journal, m->node.name), form_name(f),
-                               m->seen.process);
+        struct node_record *n = journal_node(s->journal, m->node.name);
+        if (!(nodes >> i & 1))
+            continue;
+        node_record_intend(n, form_name(f), m->seen.process);
+        /* Of the file that goes: what started since must not be taken to have read the new one. */
+        node_record_placed(n, NULL, NULL);
     }
     /* The state's strings are the union, and durable, before the first file: see run_record(). */
     if (run_record(r, err) < 0)
@@ -296,10 +300,14 @@ int bring_back(struct session *s, struct member *m, struct error *err)
 }
 
 /* One apiserver at a time may be down: all others answer before this one is touched. */
-static int others_ready(struct run *r, const struct member *m, struct error *err)
+static int others_ready(struct run *r, struct member *m, struct error *err)
 {
     struct session *s = r->s;
-    for (size_t i = 0; i < s->count; i++) {
+    bool ready = false;
+    if (kube_ready(&m->node.api, &ready, NULL, err) < 0)
+        return -1;
+    /* One that is down already makes it no worse; what it gets may be what it needs. */
+    for (size_t i = 0; ready && i < s->count; i++) {
         struct member *other = &s->members[i];
         if (other != m && member_wait_ready(s, other, 60000, err) < 0)
             return error_wrap(err, "before restarting kube-apiserver on node %s", m->node.name);

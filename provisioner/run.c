@@ -41,8 +41,8 @@ int run_prepare(struct run *r, struct session *s, struct encrypt_report *report,
     r->again = command_line("resume", s->options);
     r->facts.narrowing = t->stage == TRANSITION_NARROWING;
     r->facts.rewritten = t->rewritten;
-    r->facts.switched = t->switched;
-    r->facts.back = t->aborting;
+    r->facts.switched = t->switched || t->reopened;
+    r->facts.back = t->aborting || t->reopened;
     if (t->proved) {
         report->proof_values = t->proof_values;
         report->proof_revision = t->proof_revision;
@@ -191,7 +191,8 @@ int check_lease(struct session *s, struct error *err)
         /* A run that began while no apiserver answered makes good what it left out then. */
         bool gone = false;
         if (!s->lease_held)
-            return take_lease(s, err) < 0 ? -1 : preflight_addresses(s, err);
+            return take_lease(s, err) < 0 || stamp_check(s, err) < 0 ? -1
+                                                                     : preflight_addresses(s, err);
         if (lease_check(api, s->lease_owner, &gone, err) == 0)
             return 0;
         if (!gone)
@@ -206,7 +207,7 @@ int check_lease(struct session *s, struct error *err)
         return error_move(err, &e);
     /* Without an apiserver nobody else can take it either; this is how one comes up again. */
     tell(s, ENCRYPT_DEBUG, NULL, NULL, "the lock in the cluster can't be looked at: %s", e.message);
-    return 0;
+    return stamp_check(s, err);
 }
 
 void give_lease_back(struct session *s)
@@ -221,6 +222,16 @@ void give_lease_back(struct session *s)
     s->lease_held = false;
 }
 
+/* The nodes are told of this generation by their stamps, also where no file is put. */
+static int stamp_all(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (stamp_put(s, &s->members[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int narrow(struct run *r, struct error *err)
 {
     struct session *s = r->s;
@@ -232,13 +243,15 @@ static int narrow(struct run *r, struct error *err)
     r->facts.narrowing = true;
     for (size_t i = 0; i < s->count; i++)
         s->members[i].stamped = false;
-    return run_record(r, err);
+    return run_record(r, err) < 0 ? -1 : stamp_all(s, err);
 }
 
 static int finish(struct run *r, struct error *err)
 {
     struct session *s = r->s;
     const char *text = r->text[FORM_TO];
+    if (stamp_all(s, err) < 0)
+        return -1;
     rkestate_set_encryption(s->state, text ? text : "", text != NULL);
     journal_close(s->journal);
     if (journal_write(s->journal, s->state, err) < 0) {
@@ -345,13 +358,38 @@ static void explain_state(struct run *r, struct error *err)
                may_go_back ? back : "", may_go_back ? ")" : "");
 }
 
+/* The lock was gone, or this run didn't have the proof itself: etcd may have been restored from a
+ * backup that is older than the proof. */
+static int doubt_store(struct run *r, struct error *err)
+{
+    struct session *s = r->s;
+    bool holds = true;
+    s->store_doubtful = false;
+    if (!r->facts.narrowing) {
+        r->facts.rewritten = r->facts.proved = false;
+        return 0;
+    }
+    if (run_proof_holds(r, &holds, err) < 0)
+        return -1;
+    if (holds)
+        return 0;
+    tell(s, ENCRYPT_WARNING, "prove", NULL,
+         "etcd is not what the proof had seen (restored from a backup?): every apiserver is "
+         "brought to read both again, and everything is rewritten and proved anew");
+    journal_reopen(s->journal);
+    r->facts = (struct plan_facts){.switched = true, .back = true};
+    for (size_t i = 0; i < s->count; i++)
+        s->members[i].stamped = false;
+    return run_record(r, err);
+}
+
 static int steps(struct run *r, struct error *err)
 {
     /* Each node is put, restarted and removed at most once or twice a form; far above any real run.
      */
     size_t bound = 64 + r->s->count * 32;
     for (size_t i = 0; i < bound; i++) {
-        if (run_observe(r, err) < 0)
+        if ((r->s->store_doubtful && doubt_store(r, err) < 0) || run_observe(r, err) < 0)
             return -1;
         struct plan_step step = plan_next(&r->forms, r->nodes, r->s->count, r->facts);
         if (step.kind == PLAN_REFUSE)
@@ -404,6 +442,7 @@ static int go(struct run *r, bool opened, bool turned, struct error *err)
         return refuse(r, step, err);
     if (!opened && check_strings(r, err) < 0)
         return -1;
+    s->store_doubtful = s->store_doubtful || r->facts.narrowing;
     if (!opened && !turned)
         return steps(r, err);
     /* Commit point: the new key is durable, and known to be meant, before anything else is done. */

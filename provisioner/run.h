@@ -85,6 +85,10 @@ int run_rewrite_named(struct run *r, const struct resource *res, char *const *na
  */
 int run_prove(struct run *r, struct error *err) MUST_CHECK;
 
+/* While narrowing: whether the proof that was had still holds: etcd's revision is no older, and
+ * nothing lies under what goes. */
+int run_proof_holds(struct run *r, bool *holds, struct error *err) MUST_CHECK;
+
 /* Every apiserver is still the process that was shown to run SWITCH. */
 int run_check_identities(struct run *r, struct error *err) MUST_CHECK;
 

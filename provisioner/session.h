@@ -56,6 +56,7 @@ struct session {
     char *etcd_prefix;       /* "/registry" */
     char *lease_owner, *who; /* see lease.h */
     bool lease_held;
+    bool store_doubtful;        /* etcd may have been restored since it was last looked into */
     char *previous_step;        /* the last one told to the user */
     struct loop_watch *silence; /* tells the user where nothing has moved for long */
     int64_t moved_at;

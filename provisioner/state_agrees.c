@@ -15,7 +15,7 @@ static bool same_key(const struct encryption_key *a, const struct encryption_key
 static bool is_in_force(const struct encryption_config *c, enum provider_type type,
                         const struct encryption_key *key)
 {
-    for (size_t i = 0; i < c->item_count; i++) {
+    for (size_t i = 0; c && i < c->item_count; i++) {
         for (size_t k = 0; k < c->items[i].provider_count; k++) {
             const struct encryption_provider *p = &c->items[i].providers[k];
             for (size_t j = 0; p->type == type && j < p->key_count; j++) {
@@ -62,11 +62,26 @@ int state_agrees(struct session *s, const struct encryption_config *running, str
     struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
     if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
         return error_wrap(err, "the state file's encryptionConfig");
-    if (!c || !c->item_count || !running || !running->item_count ||
-        encryption_config_reads_all(running, c) || is_outdated_by_us(s, c, running))
+    bool none = !running || !running->item_count;
+    if (!c || !c->item_count || (!none && encryption_config_reads_all(running, c)) ||
+        is_outdated_by_us(s, c, running))
         return 0;
     const struct encryption_key *a = encryption_active_key(c);
     const struct encryption_key *b = encryption_active_key(running);
+    if (none && !a)
+        return 0;
+    if (none) {
+        error_set(err, RESULT_REFUSED,
+                  "%s says that the cluster encrypts with key %s, and no kube-apiserver has a "
+                  "configuration: their flag was lost, or this is an older state file, or another "
+                  "cluster's",
+                  s->state_path, a->name);
+        error_next(err,
+                   "encrypt doctor --config %s    (tells what is stored under which key); where "
+                   "the flag was lost, `rke up` brings it back from the state file",
+                   s->options->config);
+        return -1;
+    }
     error_set(
         err, RESULT_REFUSED,
         "%s says that the cluster writes with key %s, the nodes have key %s: this is an older "
@@ -98,12 +113,14 @@ int state_bring_up_to_date(struct session *s, const struct encryption_config *ru
     struct buf right CLEANUP(buf_free) = {0};
     if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
         return error_wrap(err, "the state file's encryptionConfig");
-    if (!encryption_config_equal(c, running) || s->journal->behind) {
+    bool equal = encryption_config_equal(c, running);
+    if (!equal) {
         encryption_config_write(running, &right);
         journal_add_config_keys(s->journal, running);
         rkestate_set_encryption(s->state, buf_str(&right), right.len > 0);
-        tell(s, ENCRYPT_NOTE, NULL, NULL, "%s did not say what the nodes run: brought up to date",
-             s->state_path);
+    }
+    if (!equal || s->journal->behind) {
+        tell(s, ENCRYPT_NOTE, NULL, NULL, "%s was behind: brought up to date", s->state_path);
         if (journal_write(s->journal, s->state, err) < 0)
             return -1;
     }

@@ -101,6 +101,18 @@ void journal_keep_nodes(struct journal *j, const char *const *addresses)
     j->node_count = kept;
 }
 
+bool journal_forget_node(struct journal *j, const char *address)
+{
+    for (size_t i = 0; i < j->node_count; i++) {
+        if (!str_eq(j->nodes[i].address, address))
+            continue;
+        node_record_clear(&j->nodes[i]);
+        j->nodes[i] = j->nodes[--j->node_count];
+        return true;
+    }
+    return false;
+}
+
 struct node_record *journal_node(struct journal *j, const char *address)
 {
     for (size_t i = 0; i < j->node_count; i++)
@@ -229,6 +241,17 @@ void journal_narrow(struct journal *j)
     if (!j->transition || !j->transition->proved)
         abort();
     j->transition->stage = TRANSITION_NARROWING;
+    j->generation++;
+}
+
+void journal_reopen(struct journal *j)
+{
+    struct transition *t = j->transition;
+    if (!t || t->stage != TRANSITION_NARROWING)
+        abort();
+    t->stage = TRANSITION_OPEN;
+    t->reopened = true;
+    t->rewritten = t->proved = false;
     j->generation++;
 }
 

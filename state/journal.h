@@ -11,9 +11,9 @@
  *       "id": "<uuid>", "why": "rotate-key", "opened": "2026-…Z", "by": "user@host",
  *       "stage": "open" | "narrowing",
  *       "from": "<yaml>", "to": "<yaml>",
- *       "aborting": false, "switched": false, "rewritten": false, "proved": null | {"revision":
- * 123, "values": 2000, "at": "…"} }, "nodes": { "<address>": { "intent": null | {"form": "switch",
- * "process": null |
+ *       "aborting": false, "reopened": false, "switched": false, "rewritten": false, "proved": null
+ * | {"revision": 123, "values": 2000, "at": "…"} }, "nodes": { "<address>": { "intent": null |
+ * {"form": "switch", "process": null |
  * "<identity>"}, "placed": null | {"sha256": "<of the file>", "process": null | "<identity>"},
  *                               "runs":   null | {"sha256": "…", "process": null | "…"} } },
  *     "keys": [ { "name": "key-…", "type": "aescbc", "secret": "<base64>", "fingerprint": "…",
@@ -39,6 +39,7 @@ struct transition {
     bool
         switched; /* SWITCH was meant for some node: values may have been written with `to` since */
     bool aborting; /* it is being taken back: the way leads to `from` */
+    bool reopened; /* narrowing had begun, and the store was then found older than its proof */
     bool rewritten;
     bool proved; /* TRANSITION_NARROWING without it is refused, in writing and in reading */
     int64_t proof_revision, proof_values;
@@ -105,6 +106,9 @@ void cleanup_journal(struct journal **j);
  * cluster. Only while no transition is open. */
 void journal_keep_nodes(struct journal *j, const char *const *addresses);
 
+/* Drops one node's record, also while a transition is open. False where there is none. */
+bool journal_forget_node(struct journal *j, const char *address);
+
 /* The node's record, made where there is none. The pointer is good until the next call. */
 struct node_record *journal_node(struct journal *j, const char *address);
 /* `process` may be NULL. A NULL form takes the intent back, a NULL sha256 the observation; neither
@@ -124,6 +128,9 @@ void journal_open(struct journal *j, const char *why, const struct encryption_co
 void journal_abort(struct journal *j);
 /* Narrowing begins; generation + 1. Needs the proof. */
 void journal_narrow(struct journal *j);
+/* What was proved is not so any more (etcd was restored from a backup): narrowing is undone, and
+ * what was rewritten and proved counts no more; generation + 1. */
+void journal_reopen(struct journal *j);
 /* Closes it: keys of `to` are activated (where they were not) and no longer retired, keys of `from`
  * that `to` lacks are retired; where it was aborted the other way round; generation + 1; the nodes'
  * intents are cleared. */

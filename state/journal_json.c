@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Version 1 had no `aborting`. */
+/* Version 1 had neither `aborting` nor `reopened`. */
 enum { VERSION = 2, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
 /* What any reader of JSON keeps exactly. */
 #define MAX_NUMBER ((int64_t)1 << 53)
@@ -178,9 +178,9 @@ static int get_proof(struct reader *r, const json_t *json, struct transition *t)
 
 static int get_transition(struct reader *r, const json_t *json, struct journal *j)
 {
-    static const char *const members[] = {"id",        "why",    "opened",   "by",
-                                          "stage",     "from",   "to",       "switched",
-                                          "rewritten", "proved", "aborting", NULL};
+    static const char *const members[] = {"id",       "why",    "opened",   "by",       "stage",
+                                          "from",     "to",     "switched", "aborting", "rewritten",
+                                          "reopened", "proved", NULL};
     static const char *const members_1[] = {"id",        "why",    "opened", "by",
                                             "stage",     "from",   "to",     "switched",
                                             "rewritten", "proved", NULL};
@@ -197,7 +197,8 @@ static int get_transition(struct reader *r, const json_t *json, struct journal *
         get_text(r, json, where, "by", LINE, &t->by) != 0 ||
         get_one_of(r, json, where, "stage", stage_names, ARRAY_LEN(stage_names), &stage) != 0 ||
         get_config(r, json, "from", &t->from) != 0 || get_config(r, json, "to", &t->to) != 0 ||
-        (r->version > 1 && get_bool(r, json, where, "aborting", &t->aborting) != 0) ||
+        (r->version > 1 && (get_bool(r, json, where, "aborting", &t->aborting) != 0 ||
+                            get_bool(r, json, where, "reopened", &t->reopened) != 0)) ||
         get_bool(r, json, where, "switched", &t->switched) != 0 ||
         get_bool(r, json, where, "rewritten", &t->rewritten) != 0 ||
         get_proof(r, json_object_get(json, "proved"), t) != 0)
@@ -402,6 +403,7 @@ static json_t *transition_to_json(const struct transition *t, bool *ok)
     put_config(json, "from", t->from, ok);
     put_config(json, "to", t->to, ok);
     json_put(json, "aborting", json_boolean(t->aborting));
+    json_put(json, "reopened", json_boolean(t->reopened));
     json_put(json, "switched", json_boolean(t->switched));
     json_put(json, "rewritten", json_boolean(t->rewritten));
     json_put(json, "proved", t->proved ? json_object() : json_null());

@@ -297,6 +297,19 @@ static void expand_accidents(struct search *x, const struct state *s, const stru
         enter(x, next, OLDER_COPY, 0);
     }
     for (size_t i = 0; i < x->n; i++) {
+        /* One that was left in the middle does not get ready: it is taken back from what lies
+         * there. */
+        if (!s->nodes[i].known && s->nodes[i].file != ABSENT) {
+            enum form back = m->rollback[s->nodes[i].file];
+            next = *s;
+            if (s->back && back == s->nodes[i].file && back != FORM_WIDEN && back != FORM_FROM)
+                violated(x, "going back, there is nothing that a node can be taken back to");
+            if (!x->t->none[back])
+                put(x, &next.nodes[i], back);
+            enter(x, next, STEP_ROLLBACK, i);
+            start(x, &next.nodes[i], back, true);
+            enter(x, next, STEP_ROLLBACK, i);
+        }
         next = *s;
         next.nodes[i].known = 0;
         enter(x, next, FORGOTTEN, i);

@@ -382,6 +382,9 @@ static void test_back_switched(void **state)
     /* A node that shows it outweighs a journal that doesn't. */
     gives(NEXT(f, back, node(fw, fw), node(S, S)), PLAN_PUT, FORM_SWITCH, 1);
     assert_int_equal(BACK(f, facts, FORM_SWITCH, node(S, fw), node(S, S)), FORM_WIDEN);
+    /* One that was left in the middle of the way there and does not get ready. */
+    assert_int_equal(BACK(f, facts, FORM_WIDEN, node(fw, 0), node(S, S)), FORM_SWITCH);
+    assert_int_equal(BACK(f, facts, FORM_FROM, node(fw, 0), node(S, S)), FORM_SWITCH);
 }
 
 /* A configuration that has the final form comes from no way back. */
@@ -392,6 +395,21 @@ static void test_back_after_narrowing(void **state)
     struct plan_step step = NEXT(f, back, node(0, 0), node(F | W, F | W));
     assert_int_equal(step.kind, PLAN_REFUSE);
     assert_int_equal(step.nodes, 1);
+}
+
+/* Narrowing was undone, since etcd is older than its proof: nodes that have given the old key up
+ * get the union that writes the new one, before anything else. */
+static void test_reopened(void **state)
+{
+    (void)state;
+    struct forms f CLEANUP(forms_free) = rotation();
+    struct plan_facts facts = {.back = true, .switched = true};
+    gives(NEXT(f, facts, node(S, S), node(T, T)), PLAN_PUT, FORM_SWITCH, 2);
+    gives(NEXT(f, facts, node(S, S), node(S, T)), PLAN_RESTART, FORM_SWITCH, 2);
+    gives(NEXT(f, facts, node(S, S), node(S, S)), PLAN_REWRITE, 0, 0);
+    assert_int_equal(STATE(f, facts, node(S, S), node(T, T)), FORM_SWITCH);
+    struct forms none CLEANUP(forms_free) = disabling();
+    gives(NEXT(none, facts, node(S, S), bare(T, T)), PLAN_PUT, FORM_SWITCH, 2);
 }
 
 /* A KMS shows only when it is loaded whether it works: before anything is written with it. */
@@ -448,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_back_unswitched_to_none),
         cmocka_unit_test(test_back_switched),
         cmocka_unit_test(test_back_after_narrowing),
+        cmocka_unit_test(test_reopened),
         cmocka_unit_test(test_kms_is_tried_before_it_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,8 +159,16 @@ static void an_aborted_transition_ends_where_it_began(void **state)
     j->transition->proved = true;
     journal_narrow(j);
     assert_int_equal(j->transition->stage, TRANSITION_NARROWING);
+    /* The store was found older than its proof. */
+    j->transition->rewritten = true;
+    journal_reopen(j);
+    assert_int_equal(j->transition->stage, TRANSITION_OPEN);
+    assert_true(j->transition->reopened && j->transition->aborting);
+    assert_false(j->transition->rewritten || j->transition->proved);
+    j->transition->proved = true;
+    journal_narrow(j);
     journal_close(j);
-    assert_int_equal(j->generation, 4);
+    assert_int_equal(j->generation, 6);
     assert_null(find(j, "a")->retired);
     assert_non_null(find(j, "a")->activated);
     assert_non_null(find(j, "b")->retired);
@@ -264,6 +272,7 @@ static void a_tampered_journal_is_refused(void **state)
         {"\"version\": 2", "\"version\": 1", "transition has a member that does not belong"},
         {"\"aborting\": false", "\"aborting\": 0", "transition.aborting is neither"},
         {"\"aborting\": false,", "", "transition.aborting is missing"},
+        {"\"reopened\": false", "\"reopened\": null", "transition.reopened is neither"},
         {"\"version\": 2", "\"version\": 0", "f: damaged: journal.version is out of range"},
         {"\"version\": 2", "\"version\": \"1\"", "journal.version is not a whole number"},
         {"\"version\": 2,", "", "journal.version is not a whole number"},

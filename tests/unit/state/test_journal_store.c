@@ -408,7 +408,8 @@ static void a_journal_of_version_1_reads(void **state)
     slurp(sidecar, &after);
     edit(&before, "\"sequence\": 1", "\"sequence\": 2");
     edit(&before, "\"version\": 1", "\"version\": 2");
-    edit(&before, "\"switched\": true", "\"aborting\": false,\n    \"switched\": true");
+    edit(&before, "\"switched\": true",
+         "\"aborting\": false,\n    \"reopened\": false,\n    \"switched\": true");
     assert_string_equal(before.data, after.data);
 }
 
