@@ -29,9 +29,11 @@ static bool is_never(void *ctx, const struct resource *r, const unsigned char *v
 }
 
 /* Patches it through that apiserver. *shown: it was stored in the new form; false where the patch
- * was not taken: one that can't be patched proves nothing, the rewrite lists it with its reason. */
+ * was not taken: one that can't be patched proves nothing, the rewrite lists it with its reason.
+ * *answered: the apiserver gave a verdict. */
 static int try_one(struct session *s, const struct http_server *api, const struct resource *res,
-                   const char *whole, struct stored_as *want, bool *shown, struct error *err)
+                   const char *whole, struct stored_as *want, bool *shown, bool *answered,
+                   struct error *err)
 {
     const char *slash = strchr(whole, '/');
     char *ns CLEANUP(cleanup_mem) = slash ? mem_strndup(whole, (size_t)(slash - whole)) : NULL;
@@ -42,6 +44,7 @@ static int try_one(struct session *s, const struct http_server *api, const struc
     bool found = false;
     if (kube_patch_empty(api, res, ns, slash ? slash + 1 : whole, &status, err) < 0)
         return -1;
+    *answered = status && status != 429 && status < 500;
     if (status != 200)
         return 0;
     if (etcd_get(s->etcd, key, &value, &mod_revision, &found, err) < 0)
@@ -66,9 +69,12 @@ static int try_each(struct run *r, const struct resource *res, struct stored_as 
     if (census_find(s, res, s->count + SPARE, is_stored_as, want, &stale, err) < 0)
         return -1;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && *tried < s->count && stale[i]; i++) {
+    bool answered = true;
+    /* Where one answers that it can't, after several tries, it is not the object: the rewrite,
+     * which has its own patience, tells what is the matter. */
+    for (size_t i = 0; rc == 0 && answered && *tried < s->count && stale[i]; i++) {
         bool shown = false;
-        rc = try_one(s, &s->members[*tried].node.api, res, stale[i], want, &shown, err);
+        rc = try_one(s, &s->members[*tried].node.api, res, stale[i], want, &shown, &answered, err);
         *tried += shown;
     }
     encryption_resources_free(stale);

@@ -185,11 +185,13 @@ int64_t kube_pause(const struct http_request *r, unsigned tries, int64_t first)
 
 int kube_perform(struct http_request *r, struct error *err)
 {
+    int64_t began = loop_now();
     for (unsigned tries = 1;; tries++) {
         struct http_request *one[] = {r};
         if (http_perform_all(one, 1, err) < 0)
             return -1;
-        if (!kube_is_transient(r) || tries == KUBE_TRIES)
+        /* Without a quorum of etcd each try takes as long as it may. */
+        if (!kube_is_transient(r) || tries == KUBE_TRIES || loop_now() - began > KUBE_PATIENCE_MS)
             break;
         if (loop_pause(r->server->loop, kube_pause(r, tries, 100), err) < 0)
             return -1;

@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-enum { KUBE_PAGE = 500, KUBE_TRIES = 5 };
+enum { KUBE_PAGE = 500, KUBE_TRIES = 5, KUBE_PATIENCE_MS = 40000 };
 
 /* "api/namespaces/NS/plural/NAME", parts escaped; NULL parts are left out. ns counts only where the
  * resource has namespaces. To be freed. */
@@ -58,8 +58,9 @@ bool kube_is_transient(const struct http_request *r);
  * says, at most 60 s. */
 int64_t kube_pause(const struct http_request *r, unsigned tries, int64_t first);
 
-/* Performs it, again (up to KUBE_TRIES times) where the answer is transient. Only for requests that
- * may be repeated. 0 where there is an answer of any status in the end. */
+/* Performs it, again (up to KUBE_TRIES times, and none begins after KUBE_PATIENCE_MS) where the
+ * answer is transient. Only for requests that may be repeated. 0 where there is an answer of any
+ * status in the end. */
 int kube_perform(struct http_request *r, struct error *err) MUST_CHECK;
 
 #endif
