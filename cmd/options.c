@@ -28,6 +28,7 @@ static const struct option_line {
      "a control-plane node that is gone for good: go on without it"},
     {"write-state", 0, NULL, 0, "write the state file anew, where there is none"},
     {"from", 0, "FILE", 0, "for --write-state: an older state file, for RKE's own members"},
+    {"bare", 0, NULL, 0, "for --write-state: also without RKE's own members"},
     {"write-union", 0, "FILE", 0, "write the configuration that reads everything"},
     {"output", 'o', "text|json", 1, "what goes to standard output"},
     {"quiet", 'q', NULL, 1, "less on standard error"},
@@ -39,7 +40,8 @@ static const struct option_line {
 /* Options of one command alone. */
 static const struct {
     const char *option, *command;
-} own[] = {{"write-state", "doctor"}, {"from", "doctor"}, {"write-union", "doctor"}};
+} own[] = {
+    {"write-state", "doctor"}, {"from", "doctor"}, {"bare", "doctor"}, {"write-union", "doctor"}};
 
 static _Bool is_anothers(const struct option_line *o, const struct command *c)
 {
@@ -129,6 +131,8 @@ static _Bool take(const struct command *c, const char *name, const char *value,
         l->doctor.write_state = 1;
     else if (strcmp(name, "from") == 0)
         l->doctor.from = value;
+    else if (strcmp(name, "bare") == 0)
+        l->doctor.bare = 1;
     else if (strcmp(name, "write-union") == 0)
         l->doctor.write_union = value;
     else if (strcmp(name, "timeout") == 0)

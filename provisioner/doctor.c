@@ -1,5 +1,6 @@
 /* The doctor: looks at everything, changes nothing on any node. */
 #include "provisioner/doctor.h"
+#include "state/timestamp.h"
 
 #include <string.h>
 
@@ -104,6 +105,28 @@ char *doctor_command(const struct doctor *d, const char *name)
     return b.data;
 }
 
+bool doctor_open_change(const struct doctor *d)
+{
+    return d->s->journal && d->s->journal->transition;
+}
+
+bool doctor_knows_all_nodes(const struct doctor *d)
+{
+    for (size_t i = 0; i < d->s->count; i++) {
+        if (!d->nodes[i].known)
+            return false;
+    }
+    return d->s->count && !d->s->absent_count;
+}
+
+void mend_move(struct doctor *d, struct encrypt_finding *f, const char *path, const char *why)
+{
+    char *to CLEANUP(cleanup_mem) = mem_printf("%s.%s-%s", path, why, d->now);
+    char *from_word CLEANUP(cleanup_mem) = shell_word(path);
+    char *to_word CLEANUP(cleanup_mem) = shell_word(to);
+    mend(f, "mv -n %s %s", from_word, to_word);
+}
+
 char *ssh_command(const struct doctor *d, const struct cluster_node *n)
 {
     const struct ssh_access *a = &n->ssh;
@@ -130,6 +153,48 @@ char *ssh_command(const struct doctor *d, const struct cluster_node *n)
     return b.data;
 }
 
+char *node_command(const struct doctor *d, const struct member *m, const char *script,
+                   const char *then, bool input)
+{
+    char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
+    char *inner CLEANUP(cleanup_mem) = shell_word(script);
+    char *outer CLEANUP(cleanup_mem) =
+        mem_printf("set -e; image=$(docker inspect -f \"{{.Image}}\" kube-apiserver); docker run "
+                   "--rm%s --user 0 --network none --security-opt label=disable --volumes-from "
+                   "kube-apiserver --entrypoint sh \"$image\" -ec %s%s%s",
+                   input ? " -i" : "", inner, then ? "\n" : "", then ? then : "");
+    char *word CLEANUP(cleanup_mem) = shell_word(outer);
+    return mem_printf("%s%s %s", ssh, input ? "" : " -n", word);
+}
+
+void mend_remote_move(struct doctor *d, struct encrypt_finding *f, const struct member *m,
+                      const char *path, const char *why)
+{
+    char *to CLEANUP(cleanup_mem) = mem_printf("%s.%s-%s", path, why, d->now);
+    char *from_word CLEANUP(cleanup_mem) = shell_word(path);
+    char *to_word CLEANUP(cleanup_mem) = shell_word(to);
+    char *script CLEANUP(cleanup_mem) = mem_printf("mv -n %s %s", from_word, to_word);
+    char *command CLEANUP(cleanup_mem) = node_command(d, m, script, NULL, false);
+    mend(f, "%s", command);
+}
+
+void mend_anew(struct doctor *d, struct encrypt_finding *f, const char *why)
+{
+    char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
+    char *older CLEANUP(cleanup_mem) = mem_printf("%s.%s-%s", d->s->state_path, why, d->now);
+    char *word CLEANUP(cleanup_mem) = shell_word(older);
+    if (!d->copy_read) {
+        mend(f, "# first let the cluster be asked for its copy of the state (credentials, an "
+                "apiserver that is ready), then look again; it may be newer than this file");
+        return;
+    }
+    mend_move(d, f, d->s->state_path, why);
+    if (d->copy.newest)
+        mend(f, "%s --write-state", doctor);
+    else
+        mend(f, "%s --write-state --from %s    # the cluster has no copy", doctor, word);
+}
+
 void encrypt_diagnosis_free(struct encrypt_diagnosis *d)
 {
     for (size_t i = 0; i < d->finding_count; i++) {
@@ -150,13 +215,42 @@ void encrypt_diagnosis_free(struct encrypt_diagnosis *d)
 
 static void doctor_free(struct doctor *d)
 {
-    for (size_t i = 0; d->nodes && i < d->s->count; i++)
+    for (size_t i = 0; d->nodes && i < d->s->count; i++) {
         encryption_config_free(d->nodes[i].config);
+        stamp_free(&d->nodes[i].stamp);
+    }
     mem_free(d->nodes);
+    for (size_t i = 0; i < d->tale_count; i++) {
+        mem_free(d->tales[i].name);
+        journal_free(d->tales[i].journal);
+    }
+    mem_free(d->tales);
+    for (size_t i = 0; i < d->stored_count; i++)
+        mem_free(d->stored[i].prefix);
+    mem_free(d->stored);
+    journal_free(d->history);
+    rkestate_free(d->older);
+    mem_free(d->older_trouble);
+    mem_free(d->now);
+    mem_free(d->busy);
+    mem_free(d->no_union);
     encryption_config_free(d->united);
+    encryption_config_free(d->mended);
     encryption_config_free(d->needed);
     cluster_state_copy_free(&d->copy);
     session_close(d->s);
+}
+
+static char *moment(void)
+{
+    char *now = timestamp_now();
+    size_t n = 0;
+    for (const char *c = now; *c; c++) {
+        if (*c != '-' && *c != ':')
+            now[n++] = *c;
+    }
+    now[n] = '\0';
+    return now;
 }
 
 static int look(struct doctor *d, struct error *err)
@@ -172,17 +266,18 @@ static int look(struct doctor *d, struct error *err)
     if (doctor_nodes(d, err) < 0)
         return -1;
     tell(s, ENCRYPT_STEP, "look", NULL, "at what the cluster and etcd hold");
+    if (doctor_cluster(d, err) < 0 || doctor_stamps(d, err) < 0)
+        return -1;
+    doctor_history(d);
     /* What was asked to be written comes last, and its refusal doesn't hide what was found. */
-    return doctor_cluster(d, err) < 0 || doctor_store(d, err) < 0 || doctor_union(d, err) < 0 ||
-                   doctor_rebuild(d, err) < 0
-               ? -1
-               : 0;
+    return doctor_store(d, err) < 0 || doctor_union(d, err) < 0 || doctor_rebuild(d, err) < 0 ? -1
+                                                                                              : 0;
 }
 
 int encrypt_doctor(const struct encrypt_options *o, const struct encrypt_doctor *asked,
                    struct encrypt_diagnosis *out, struct error *err)
 {
-    struct doctor d CLEANUP(doctor_free) = {.o = o, .asked = asked, .out = out};
+    struct doctor d CLEANUP(doctor_free) = {.o = o, .asked = asked, .out = out, .now = moment()};
     *out = (struct encrypt_diagnosis){0};
     if (session_look(o, &d.s, err) < 0) {
         if (err->result == RESULT_FAILED)

@@ -6,13 +6,29 @@
 #define ENCRYPT_PROVISIONER_DOCTOR_H
 
 #include "provisioner/cluster_state.h"
+#include "provisioner/kube/resource.h"
 #include "provisioner/session.h"
+#include "provisioner/stamp.h"
 
 /* What a node was seen to have; in the order of the session's members. */
 struct doctor_node {
     bool known; /* its configuration is: `config`, NULL: none */
     struct encryption_config *config;
     bool ready;
+    bool stamped; /* `stamp` was read */
+    struct stamp stamp;
+};
+
+/* A journal that is at hand beside the session's own: in a copy, in an older state file. */
+struct doctor_tale {
+    char *name; /* for messages */
+    struct journal *journal;
+};
+
+/* A form that something stored has. */
+struct doctor_stored {
+    const struct resource *resource;
+    char *prefix; /* NULL: no known form */
 };
 
 struct doctor {
@@ -20,16 +36,31 @@ struct doctor {
     const struct encrypt_doctor *asked;
     struct session *s;
     struct encrypt_diagnosis *out;
+    char *now;                     /* for names that are not there yet: "20260102T030405Z" */
     bool state_missing;            /* no file there; one that can't be read is another thing */
+    bool run_alive;                /* a run on this machine is at work */
     bool admin;                    /* there are credentials */
     const struct http_server *api; /* an apiserver that is ready, or NULL */
     struct doctor_node *nodes;
-    bool split;                       /* nodes whose configurations are known differ */
-    struct encryption_config *united; /* reads what any node reads; NULL where there is none */
-    struct encryption_config *needed; /* keys of the history that stored values need and no node
-                                         has; NULL: none */
+    char *busy;    /* somebody else is at work: nothing is offered nor written; or NULL */
+    bool stranger; /* an apiserver serves that isn't listed */
+    bool split;    /* nodes whose configurations are known differ */
+    struct encryption_config
+        *united;    /* reads what any node reads; NULL where there is none: then */
+    char *no_union; /* why, where any node has a configuration */
+    struct encryption_config *mended; /* the same with `needed`, for the nodes; or NULL */
+    struct encryption_config *needed; /* keys that stored values need, or that a file which nobody
+                                         reads has, and no node; NULL: none */
     bool copy_read;                   /* the cluster was asked for its copy of the state */
     struct cluster_state_copy copy;
+    struct rkestate *older; /* --from; NULL: not asked for, or not to be read: */
+    char *older_trouble;
+    struct doctor_tale *tales;
+    size_t tale_count;
+    struct journal *history; /* every key of every journal and state at hand; no more than keys */
+    struct doctor_stored *stored;
+    size_t stored_count;
+    bool store_read; /* `stored` is all there is */
 };
 
 /* --- doctor.c: what is said --- */
@@ -42,6 +73,23 @@ struct encrypt_finding *means(struct encrypt_finding *f, const char *fmt, ...) P
 struct encrypt_finding *mend(struct encrypt_finding *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "encrypt NAME --config …" as it was called; to be freed. */
 char *doctor_command(const struct doctor *d, const char *name);
+/* True where a change of this state file is open. */
+bool doctor_open_change(const struct doctor *d);
+/* Every control-plane node was looked at, and what it has is known. */
+bool doctor_knows_all_nodes(const struct doctor *d);
+/* A line that moves a file of this machine away, to a name that is not there yet. */
+void mend_move(struct doctor *d, struct encrypt_finding *f, const char *path, const char *why);
+/* The state file is moved away (to a name that ends in `why` and the moment) and rebuilt. */
+void mend_anew(struct doctor *d, struct encrypt_finding *f, const char *why);
+/* The same for a file on a node. */
+void mend_remote_move(struct doctor *d, struct encrypt_finding *f, const struct member *m,
+                      const char *path, const char *why);
+/* A command of this machine's shell that runs `script` (sh -ec) on the node, as root and with the
+ * paths that its apiserver knows: in a container for it, so that the user needs docker and no more.
+ * `then` (or NULL) follows outside of it, as the user. What it reads is standard input where
+ * `input`, else nothing. To be freed. */
+char *node_command(const struct doctor *d, const struct member *m, const char *script,
+                   const char *then, bool input);
 /* A path or word for a shell, quoted where it must be; to be freed. */
 char *shell_word(const char *s);
 /* "ssh -p 2222 user@address": how a shell gets to a node. To be freed. */
@@ -54,14 +102,37 @@ void doctor_files(struct doctor *d);
 /* --- doctor_nodes.c --- */
 /* Each node: its apiserver, its file, its keys. The error is for INTERRUPTED alone. */
 int doctor_nodes(struct doctor *d, struct error *err) MUST_CHECK;
+
+/* --- doctor_cluster.c --- */
 /* Nodes that serve and aren't listed, and the other way round; the lock; the copy of the state. */
 int doctor_cluster(struct doctor *d, struct error *err) MUST_CHECK;
+
+/* --- doctor_stamps.c --- */
+/* The nodes' stamps, held against the state file and each other. */
+int doctor_stamps(struct doctor *d, struct error *err) MUST_CHECK;
+/* What of them keeps a state file from being rebuilt; NULL: nothing. */
+const char *doctor_stamps_obstacle(const struct doctor *d);
+/* The newest; NULL: there is none. */
+const struct stamp *doctor_newest_stamp(const struct doctor *d);
+
+/* --- doctor_history.c --- */
+/* Gathers the journals and all keys that are at hand; reads --from. */
+void doctor_history(struct doctor *d);
 
 /* --- doctor_store.c --- */
 /* What etcd holds, and who can read it. */
 int doctor_store(struct doctor *d, struct error *err) MUST_CHECK;
 
+/* --- doctor_half_way.c --- */
+/* Some apiservers have the flag and some don't, and all are on the way between plain text and this
+ * managed configuration; to be freed. NULL: it is not so. */
+struct encryption_config *doctor_half_way(const struct doctor *d);
+
 /* --- doctor_union.c --- */
+/* Lines that copy one node's file to another, what lies there is kept beside it. */
+void mend_from_node(struct doctor *d, struct encrypt_finding *f, const struct member *from,
+                    const struct member *to);
+
 /* Do the nodes agree; the union that reads everything; written where that was asked for. */
 int doctor_union(struct doctor *d, struct error *err) MUST_CHECK;
 

@@ -26,11 +26,14 @@ static bool is_listed(const struct doctor *d, const char *address)
     return false;
 }
 
-static void not_listed(struct doctor *d, char **addresses, const char *by)
+/* True where one isn't. */
+static bool not_listed(struct doctor *d, char **addresses, const char *by)
 {
+    bool any = false;
     for (size_t i = 0; addresses[i]; i++) {
         if (is_listed(d, addresses[i]))
             continue;
+        any = true;
         char *about CLEANUP(cleanup_mem) = mem_printf("node %s", addresses[i]);
         mend(means(wrong(d, about, "it is a control-plane node by %s, and %s doesn't list it", by,
                          d->o->config),
@@ -40,6 +43,7 @@ static void not_listed(struct doctor *d, char **addresses, const char *by)
              "without it)",
              d->o->config);
     }
+    return any;
 }
 
 /* Listed, seen to be ready or not to be seen at all, and not among those that serve. */
@@ -64,85 +68,146 @@ static void not_serving(struct doctor *d, char **addresses)
 static int addresses(struct doctor *d, struct error *err)
 {
     char **list = NULL;
-    if (d->api && kube_apiserver_addresses(d->api, &list, err) < 0)
-        return -1;
-    if (list) {
-        not_listed(d, list, "the endpoints of default/kubernetes");
-        not_serving(d, list);
+    if (d->s->state) {
+        list = rkestate_controlplane(d->s->state);
+        not_listed(d, list, "the state file");
         encryption_resources_free(list);
     }
-    if (!d->s->state)
-        return 0;
-    list = rkestate_controlplane(d->s->state);
-    not_listed(d, list, "the state file");
+    if (kube_apiserver_addresses(d->api, &list, err) < 0)
+        return -1;
+    d->stranger = not_listed(d, list, "the endpoints of default/kubernetes");
+    not_serving(d, list);
     encryption_resources_free(list);
     return 0;
+}
+
+static void our_lock(struct doctor *d, const struct lease_seen *seen)
+{
+    const char *since = seen->since ? seen->since : "an unknown time";
+    if (doctor_open_change(d) || d->run_alive)
+        return;
+    struct encrypt_finding *f =
+        d->s->journal && d->s->journal->sequence > 0
+            ? wrong(d, "lock", "we hold the lock in the cluster since %s, and no change is open",
+                    since)
+            : wrong(d, "lock", "we hold the lock in the cluster since %s", since);
+    if (d->state_missing || !d->s->journal || !d->s->journal->sequence) {
+        means(f, "a change of ours was begun and not finished, and its journal is lost: how far it "
+                 "came is told by the nodes alone; others are kept out meanwhile");
+        mend(f, "# first what is said of the state file and the nodes below; the next change of "
+                "ours takes the lock again");
+        return;
+    }
+    char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
+    mend(means(f, "a run of ours ended before it gave the lock back; others are kept out by it"),
+         "%s    # gives it back", resume);
 }
 
 static int lock(struct doctor *d, struct error *err)
 {
     struct lease_seen seen CLEANUP(lease_seen_free) = {0};
-    const struct journal *j = d->s->journal;
-    bool open = j && j->transition;
     if (lease_look(d->api, &seen, err) < 0)
         return -1;
     if (!seen.owner) {
         saw(d, "lock", "nobody holds the lock in the cluster (Lease kube-system/encrypt)");
         return 0;
     }
+    const char *who = seen.who ? seen.who : "somebody";
+    const char *since = seen.since ? seen.since : "an unknown time";
     bool ours = str_eq(seen.owner, d->s->lease_owner);
-    saw(d, "lock", "Lease kube-system/encrypt: %s, since %s%s", seen.who ? seen.who : "somebody",
-        seen.since ? seen.since : "an unknown time", ours ? " (that is us)" : "");
-    if (ours && open)
-        return 0;
-    char *rotate CLEANUP(cleanup_mem) = doctor_command(d, "rotate-key");
+    saw(d, "lock", "Lease kube-system/encrypt: %s, since %s%s", who, since,
+        ours ? " (that is us)" : "");
     if (ours) {
-        mend(means(wrong(d, "lock",
-                         "we hold the lock in the cluster since %s, and no change is "
-                         "open",
-                         seen.since ? seen.since : "an unknown time"),
-                   "a run of ours ended before it gave the lock back; others are kept out by it, "
-                   "our own next change takes it again"),
-             "kubectl -n kube-system delete lease encrypt    # where no run of ours is at work");
+        our_lock(d, &seen);
         return 0;
     }
     struct encrypt_finding *f = wrong(
-        d, "lock", "the lock in the cluster is held by %s (%s) since %s",
-        seen.who ? seen.who : "somebody", seen.owner, seen.since ? seen.since : "an unknown time");
+        d, "lock", "the lock in the cluster is held by %s (%s) since %s", who, seen.owner, since);
     means(f,
           "a change is under way there, or was interrupted there: only its own machine and state "
-          "file know how far it came");
+          "file know how far it came. What nodes have may be changing meanwhile");
     mend(f,
          "# on that machine: encrypt resume. Only where that run is surely no longer at work and "
          "its state file is lost:");
-    mend(f, "%s --take-over", open ? "encrypt resume" : rotate);
+    char *command CLEANUP(cleanup_mem) = doctor_command(d, d->state_missing        ? "doctor"
+                                                           : doctor_open_change(d) ? "resume"
+                                                                                   : "up");
+    mend(f, "%s --take-over%s", command, d->state_missing ? " --write-state" : "");
+    if (!d->o->take_over)
+        d->busy = mem_printf("%s holds the lock in the cluster since %s: let that run finish", who,
+                             since);
     return 0;
+}
+
+static bool same_list(char **a, char **b)
+{
+    size_t i = 0;
+    while (a[i] && str_eq(a[i], b[i]))
+        i++;
+    return !a[i] && !b[i];
+}
+
+static bool same_members(const struct rkestate *a, const struct rkestate *b)
+{
+    static const char *const states[] = {"currentState", "desiredState"};
+    char **nodes_a = rkestate_controlplane(a);
+    char **nodes_b = rkestate_controlplane(b);
+    bool same = same_list(nodes_a, nodes_b);
+    encryption_resources_free(nodes_a);
+    encryption_resources_free(nodes_b);
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        json_t *x = json_object_get(json_object_get(a->root, states[i]), "certificatesBundle");
+        json_t *y = json_object_get(json_object_get(b->root, states[i]), "certificatesBundle");
+        same = same && (json_object_size(x) + json_object_size(y) == 0 || json_equal(x, y));
+    }
+    return same;
+}
+
+static void damaged_copy(struct doctor *d, const struct cluster_state_place *p)
+{
+    if (!p->trouble)
+        return;
+    struct encrypt_finding *f = wrong(d, "copy of the state",
+                                      "%s kube-system/full-cluster-state can't "
+                                      "be read: %s",
+                                      p->kind, p->trouble);
+    means(f, "a state file could not be rebuilt from it; it is never written over");
+    mend(f,
+         "# keep what is in it (it may hold keys), then remove it; RKE makes it anew at its next "
+         "`rke up`:");
+    const char *kind = str_eq(p->kind, "Secret") ? "secret" : "configmap";
+    mend(f,
+         "(umask 077; kubectl -n kube-system get %s full-cluster-state -o yaml "
+         ">full-cluster-state-%s.yaml) && kubectl -n kube-system delete %s full-cluster-state",
+         kind, d->now, kind);
 }
 
 /* The copy is what a restored snapshot, or `rke util get-state-file`, would go on with. */
 static void compare_copy(struct doctor *d)
 {
-    struct error why CLEANUP(error_clear) = {0};
-    struct rkestate *copy CLEANUP(cleanup_rkestate) = NULL;
-    const struct cluster_state_copy *c = &d->copy;
-    char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
+    const struct cluster_state_place *c = d->copy.newest;
+    char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
     const char about[] = "copy of the state";
-    if (str_eq(c->kind, "ConfigMap"))
+    damaged_copy(d, &d->copy.secret);
+    damaged_copy(d, &d->copy.config_map);
+    if (d->copy.config_map.kind)
         mend(
             means(wrong(d, about,
-                        "the ConfigMap kube-system/full-cluster-state holds the keys in "
-                        "the clear"),
+                        "the ConfigMap kube-system/full-cluster-state holds the keys in the clear"),
                   "whoever may read ConfigMaps of kube-system has them, and etcd holds them plain"),
-            "%s    # makes it a Secret", up);
-    if (!d->s->state)
+            "%s    # makes it a Secret", resume);
+    if (!d->s->state || !c->state)
         return;
-    if (rkestate_parse(buf_str(&c->text), c->text.len, "full-cluster-state", &copy, &why) < 0) {
-        mend(wrong(d, about, "%s kube-system/full-cluster-state can't be read: %s", c->kind,
-                   why.message),
-             "%s    # writes it anew", up);
-        return;
-    }
-    if (str_eq(rkestate_encryption_config(copy), rkestate_encryption_config(d->s->state))) {
+    if (!same_members(c->state, d->s->state) && !rkestate_is_bare(d->s->state))
+        mend(means(wrong(d, about,
+                         "%s kube-system/full-cluster-state has other certificates or nodes than "
+                         "%s",
+                         c->kind, d->s->state_path),
+                   "RKE ran with another state file than this one: its next run with the older of "
+                   "the two would bring old certificates back"),
+             "# find out which one the last `rke up` wrote (`rke util get-state-file` shows the "
+             "copy) before the next `rke` command; encrypt leaves both as they are");
+    if (str_eq(rkestate_encryption_config(c->state), rkestate_encryption_config(d->s->state))) {
         saw(d, about, "%s kube-system/full-cluster-state says the same as the state file", c->kind);
         return;
     }
@@ -153,26 +218,41 @@ static void compare_copy(struct doctor *d)
                "a cluster or a state file restored from it would have keys that are gone, or lack "
                "those in force"),
          "%s",
-         d->s->journal && d->s->journal->transition ? "# it follows when the change is finished"
-                                                    : up);
+         doctor_open_change(d) ? "# it follows when the change is finished"
+         : d->split            ? "# it follows when the nodes are one again"
+                               : resume);
+}
+
+static int copy(struct doctor *d, struct error *err)
+{
+    if (cluster_state_read(d->api, &d->copy, err) < 0)
+        return -1;
+    d->copy_read = true;
+    if (d->copy.newest)
+        compare_copy(d);
+    return 0;
 }
 
 int doctor_cluster(struct doctor *d, struct error *err)
 {
-    struct error why CLEANUP(error_clear) = {0};
-    int rc = addresses(d, &why);
-    if (rc == 0 && d->api)
-        rc = lock(d, &why);
-    if (rc == 0 && d->api) {
-        rc = cluster_state_read(d->api, &d->copy, &why);
-        d->copy_read = rc == 0;
-        if (rc == 0 && d->copy.kind)
-            compare_copy(d);
+    static const struct {
+        int (*look)(struct doctor *d, struct error *err);
+        const char *means;
+    } parts[] = {
+        {addresses, "an apiserver that isn't listed could be at work"},
+        {lock, "somebody else could be at work"},
+        {copy, "what a state file could be rebuilt from is not known"},
+    };
+    for (size_t i = 0; d->api && i < ARRAY_LEN(parts); i++) {
+        struct error why CLEANUP(error_clear) = {0};
+        if (parts[i].look(d, &why) == 0)
+            continue;
+        if (why.result == RESULT_INTERRUPTED)
+            return error_move(err, &why);
+        means(wrong(d, "API", "it can't be asked for everything: %s", why.message), "%s",
+              parts[i].means);
     }
-    if (rc == 0)
-        return 0;
-    if (why.result == RESULT_INTERRUPTED)
-        return error_move(err, &why);
-    wrong(d, "API", "it can't be asked for everything: %s", why.message);
+    if (d->stranger && !d->busy)
+        d->busy = mem_printf("an apiserver serves that %s doesn't list", d->o->config);
     return 0;
 }

@@ -18,6 +18,7 @@ static void try_lock(struct doctor *d)
     struct state_lock *lock CLEANUP(cleanup_state_lock) = NULL;
     if (d->state_missing || state_lock_take(d->s->state_path, &lock, &why) == 0)
         return;
+    d->run_alive = why.result == RESULT_REFUSED;
     mend(means(wrong(d, about, "%s", why.message),
                "a run is at work: what is said here may be changing while it is being looked at"),
          "# let it finish, then look again");
@@ -28,7 +29,6 @@ static void read_state(struct doctor *d)
     struct session *s = d->s;
     struct error why CLEANUP(error_clear) = {0};
     struct stat st;
-    char *word CLEANUP(cleanup_mem) = shell_word(s->state_path);
     char *again CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
     d->state_missing = lstat(s->state_path, &st) != 0 && errno == ENOENT;
     if (d->state_missing || rkestate_read(s->state_path, &s->state, &why) == 0)
@@ -41,7 +41,7 @@ static void read_state(struct doctor *d)
     }
     mend(f, "# move it away, keep it (it may hold the only copy of RKE's certificates), and let it "
             "be rebuilt:");
-    mend(f, "mv %s %s.damaged", word, word);
+    mend_move(d, f, s->state_path, "damaged");
     mend(f, "%s", again);
 }
 
@@ -65,15 +65,14 @@ static void compare_copies(struct doctor *d, const char *sidecar_path)
     const json_t *inside = s->state ? json_object_get(s->state->root, "encrypt") : NULL;
     if (!s->state || (!beside && !inside) || (beside && json_equal(beside, inside)))
         return;
-    char *state CLEANUP(cleanup_mem) = shell_word(s->state_path);
-    char *path CLEANUP(cleanup_mem) = shell_word(sidecar_path);
+    char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
     if (!beside) {
         mend(means(wrong(d, about, "%s, the second copy of the journal and of all keys, is gone",
                          sidecar_path),
                    "RKE drops the first one (in %s) when it writes that file: the history of keys, "
                    "which old backups need, would be lost then",
                    s->state_path),
-             "(umask 077; jq .encrypt %s >%s)", state, path);
+             "%s    # writes it again", resume);
     } else if (!inside) {
         saw(d, about, "RKE has written it since: our journal is in %s alone, which is enough",
             sidecar_path);
@@ -116,7 +115,6 @@ static void read_journal(struct doctor *d)
     struct error why CLEANUP(error_clear) = {0};
     char *sidecar CLEANUP(cleanup_mem) = file_beside(s->state_path, "encrypt-state");
     if (journal_read(s->state, s->state_path, &s->journal, &why) < 0) {
-        char *word CLEANUP(cleanup_mem) = shell_word(sidecar);
         struct encrypt_finding *f = wrong(d, about, "the journal can't be read: %s", why.message);
         means(f, "it says which change is open and has every key there ever was; no command acts "
                  "without it");
@@ -125,7 +123,7 @@ static void read_journal(struct doctor *d)
         mend(f,
              "# of a newer version: use that version of encrypt. Damaged: put the file back from "
              "a backup, or, where the other copy is sound, move the damaged one away:");
-        mend(f, "mv %s %s.damaged", word, word);
+        mend_move(d, f, sidecar, "damaged");
         return;
     }
     const struct journal *j = s->journal;
@@ -137,18 +135,6 @@ static void read_journal(struct doctor *d)
     else
         saw(d, about, "%s: encrypt has not changed this cluster yet", s->state_path);
     compare_copies(d, sidecar);
-    if (s->state && rkestate_is_bare(s->state)) {
-        struct encrypt_finding *f =
-            wrong(d, about, "RKE's own members (its certificates, rkeConfig) are not in %s",
-                  s->state_path);
-        means(f, "encrypt can work with it, RKE can't: `rke up` would make new certificates for "
-                 "the whole cluster");
-        char *word CLEANUP(cleanup_mem) = shell_word(s->state_path);
-        char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
-        mend(f, "# take them from an older state file (a backup, a snapshot of etcd, `rke util "
-                "get-state-file`) before any `rke` command:");
-        mend(f, "mv %s %s.bare && %s --write-state --from OLDER.rkestate", word, word, doctor);
-    }
     if (j->transition)
         tell_transition(d, j->transition);
 }

@@ -1,6 +1,5 @@
 /* What each control-plane node has and runs, and what the cluster says of all of them. */
 #include "provisioner/doctor.h"
-#include "provisioner/kube/lease.h"
 #include "state/journal_json.h"
 
 #include <string.h>
@@ -57,35 +56,70 @@ void doctor_describe(const struct encryption_config *c, const struct journal *jo
     buf_adds(out, text.len ? buf_str(&text) : "no key");
 }
 
-static void file_gone(struct doctor *d, const struct member *m, const char *about)
+/* A node whose file is what this one's apiserver was last seen to read, or what the state says that
+ * all have. */
+static const struct member *same_file(const struct doctor *d, const struct member *m)
 {
-    char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
-    char *state CLEANUP(cleanup_mem) = shell_word(d->s->state_path);
-    char *path CLEANUP(cleanup_mem) = shell_word(m->config_path);
-    const char *sudo = str_eq(m->node.conf->ssh.user, "root") ? "" : "sudo ";
-    struct encrypt_finding *f =
-        wrong(d, about, "its kube-apiserver is told to read %s, and there is no such file",
-              m->config_path);
-    means(f, "it runs on what it read before; its next restart fails");
-    mend(f, "# put back what the other nodes have there; the state file should have the same:");
+    const struct journal *j = d->s->journal;
+    const struct node_record *record = NULL;
+    for (size_t i = 0; j && i < j->node_count; i++) {
+        if (str_eq(j->nodes[i].address, m->node.name))
+            record = &j->nodes[i];
+    }
+    for (size_t i = 0; record && record->runs.sha256 && i < d->s->count; i++) {
+        const struct member *other = &d->s->members[i];
+        if (d->nodes[i].known && other->seen.config_path && !other->file_missing &&
+            str_eq(record->runs.process, m->seen.process) &&
+            str_eq(record->runs.sha256, other->file_sha256))
+            return other;
+    }
+    return NULL;
+}
+
+/* Told when all nodes were looked at. */
+static void file_lacking(struct doctor *d, size_t i, const char *about)
+{
+    const struct member *m = &d->s->members[i];
+    const struct member *from = same_file(d, m);
+    struct error why CLEANUP(error_clear) = {0};
+    struct encryption_config *ignored CLEANUP(cleanup_encryption_config) = NULL;
+    struct encrypt_finding *f;
+    if (m->file_missing) {
+        f = wrong(d, about, "its kube-apiserver is told to read %s, and there is no such file",
+                  m->config_path);
+        means(f, "it runs on what it read before; its next restart fails");
+    } else {
+        if (encryption_config_read(buf_str(&m->file), m->file.len, m->config_path,
+                                   ENCRYPTION_LENIENT, &ignored, &why) == 0)
+            return;
+        f = wrong(d, about, "its configuration can't be read: %s", why.message);
+        means(f, "kube-apiserver would not start with it");
+    }
+    if (doctor_open_change(d)) {
+        char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
+        mend(f, "%s    # puts there what belongs there now", resume);
+        return;
+    }
+    if (from) {
+        mend(f, "# node %s has the file that it read:", from->node.name);
+        mend_from_node(d, f, from, m);
+        return;
+    }
+    char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
     mend(f,
-         "jq -r .currentState.encryptionConfig %s | %s %sinstall -m 600 -o root -g root /dev/stdin "
-         "%s",
-         state, ssh, sudo, path);
+         "# restart nothing on it: what it runs may have a key that no file has. The configuration "
+         "that reads what all the others read and write, and how to put it there:");
+    mend(f, "%s --write-union union.yaml", doctor);
 }
 
 /* A file that no apiserver is told to read. */
 static void stray_file(struct doctor *d, const struct member *m, const char *about)
 {
-    const struct transition *t = d->s->journal ? d->s->journal->transition : NULL;
-    if (m->file_missing || t)
+    if (m->file_missing || doctor_open_change(d))
         return;
     struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
     struct error ignored CLEANUP(error_clear) = {0};
     struct buf keys CLEANUP(buf_free) = {0};
-    char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
-    char *path CLEANUP(cleanup_mem) = shell_word(m->config_path);
-    const char *sudo = str_eq(m->node.conf->ssh.user, "root") ? "" : "sudo ";
     if (encryption_config_read(buf_str(&m->file), m->file.len, m->config_path, ENCRYPTION_LENIENT,
                                &c, &ignored) < 0)
         buf_adds(&keys, "it is no configuration that can be read");
@@ -95,7 +129,8 @@ static void stray_file(struct doctor *d, const struct member *m, const char *abo
         wrong(d, about, "%s is there, and its kube-apiserver is not told to read it (%s)",
               m->config_path, buf_str(&keys));
     means(f, "it may be the last place of a key; `encrypt up` won't write over it");
-    mend(f, "%s %smv %s %s.old    # keep it", ssh, sudo, path, path);
+    mend(f, "# keep it, under another name:");
+    mend_remote_move(d, f, m, m->config_path, "unread");
 }
 
 /* Sets the node's configuration, where it is known. */
@@ -109,18 +144,9 @@ static void look_at_file(struct doctor *d, size_t i, const char *about)
         stray_file(d, m, about);
         return;
     }
-    if (m->file_missing) {
-        file_gone(d, m, about);
-        return;
-    }
-    if (encryption_config_read(buf_str(&m->file), m->file.len, m->config_path, ENCRYPTION_LENIENT,
-                               &n->config, &why) == 0) {
-        n->known = true;
-        return;
-    }
-    mend(means(wrong(d, about, "its configuration can't be read: %s", why.message),
-               "kube-apiserver would not start with it"),
-         "# put back what the other nodes have there");
+    n->known =
+        !m->file_missing && encryption_config_read(buf_str(&m->file), m->file.len, m->config_path,
+                                                   ENCRYPTION_LENIENT, &n->config, &why) == 0;
 }
 
 /* The journal saw the process that runs read another file than the one that lies there now. */
@@ -147,17 +173,24 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
     if (!m->seen.exists) {
         mend(means(wrong(d, about, "there is no kube-apiserver on it"),
                    "%s lists it as a control-plane node", d->o->config),
-             "# `rke up` puts one there; or take the node out of %s", d->o->config);
+             "%s or take the node out of %s",
+             doctor_open_change(d)
+                 ? "# no `rke` command while a change is open: `encrypt resume`, or "
+                   "`encrypt abort`, first. Then `rke up` puts one there;"
+             : d->s->state && !rkestate_is_bare(d->s->state)
+                 ? "# where nothing is said of the state file here, `rke up` puts one there;"
+                 : "# first a state file that RKE can work with: see what is said of it;",
+             d->o->config);
         return 0;
     }
     if (!m->seen.running) {
         struct encrypt_finding *f = wrong(d, about, "its kube-apiserver does not run");
-        mend(f, "%s docker logs --tail 50 kube-apiserver    # why", ssh);
+        mend(f, "%s -n docker logs --tail 50 kube-apiserver    # why", ssh);
         if (d->s->journal && d->s->journal->transition) {
             char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
             mend(f, "%s", resume);
         } else {
-            mend(f, "%s docker start kube-apiserver", ssh);
+            mend(f, "%s -n docker start kube-apiserver", ssh);
         }
         return 0;
     }
@@ -168,7 +201,7 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
     if (!d->nodes[i].ready)
         mend(wrong(d, about, "its kube-apiserver runs and is not ready: %s",
                    why ? why : "no answer"),
-             "%s docker logs --tail 50 kube-apiserver    # why", ssh);
+             "%s -n docker logs --tail 50 kube-apiserver    # why", ssh);
     return 0;
 }
 
@@ -222,9 +255,7 @@ static void unknown_keys(struct doctor *d)
     }
     if (!text.len || !d->s->state || d->split)
         return;
-    char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
-    char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
-    char *word CLEANUP(cleanup_mem) = shell_word(d->s->state_path);
+    char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
     struct encrypt_finding *f =
         wrong(d, "keys", "%s: a key is there that %s doesn't know", text.data, d->s->state_path);
     means(f, "somebody changed the node by hand, or another machine's state file is newer than "
@@ -232,9 +263,11 @@ static void unknown_keys(struct doctor *d)
     mend(f,
          "# where another machine changed the cluster last: use its state file. Where nodes were "
          "changed by hand, and all are the same, this enters the key:");
-    mend(f, "%s", up);
-    mend(f, "# where this is an older state file and the last one is lost:");
-    mend(f, "mv %s %s.older && %s --write-state --from %s.older", word, word, doctor, word);
+    mend(f, "%s", resume);
+    mend(f,
+         "# where this is an older state file and the last one is lost: move it away; what to do "
+         "then is said by encrypt doctor:");
+    mend_move(d, f, d->s->state_path, "older");
 }
 
 static void left_overs(struct doctor *d)
@@ -255,15 +288,15 @@ static void left_overs(struct doctor *d)
               "%s: containers of an interrupted change lie there (their names "
               "begin with encrypt-)",
               text.data);
-    means(f, "they are stopped and do nothing; the next change removes them");
+    means(f,
+          "they are stopped and do nothing; the next change (a rotation, say) removes them: look "
+          "at them with");
     for (size_t i = 0; i < d->s->count; i++) {
         if (!d->s->members[i].seen.unsettled)
             continue;
         char *ssh CLEANUP(cleanup_mem) = ssh_command(d, d->s->members[i].node.conf);
-        mend(f, "%s docker ps -a --filter name=encrypt-", ssh);
+        mend(f, "%s -n docker ps -a --filter name=encrypt-", ssh);
     }
-    char *rotate CLEANUP(cleanup_mem) = doctor_command(d, "rotate-key");
-    mend(f, "%s", rotate);
 }
 
 int doctor_nodes(struct doctor *d, struct error *err)
@@ -282,6 +315,11 @@ int doctor_nodes(struct doctor *d, struct error *err)
         tell_node(d, i, about);
         if (!d->api && d->nodes[i].ready)
             d->api = &m->node.api;
+    }
+    for (size_t i = 0; i < d->s->count; i++) {
+        char *about CLEANUP(cleanup_mem) = about_node(d->s->members[i].node.name);
+        if (d->s->members[i].seen.exists && !d->nodes[i].known)
+            file_lacking(d, i, about);
     }
     find_split(d);
     unknown_keys(d);

@@ -1,10 +1,10 @@
 /*
  * A lost state file: what the nodes run is the truth about keys; RKE's own members come from the
- * copy in the cluster; the journal from beside the lost file, else from that copy, else anew.
+ * copy in the cluster or an older file; the journal from beside the lost file, else from such a
+ * copy, else anew. The keys of all journals that are at hand are in its history.
  */
 #include "base/file.h"
 #include "provisioner/doctor.h"
-#include "provisioner/stamp.h"
 #include "state/journal_json.h"
 #include "state/json_text.h"
 #include "state/timestamp.h"
@@ -14,149 +14,139 @@
 #include <sys/stat.h>
 
 static const char about[] = "state file";
-enum { STATE_LIMIT = 64 << 20 };
+/* The lost file may have gone on by as many generations without telling the nodes. */
+enum { MARGIN = 1000 };
 
-/* What the nodes' stamps say: whose state they were changed with, and how far that had come. */
-struct stamps {
-    struct stamp newest; /* cluster NULL: there is none */
-    bool differ;         /* they are of several clusters */
+/* What it is rebuilt from, and what becomes of it. */
+struct rebuilt {
+    struct rkestate *state;
+    const char *from; /* whose RKE's members are; NULL: nobody's */
+    struct journal *journal;
+    bool no_change; /* the journal told of one that is none any more */
 };
 
-static void stamps_free(struct stamps *s)
+static void rebuilt_free(struct rebuilt *r)
 {
-    stamp_free(&s->newest);
+    rkestate_free(r->state);
+    journal_free(r->journal);
 }
 
-static int read_stamps(struct doctor *d, struct stamps *out, struct error *err)
+/* At least one control-plane node is the same. */
+static bool is_of_these_nodes(const struct doctor *d, const struct rkestate *state)
 {
-    for (size_t i = 0; i < d->s->count; i++) {
-        struct stamp stamp CLEANUP(stamp_free) = {0};
-        bool found = false;
-        if (stamp_read(&d->s->members[i], &stamp, &found, err) < 0)
-            return -1;
-        if (!found)
-            continue;
-        out->differ =
-            out->differ || (out->newest.cluster && !str_eq(out->newest.cluster, stamp.cluster));
-        if (out->newest.cluster && out->newest.generation >= stamp.generation)
-            continue;
-        stamp_free(&out->newest);
-        out->newest = stamp;
-        stamp = (struct stamp){0};
+    const struct cluster *c = d->s->cluster;
+    char **list = rkestate_controlplane(state);
+    bool same = !list[0];
+    for (size_t i = 0; list[i]; i++) {
+        for (size_t k = 0; k < c->node_count; k++)
+            same = same ||
+                   (c->nodes[k].controlplane && (str_eq(list[i], c->nodes[k].ssh.address) ||
+                                                 str_eq(list[i], c->nodes[k].internal_address)));
     }
-    return 0;
-}
-
-/* The journal takes the cluster's name over, and a generation that no other copy has. */
-static int take_over_stamps(struct journal *j, bool known, const struct stamps *stamps,
-                            struct error *err)
-{
-    const struct stamp *s = &stamps->newest;
-    const struct transition *t = j->transition;
-    if (stamps->differ)
-        return error_set(err, RESULT_REFUSED,
-                         "the nodes bear the stamps of several clusters: are they all of one?");
-    if (!s->cluster)
-        return 0;
-    if (known && !str_eq(s->cluster, j->cluster_id))
-        return error_set(
-            err, RESULT_REFUSED,
-            "the nodes were changed with the state file of cluster %s (by %s, %s), the "
-            "journal that is left is of cluster %s",
-            s->cluster, s->by, s->at, j->cluster_id);
-    if (!known) {
-        mem_free(j->cluster_id);
-        j->cluster_id = mem_strdup(s->cluster);
-    }
-    bool same = s->generation == j->generation && str_eq(s->transition, t ? t->id : "");
-    if (s->generation < j->generation || same)
-        return 0;
-    if (t)
-        return error_set(err, RESULT_REFUSED,
-                         "%s tells of an open change (%s) of generation %lld, and the nodes were "
-                         "changed since with generation %lld (by %s, %s): move it away, then look "
-                         "again",
-                         j->sidecar_path, t->why, (long long)j->generation,
-                         (long long)s->generation, s->by, s->at);
-    /* The lost file went on from there without telling the nodes: aborted, narrowing, finished. */
-    j->generation = s->generation + 3;
-    return 0;
-}
-
-/* The state file that is there, held against the stamps. */
-static int judge_stamps(struct doctor *d, struct error *err)
-{
-    for (size_t i = 0; d->s->journal && i < d->s->count; i++) {
-        struct member *m = &d->s->members[i];
-        struct stamp stamp CLEANUP(stamp_free) = {0};
-        struct error why CLEANUP(error_clear) = {0};
-        bool found = false;
-        if (stamp_read(m, &stamp, &found, &why) < 0) {
-            if (why.result == RESULT_INTERRUPTED)
-                return error_move(err, &why);
-        } else if (!found ||
-                   stamp_judge(&stamp, d->s->journal, m->node.name, d->s->state_path, &why) >= 0) {
-            continue;
-        }
-        char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
-        char *word CLEANUP(cleanup_mem) = shell_word(d->s->state_path);
-        char *sidecar CLEANUP(cleanup_mem) = shell_word(d->s->journal->sidecar_path);
-        struct encrypt_finding *f = wrong(d, about, "%s", why.message);
-        means(f, "every command refuses to work with this state file: it may lack keys that are in "
-                 "force");
-        mend(f,
-             "# use the state file that changed the cluster last, with the .encrypt-state beside "
-             "it. Only where that is lost:");
-        mend(f, "mv %s %s.older; mv %s %s.older", word, word, sidecar, sidecar);
-        mend(f, "%s --write-state --from %s.older", doctor, word);
-        break; /* the others say the same */
-    }
-    return 0;
+    encryption_resources_free(list);
+    return same;
 }
 
 /* RKE's members: of the older file that was named, of the copy in the cluster, or none. */
-static int base(struct doctor *d, struct rkestate **out, const char **from, struct error *err)
+static int base(struct doctor *d, struct rebuilt *r, struct error *err)
 {
-    const struct cluster_state_copy *copy = &d->copy;
-    struct error why CLEANUP(error_clear) = {0};
-    *from = NULL;
-    if (d->asked->from) {
-        struct buf text CLEANUP(buf_free) = {0};
-        *from = d->asked->from;
-        if (file_read(d->asked->from, STATE_LIMIT, true, &text, NULL, err) < 0)
-            return -1;
-        return rkestate_parse(buf_str(&text), text.len, d->s->state_path, out, err) < 0
-                   ? error_wrap(err, "--from %s", d->asked->from)
-                   : 0;
+    const struct rkestate *found = d->older;
+    r->state = rkestate_bare(d->s->state_path);
+    r->from = d->older ? d->asked->from : NULL;
+    if (d->older_trouble)
+        return error_set(err, RESULT_REFUSED, "%s", d->older_trouble);
+    if (!found && d->copy.newest && d->copy.newest->state) {
+        found = d->copy.newest->state;
+        r->from = "the copy in the cluster (kube-system/full-cluster-state)";
     }
-    if (d->copy_read && copy->kind &&
-        rkestate_parse(buf_str(&copy->text), copy->text.len, d->s->state_path, out, &why) == 0) {
-        *from = "the copy in the cluster (kube-system/full-cluster-state)";
+    if (!found)
         return 0;
+    if (!is_of_these_nodes(d, found)) {
+        error_set(err, RESULT_REFUSED,
+                  "%s is of another cluster: none of its control-plane nodes is in %s", r->from,
+                  d->o->config);
+        r->from = NULL;
+        return -1;
     }
-    if (why.message)
-        saw(d, about, "%s kube-system/full-cluster-state is no use: %s", copy->kind, why.message);
-    *out = rkestate_bare(d->s->state_path);
+    json_wipe(r->state->root);
+    if (!(r->state->root = json_deep_copy(found->root)))
+        abort();
+    json_object_del(r->state->root, "encrypt");
     return 0;
 }
 
-/* The journal in an older state file, taken out of it; NULL where there is none of use. A change
- * that it tells of was finished since, or will be found on the nodes. */
-static struct journal *older_journal(struct doctor *d, struct rkestate *state)
+/* --- the journal --- */
+
+static int same_cluster(const char *a, const char *a_name, const char *b, const char *b_name,
+                        struct error *err)
 {
-    struct journal *j = NULL;
-    struct error why CLEANUP(error_clear) = {0};
-    json_t *json = json_object_get(state->root, "encrypt");
-    if (!json)
-        return NULL;
-    if (json_is_object(json)) {
-        json_put(json, "transition", json_null());
-        json_put(json, "nodes", json_object());
+    return str_eq(a, b) ? 0
+                        : error_set(err, RESULT_REFUSED,
+                                    "%s is of cluster %s, and %s of cluster %s: move away the one "
+                                    "that is not of this cluster",
+                                    a_name, a, b_name, b);
+}
+
+/* All that is at hand is of one cluster; `name` has its name (NULL: nothing has one). */
+static int check_cluster(const struct doctor *d, const struct journal *beside, const char **name,
+                         struct error *err)
+{
+    const struct stamp *stamp = doctor_newest_stamp(d);
+    const char *who = "the node's stamp";
+    *name = stamp ? stamp->cluster : NULL;
+    if (beside) {
+        if (*name && same_cluster(beside->cluster_id, beside->sidecar_path, *name, who, err) < 0)
+            return -1;
+        *name = beside->cluster_id;
+        who = beside->sidecar_path;
     }
-    if (journal_from_json(json, "the older journal", &j, &why) < 0)
-        saw(d, about, "its key history is no use: %s", why.message);
-    json_object_del(state->root, "encrypt");
-    return j;
+    for (size_t i = 0; i < d->tale_count; i++) {
+        const struct doctor_tale *t = &d->tales[i];
+        if (*name && same_cluster(t->journal->cluster_id, t->name, *name, who, err) < 0)
+            return -1;
+        *name = t->journal->cluster_id;
+        who = t->name;
+    }
+    return 0;
+}
+
+/* The journal without the change that it tells of. */
+static int without_change(struct journal **j, struct error *err)
+{
+    json_t *json CLEANUP(cleanup_json) = NULL;
+    struct journal *without = NULL;
+    if (journal_to_json(*j, &json, err) < 0)
+        return -1;
+    json_put(json, "transition", json_null());
+    json_put(json, "nodes", json_object());
+    if (journal_from_json(json, "the journal", &without, err) < 0)
+        return -1;
+    without->sidecar_path = mem_strdup((*j)->sidecar_path);
+    journal_free(*j);
+    *j = without;
+    return 0;
+}
+
+/* The highest of the generations that are at hand, but for the journal's own. */
+static int64_t highest(const struct doctor *d, int64_t *sequence)
+{
+    const struct stamp *stamp = doctor_newest_stamp(d);
+    int64_t generation = stamp ? stamp->generation : 0;
+    for (size_t i = 0; i < d->tale_count; i++) {
+        const struct journal *j = d->tales[i].journal;
+        generation = j->generation > generation ? j->generation : generation;
+        *sequence = j->sequence > *sequence ? j->sequence : *sequence;
+    }
+    return generation;
+}
+
+/* The nodes were changed since by another copy than the journal that is left. */
+static bool is_outdated(const struct doctor *d, const struct journal *j, int64_t generation)
+{
+    const struct stamp *stamp = doctor_newest_stamp(d);
+    return generation > j->generation ||
+           (stamp && stamp->generation == j->generation &&
+            !str_eq(stamp->transition, j->transition ? j->transition->id : ""));
 }
 
 /* A file that its apiserver is not told to read may be the last place of a key. */
@@ -172,33 +162,47 @@ static void add_stray_keys(struct journal *j, const struct member *m)
 
 /* The journal, as far as any copy of it is left; the one beside the lost file may be of a change
  * that is open. */
-static int rebuild_journal(struct doctor *d, struct rkestate *state, const struct stamps *stamps,
-                           struct journal **out, struct error *err)
+static int rebuild_journal(struct doctor *d, struct rebuilt *r, struct error *err)
 {
     const struct session *s = d->s;
-    struct journal *older CLEANUP(cleanup_journal) = older_journal(d, state);
+    const char *cluster = NULL;
     struct journal *j CLEANUP(cleanup_journal) = NULL;
-    if (journal_read(state, s->state_path, &j, err) < 0)
+    if (!d->history)
+        return error_set(err, RESULT_FAILED, "the keys that are at hand can't be gathered");
+    if (journal_read(r->state, s->state_path, &j, err) < 0)
         return -1;
-    bool known = j->sequence > 0;
-    if (older && !known) {
+    bool beside = j->sequence > 0;
+    if (check_cluster(d, beside ? j : NULL, &cluster, err) < 0)
+        return -1;
+    int64_t sequence = j->sequence;
+    int64_t generation = highest(d, &sequence);
+    if (cluster && !beside) {
         mem_free(j->cluster_id);
-        j->cluster_id = mem_strdup(older->cluster_id);
-        j->sequence = older->sequence;
-        j->generation = older->generation;
-        known = true;
+        j->cluster_id = mem_strdup(cluster);
     }
-    if (take_over_stamps(j, known, stamps, err) < 0)
-        return -1;
-    for (size_t i = 0; older && i < older->key_count; i++) {
-        if (!journal_find_key(j, older->keys[i].type, &older->keys[i].key))
-            journal_append_key(j, &older->keys[i]);
+    if (cluster && (!beside || is_outdated(d, j, generation))) {
+        r->no_change = j->transition;
+        if (j->transition && without_change(&j, err) < 0)
+            return -1;
+        j->sequence = sequence;
+        j->generation = (generation > j->generation ? generation : j->generation) + MARGIN;
+    }
+    for (size_t i = 0; i < d->history->key_count; i++) {
+        const struct key_record *k = &d->history->keys[i];
+        if (!journal_find_key(j, k->type, &k->key))
+            journal_append_key(j, k);
     }
     for (size_t i = 0; i < s->count; i++) {
         journal_add_config_keys(j, d->nodes[i].config);
         add_stray_keys(j, &s->members[i]);
     }
-    *out = STEAL(j);
+    struct encryption_config *to CLEANUP(cleanup_encryption_config) = doctor_half_way(d);
+    if (to && !j->transition) {
+        journal_open(j, "enable", NULL, to);
+        /* Anything may have been written with it. */
+        j->transition->switched = true;
+    }
+    r->journal = STEAL(j);
     return 0;
 }
 
@@ -258,26 +262,41 @@ static void show_keys(struct doctor *d, const struct journal *j)
     }
 }
 
-static void show(struct doctor *d, const struct rkestate *state, const struct journal *j,
-                 const char *from)
+static void show(struct doctor *d, const struct rebuilt *r)
 {
+    const struct journal *j = r->journal;
     show_keys(d, j);
     saw(d, "would be rebuilt", "cluster %s, generation %lld%s", j->cluster_id,
         (long long)j->generation,
-        j->transition ? "; with the change that is open, by the journal beside the lost file" : "");
-    if (from)
-        saw(d, "would be rebuilt", "RKE's own members (certificates, rkeConfig): from %s%s", from,
-            rkestate_is_bare(state) ? ", which has none" : "");
+        j->transition  ? "; with a change that is open: `encrypt resume` finishes it"
+        : r->no_change ? "; the change that the journal beside the lost file tells of is not open "
+                         "any more: the nodes were changed since with another copy"
+                       : "");
+    if (r->from)
+        saw(d, "would be rebuilt", "RKE's own members (certificates, rkeConfig): from %s%s",
+            r->from, rkestate_is_bare(r->state) ? ", which has none" : "");
     else
         saw(d, "would be rebuilt", "RKE's own members (certificates, rkeConfig): not there%s",
-            d->copy_read ? ": the cluster has no kube-system/full-cluster-state"
-                         : ": the API can't be asked for its copy");
+            !d->copy_read    ? ": the API can't be asked for its copy"
+            : d->copy.newest ? ": the copy in the cluster is no use"
+                             : ": the cluster has no kube-system/full-cluster-state");
 }
 
-static int write_state(struct doctor *d, struct rkestate *state, struct journal *j,
-                       struct encrypt_finding *lost, struct error *err)
+/* What a state without RKE's members means. */
+static void tell_bare(struct encrypt_finding *f)
+{
+    means(f,
+          "encrypt can work without them (credentials: --kubeconfig, or kube_config_<cluster "
+          "file> beside the cluster file). For RKE such a file is worse than none: `rke up` would "
+          "make new certificates for the whole cluster, and a fresh encryption key of its own, "
+          "whatever keys the file names");
+}
+
+static int write_state(struct doctor *d, struct rebuilt *r, struct encrypt_finding *lost,
+                       struct error *err)
 {
     struct session *s = d->s;
+    struct journal *j = r->journal;
     struct buf text CLEANUP(buf_free) = {0};
     struct stat st;
     if (state_lock_take(s->state_path, &s->lock, err) < 0)
@@ -288,30 +307,53 @@ static int write_state(struct doctor *d, struct rkestate *state, struct journal 
                          s->state_path);
     if (d->united)
         encryption_config_write(d->united, &text);
-    state->is_new = true;
-    rkestate_set_encryption(state, buf_str(&text), text.len > 0);
+    r->state->is_new = true;
+    rkestate_set_encryption(r->state, buf_str(&text), text.len > 0);
     set_key_dates(d, j);
     /* Commit point. */
-    if (journal_write(j, state, err) < 0)
+    if (journal_write(j, r->state, err) < 0)
         return -1;
     lost->repaired = true;
     saw(d, about, "%s and %s were written (0600; they hold keys: keep them, and a backup)",
         s->state_path, j->sidecar_path);
+    if (!rkestate_is_bare(r->state))
+        return 0;
+    struct encrypt_finding *f =
+        wrong(d, about,
+              "RKE's own members (its certificates, rkeConfig) are not in the file that was "
+              "written");
+    tell_bare(f);
+    mend(f, "# run no `rke` command before they are back: encrypt doctor says how");
     return 0;
 }
 
 /* Why it can't be written as things are; NULL: it can. */
 static const char *obstacle(const struct doctor *d)
 {
+    if (d->busy)
+        return d->busy;
     if (d->s->absent_count)
         return "a control-plane node can't be looked at: its keys would be missing";
-    for (size_t i = 0; i < d->s->count; i++) {
-        if (!d->nodes[i].known)
-            return "what a node has is not known: its keys would be missing";
-    }
     if (!d->s->count)
         return "no control-plane node could be looked at";
-    return d->united || !d->split ? NULL : "what the nodes have has no union";
+    if (!doctor_knows_all_nodes(d))
+        return "what a node has is not known: its keys would be missing";
+    return d->no_union ? d->no_union : doctor_stamps_obstacle(d);
+}
+
+/* A bare file is worse than none where a better one could be had. */
+static int check_bare(const struct doctor *d, const struct rkestate *state, struct error *err)
+{
+    if (!rkestate_is_bare(state) || d->asked->bare || (d->copy_read && !d->copy.newest))
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "no state file is written: RKE's own members would be missing in it, and the copy of "
+              "them in the cluster %s",
+              d->copy.newest ? "can't be used" : "could not be looked for");
+    error_next(err,
+               "let the cluster be asked for it (--kubeconfig, an apiserver that is ready), or "
+               "name an older state file (--from); only where all of these are lost: --bare");
+    return -1;
 }
 
 static struct encrypt_finding *tell_lost(struct doctor *d, const struct rkestate *state,
@@ -319,48 +361,67 @@ static struct encrypt_finding *tell_lost(struct doctor *d, const struct rkestate
 {
     char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
     struct encrypt_finding *f = wrong(d, about, "%s is not there", d->s->state_path);
+    struct error bare CLEANUP(error_clear) = {0};
     means(f, "no key can be kept without it: `up` and `rotate-key` refuse");
     mend(f, "# where the last one is somewhere, put that there (0600). Else rebuild it%s%s:",
          why_not ? ", but not yet: " : " from the cluster, as shown above", why_not ? why_not : "");
-    mend(f, "%s --write-state", doctor);
-    if (!rkestate_is_bare(state))
+    if (!rkestate_is_bare(state)) {
+        mend(f, "%s --write-state", doctor);
         return f;
-    means(f, "RKE's own members would be missing in it: encrypt can work with that (credentials: "
-             "--kubeconfig, or kube_config_<cluster file> beside the cluster file), but `rke up` "
-             "would make new certificates for the whole cluster");
-    mend(f, "# where there is an older one (a backup, a snapshot of etcd, `rke util "
-            "get-state-file`): RKE's members from that, the keys from the nodes:");
+    }
+    means(f, "RKE's own members (its certificates, rkeConfig) would be missing in it");
+    tell_bare(f);
+    bool refused = check_bare(d, state, &bare) < 0;
+    if (refused)
+        mend(f, "# first let the cluster be asked for its copy (--kubeconfig, an apiserver that is "
+                "ready; `copy of the state` above), then look again");
+    mend(f,
+         "# where there is an older one (a backup, a snapshot of etcd): RKE's members from that, "
+         "the keys from the nodes:");
     mend(f, "%s --write-state --from OLDER.rkestate", doctor);
+    mend(f, "# only where all of these are lost:");
+    mend(f, "%s --write-state%s", doctor, refused ? " --bare" : "");
     return f;
+}
+
+/* The state file that is there has none of RKE's members. */
+static void tell_bare_state(struct doctor *d)
+{
+    struct encrypt_finding *f =
+        wrong(d, about, "RKE's own members (its certificates, rkeConfig) are not in %s",
+              d->s->state_path);
+    tell_bare(f);
+    mend(f, "# before any `rke` command, take them from %s",
+         d->copy.newest && d->copy.newest->state
+             ? "the copy in the cluster:"
+             : "an older state file (a backup, a snapshot of etcd), here OLDER.rkestate:");
+    mend_move(d, f, d->s->state_path, "bare");
+    char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
+    mend(f, "%s --write-state%s", doctor,
+         d->copy.newest && d->copy.newest->state ? "" : " --from OLDER.rkestate");
 }
 
 int doctor_rebuild(struct doctor *d, struct error *err)
 {
-    struct stamps stamps CLEANUP(stamps_free) = {0};
-    struct journal *j CLEANUP(cleanup_journal) = NULL;
+    struct rebuilt r CLEANUP(rebuilt_free) = {0};
     struct error why CLEANUP(error_clear) = {0};
-    struct rkestate *state CLEANUP(cleanup_rkestate) = NULL;
-    const char *from = NULL;
     if (!d->state_missing && d->asked->write_state)
         return error_set(err, RESULT_REFUSED, "%s is there: nothing is written over it",
                          d->s->state_path);
-    if (!d->state_missing)
-        return judge_stamps(d, err);
-    const char *why_not = obstacle(d);
-    if (base(d, &state, &from, err) < 0)
-        return -1;
-    if (read_stamps(d, &stamps, &why) < 0 || rebuild_journal(d, state, &stamps, &j, &why) < 0) {
-        if (why.result == RESULT_INTERRUPTED)
-            return error_move(err, &why);
-        saw(d, about, "it can't be rebuilt: %s", why.message);
-    } else {
-        show(d, state, j, from);
+    if (!d->state_missing) {
+        if (d->s->state && rkestate_is_bare(d->s->state))
+            tell_bare_state(d);
+        return 0;
     }
-    struct encrypt_finding *lost = tell_lost(d, state, why_not ? why_not : why.message);
+    if (base(d, &r, &why) < 0 || rebuild_journal(d, &r, &why) < 0)
+        saw(d, about, "it can't be rebuilt: %s", why.message);
+    else
+        show(d, &r);
+    const char *why_not = why.message ? why.message : obstacle(d);
+    struct encrypt_finding *lost = tell_lost(d, r.state, why_not);
     if (!d->asked->write_state)
         return 0;
-    if (why_not || !j)
-        return error_set(err, RESULT_REFUSED, "no state file is written: %s",
-                         why_not ? why_not : why.message);
-    return write_state(d, state, j, lost, err);
+    if (why_not)
+        return error_set(err, RESULT_REFUSED, "no state file is written: %s", why_not);
+    return check_bare(d, r.state, err) < 0 ? -1 : write_state(d, &r, lost, err);
 }

@@ -63,7 +63,7 @@ static struct encryption_config *reader(const struct resource *r, const struct k
 static size_t add_needed(struct doctor *d, const struct resource *r, const char *prefix,
                          char fingerprint[13])
 {
-    const struct journal *j = d->s->journal;
+    const struct journal *j = d->history;
     const struct key_record *found = NULL;
     size_t count = 0;
     for (size_t i = 0; j && i < j->key_count; i++) {
@@ -88,16 +88,65 @@ static size_t add_needed(struct doctor *d, const struct resource *r, const char 
     return 1;
 }
 
+/* Where keys can be, and nobody looked; to be freed, NULL: everywhere was looked. */
+static char *unsearched(const struct doctor *d)
+{
+    struct buf b = {0};
+    if (!doctor_knows_all_nodes(d))
+        buf_adds(&b, "nodes that could not be looked at");
+    if (!d->s->journal)
+        buf_printf(&b, "%sthe journal of this state file (%s)", b.len ? ", " : "",
+                   d->state_missing ? "it is lost" : "it can't be read");
+    if (!d->copy_read || d->copy.secret.trouble || d->copy.config_map.trouble)
+        buf_printf(&b, "%sthe copy of the state in the cluster", b.len ? ", " : "");
+    if (d->state_missing && !d->older)
+        buf_printf(&b, "%solder state files (--from)", b.len ? ", " : "");
+    return b.data;
+}
+
+static void no_key(struct doctor *d, struct encrypt_finding *f, const struct resource *r,
+                   const char *prefix)
+{
+    char *not_looked CLEANUP(cleanup_mem) = unsearched(d);
+    if (!prefix || str_starts(prefix, "k8s:enc:kms:")) {
+        mend(f, "# %s",
+             prefix ? "bring the KMS provider of that name back into the configuration of "
+                      "all nodes, as a reader; delete nothing: only the KMS can tell what "
+                      "its keys still open"
+                    : "this is no form that kube-apiserver writes by itself: find out who "
+                      "wrote it");
+        return;
+    }
+    if (not_looked) {
+        means(f, "no key for them was found so far, but not everywhere was looked: %s", not_looked);
+        mend(f, "# look there first, and in backups of the nodes' configuration and in snapshots; "
+                "delete nothing");
+        return;
+    }
+    means(f, "neither the state file's history nor the copy in the cluster has that key");
+    mend(f,
+         "# look for it in other machines' state files, in backups of the nodes' configuration and "
+         "in snapshots. Only where it is surely lost, and with it these values, and no running "
+         "kube-apiserver reads them (kubectl --server, one after the other), delete those %s in "
+         "etcd",
+         r->name);
+}
+
 static void unreadable_by_all(struct doctor *d, const struct resource *r,
-                              const struct prefix_count *p, const char *names)
+                              const struct prefix_count *p, const char *names, size_t looked_at)
 {
     char fingerprint[13];
     size_t keys = p->prefix ? add_needed(d, r, p->prefix, fingerprint) : 0;
     struct encrypt_finding *f =
-        wrong(d, about, "%s: %zu under %s can't be read by any node: %s%s", r->name, p->count,
-              p->prefix ? p->prefix : "an unknown form", names, p->count > EXAMPLES ? ", …" : "");
-    means(f, "reading them fails, and so does every list of all %s; no change is begun until then",
-          r->name);
+        wrong(d, about,
+              "%s: %zu under %s can't be read with the files of any of the %zu nodes looked "
+              "at: %s%s",
+              r->name, p->count, p->prefix ? p->prefix : "an unknown form", looked_at, names,
+              p->count > EXAMPLES ? ", …" : "");
+    means(f,
+          "no change is begun until then. Restart no kube-apiserver before that: one that runs may "
+          "still have a key that was taken out of its file, and one that can't read them does not "
+          "become ready");
     if (keys == 1) {
         char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
         means(f, "the key history has that key (fingerprint %s)", fingerprint);
@@ -107,10 +156,7 @@ static void unreadable_by_all(struct doctor *d, const struct resource *r,
         means(f, "the key history has several keys of that name, and can't tell which it was");
         mend(f, "# try them as a second reader, one after the other, in a copy of the cluster");
     } else {
-        means(f, "the key history doesn't have that key");
-        mend(f, "# look for it in other machines' state files, in backups of "
-                "/etc/kubernetes/ssl/encryption.yaml and in snapshots; without it the values are "
-                "lost: delete those objects in etcd");
+        no_key(d, f, r, p->prefix);
     }
 }
 
@@ -145,12 +191,18 @@ static void stale(struct doctor *d, const struct resource *r, const struct prefi
     if (str_eq(want, p->prefix))
         return;
     bool keys_to_go = p->prefix[0];
-    char *command CLEANUP(cleanup_mem) = doctor_command(d, keys_to_go ? "up" : "rotate-key");
+    /* What is to be: see what is said of the cluster file. */
+    bool agrees = !encryption_config_is_plain(first) ==
+                  (d->s->cluster->encryption == SECRETS_ENCRYPTION_ENABLED);
+    char *command CLEANUP(cleanup_mem) =
+        doctor_command(d, encryption_active_key(first) ? "rotate-key" : "up");
     struct encrypt_finding *f =
         keys_to_go ? wrong(d, about, "%s: %zu still under %s", r->name, p->count, p->prefix)
                    : wrong(d, about, "%s: %zu stored plain, though what is written is encrypted",
                            r->name, p->count);
     means(f, "they were not rewritten when the key changed; they can be read");
+    if (!agrees)
+        mend(f, "# first what is said of the cluster file below, then:");
     mend(f, "%s    # rewrites all", command);
 }
 
@@ -178,7 +230,7 @@ static int look_at_prefix(struct doctor *d, const struct resource *r, const stru
     if (!names)
         return -1;
     if (cant == known)
-        unreadable_by_all(d, r, p, names);
+        unreadable_by_all(d, r, p, names, known);
     else
         unreadable_by_some(d, r, p, buf_str(&blind), names);
     return 0;
@@ -192,6 +244,8 @@ static int look_at_resource(struct doctor *d, const struct resource *r, struct e
     char *text CLEANUP(cleanup_mem) = census_text(&c);
     saw(d, about, "%s at revision %lld: %s", r->name, (long long)c.revision, text);
     for (size_t i = 0; i < c.prefix_count; i++) {
+        MEM_GROW(d->stored, d->stored_count);
+        d->stored[d->stored_count++] = (struct doctor_stored){r, mem_strdup(c.prefixes[i].prefix)};
         if (look_at_prefix(d, r, &c.prefixes[i], err) < 0)
             return -1;
     }
@@ -224,16 +278,19 @@ int doctor_store(struct doctor *d, struct error *err)
 {
     struct error why CLEANUP(error_clear) = {0};
     size_t count = 0;
+    bool all = true;
     if (d->s->count == 0)
         return 0;
     const char **list CLEANUP(cleanup_mem) = resources(d, &count);
     for (size_t i = 0; i < count; i++) {
         const struct resource *r = resource_find(list[i]);
+        all = all && r;
         if (!r)
             saw(d, about, "%s: not a resource that can be counted", list[i]);
         else if (look_at_resource(d, r, &why) < 0)
             break;
     }
+    d->store_read = all && !why.result;
     if (!why.result)
         return 0;
     if (why.result == RESULT_INTERRUPTED)

@@ -75,92 +75,257 @@ static size_t known(const struct doctor *d, const struct encryption_config **con
     return n;
 }
 
-/* The commands that put the union onto one node and wait for it. */
-static void put_commands(struct doctor *d, struct encrypt_finding *f, const struct member *m,
-                         const char *file)
+/* Told to read a file that is gone, or can't be read: it gets one by the union. */
+static bool lacks_file(const struct doctor *d, size_t i)
 {
-    char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
-    char *word CLEANUP(cleanup_mem) = shell_word(file);
+    return !d->nodes[i].known && d->s->members[i].seen.config_path;
+}
+
+static bool any_lacks_file(const struct doctor *d)
+{
+    for (size_t i = 0; i < d->s->count; i++) {
+        if (lacks_file(d, i))
+            return true;
+    }
+    return false;
+}
+
+/* The file onto one node, whole and as meant; its apiserver anew. What lay there is kept. */
+static char *put_command(struct doctor *d, const struct member *m, const char *file,
+                         const char *sha256)
+{
+    char *copy CLEANUP(cleanup_mem) = mem_printf("%s.before-%s", m->config_path, d->now);
+    char *fresh CLEANUP(cleanup_mem) = mem_printf("%s.new", m->config_path);
     char *path CLEANUP(cleanup_mem) = shell_word(m->config_path);
-    const char *sudo = str_eq(m->node.conf->ssh.user, "root") ? "" : "sudo ";
-    const char *port = apiserver_flag(&m->seen, "secure-port");
-    const char *name = strrchr(d->o->config, '/');
-    name = name ? name + 1 : d->o->config;
-    char *beside CLEANUP(cleanup_mem) =
-        mem_printf("%.*skube_config_%s", (int)(name - d->o->config), d->o->config, name);
-    char *kubeconfig CLEANUP(cleanup_mem) =
-        shell_word(d->o->kubeconfig ? d->o->kubeconfig : beside);
-    mend(f, "# node %s", m->node.name);
-    if (!m->seen.config_path)
-        mend(f,
-             "# its kube-apiserver has no --encryption-provider-config and reads no file: it must "
-             "be made anew with --encryption-provider-config=%s once the file is there",
-             m->config_path);
-    mend(f, "%s %sinstall -m 600 -o root -g root /dev/stdin %s <%s", ssh, sudo, path, word);
-    mend(f, "%s docker restart kube-apiserver", ssh);
+    char *kept CLEANUP(cleanup_mem) = shell_word(copy);
+    char *new CLEANUP(cleanup_mem) = shell_word(fresh);
+    char *word CLEANUP(cleanup_mem) = shell_word(file);
+    char *script CLEANUP(cleanup_mem) = mem_printf(
+        "umask 077; cat >%s; [ \"$(sha256sum <%s | cut -c 1-64)\" = %s ]; [ ! -e %s ] || "
+        "[ -e %s ] || cp -p %s %s; mv %s %s; sync",
+        new, new, sha256, path, kept, path, kept, new, path);
+    char *command CLEANUP(cleanup_mem) = node_command(
+        d, m, script,
+        "was=$(docker inspect -f \"{{.State.StartedAt}}\" kube-apiserver)\n"
+        "docker restart kube-apiserver >/dev/null\n"
+        "[ \"$was\" != \"$(docker inspect -f \"{{.State.StartedAt}}\" kube-apiserver)\" ]",
+        true);
+    return mem_printf("%s <%s", command, word);
+}
+
+/* One after the other, and none where the one before it failed. */
+static void put_commands(struct doctor *d, struct encrypt_finding *f, const size_t *members,
+                         size_t count, const char *file)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    char sha256[65];
+    char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
+    encryption_config_write(d->mended, &text);
+    sha256_hex(buf_str(&text), text.len, sha256);
     mend(f,
-         "until kubectl --kubeconfig %s --server https://%s:%s get --raw /readyz; do sleep 1; done",
-         kubeconfig, m->node.conf->ssh.address, port ? port : "6443");
+         "ready() { for i in $(seq 100); do %s 2>/dev/null | grep -qF \"node $1: kube-apiserver "
+         "%s\" && return; sleep 1; done; echo \"node $1: not ready: go no further\"; return 1; }",
+         doctor, d->admin ? "is ready" : "runs");
+    for (size_t i = 0; i < count; i++) {
+        const struct member *m = &d->s->members[members[i]];
+        char *command CLEANUP(cleanup_mem) = put_command(d, m, file, sha256);
+        mend(f, "# node %s", m->node.name);
+        mend(f, "%s && ready %s%s", command, m->node.name, i + 1 < count ? " &&" : "");
+    }
+}
+
+/* `up` does what cluster.yml says, which may be another thing than is wanted here. */
+static void then_up(struct doctor *d, struct encrypt_finding *f, const char *file)
+{
+    char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
+    char *word CLEANUP(cleanup_mem) = shell_word(file);
+    if (d->s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED)
+        mend(f,
+             "# then set services.kube-api.secrets_encryption_config.enabled: true in %s (or `up` "
+             "decrypts everything), and:",
+             d->o->config);
+    else
+        mend(f, "# then all to one key, everything rewritten and proved:");
+    mend(f, "%s && shred -u %s", up, word);
 }
 
 static void way_out(struct doctor *d, struct encrypt_finding *f, const size_t *which,
                     const size_t *order, size_t count)
 {
     const char *file = d->asked->write_union;
-    char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
+    size_t *members CLEANUP(cleanup_mem) = mem_alloc(d->s->count + 1, sizeof(*members));
+    size_t n = 0;
     if (!file) {
         char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
-        file = "union.yaml";
-        mend(f, "# 1. write the configuration that reads everything (it holds keys), and nothing "
-                "else:");
-        mend(f, "%s --write-union %s", doctor, file);
-        mend(f, "# 2. put it on the nodes, one at a time, in this order:");
-    } else {
-        mend(f, "# put %s on the nodes, one at a time, in this order:", file);
+        mend(f,
+             "# write the configuration that reads everything (it holds keys) to a new file, and "
+             "nothing else; what to do with it is printed then:");
+        mend(f, "%s --write-union union.yaml", doctor);
+        return;
     }
-    for (size_t i = 0; i < count; i++)
-        put_commands(d, f, &d->s->members[which[order[i]]], file);
-    char *word CLEANUP(cleanup_mem) = shell_word(file);
-    mend(f, "# then all to one key, everything rewritten and proved:");
-    mend(f, "%s", up);
-    mend(f, "shred -u %s", word);
+    for (size_t i = 0; i < d->s->count; i++) {
+        if (lacks_file(d, i))
+            members[n++] = i;
+    }
+    for (size_t i = 0; (d->split || d->needed) && i < count; i++)
+        members[n++] = which[order[i]];
+    mend(f, "# put %s on the nodes, one after the other, in this order:", file);
+    put_commands(d, f, members, n, file);
+    then_up(d, f, file);
 }
 
-/* A change of ours that is open makes nodes differ, but only in its own forms. */
-static struct encrypt_finding *differ_in_transition(struct doctor *d)
+/* The first node without the flag, which a file doesn't help; NULL: there is none. */
+static const struct member *flagless(const struct doctor *d)
+{
+    for (size_t i = 0; i < d->s->count; i++) {
+        if (d->nodes[i].known && !d->s->members[i].seen.config_path)
+            return &d->s->members[i];
+    }
+    return NULL;
+}
+
+/* A change that enables or disables, of which the journal is lost or another's. */
+static void half_way(struct doctor *d, struct encrypt_finding *f, const struct member *m)
+{
+    char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
+    struct encryption_config *to CLEANUP(cleanup_encryption_config) = doctor_half_way(d);
+    means(f,
+          "the kube-apiserver on %s is not told to read a file, and a file alone changes nothing "
+          "there: enabling or disabling was not finished",
+          m->node.name);
+    if (!to) {
+        mend(f,
+             "# it must be made anew with --encryption-provider-config=%s and a file that reads "
+             "what the others write, which is the provisioner's to do; encrypt has no command "
+             "for these configurations",
+             m->config_path);
+        return;
+    }
+    mend(f, "# a state file that is rebuilt from the nodes takes the change up again:");
+    if (d->state_missing)
+        mend(f, "# --write-state, as said of the state file, then:");
+    else
+        mend_anew(d, f, "half-way");
+    mend(f, "%s", resume);
+}
+
+/* --- a change of ours that is open makes nodes differ, but only in its own forms --- */
+
+static bool reads_all_stored(const struct doctor *d, const struct encryption_config *c)
+{
+    for (size_t i = 0; i < d->stored_count; i++) {
+        const struct doctor_stored *s = &d->stored[i];
+        if (!s->prefix ||
+            !encryption_config_reads(c, s->resource->name, s->prefix, strlen(s->prefix)))
+            return false;
+    }
+    return d->store_read;
+}
+
+/* Another node with a form of the change that reads all that is stored; NULL: none. */
+static const struct member *giver(const struct doctor *d, const struct forms *forms)
+{
+    for (size_t i = 0; i < d->s->count; i++) {
+        const struct member *m = &d->s->members[i];
+        if (d->nodes[i].known && m->seen.config_path && !m->file_missing &&
+            forms_of(forms, d->nodes[i].config) && reads_all_stored(d, d->nodes[i].config))
+            return m;
+    }
+    return NULL;
+}
+
+void mend_from_node(struct doctor *d, struct encrypt_finding *f, const struct member *from,
+                    const struct member *to)
+{
+    char *copy CLEANUP(cleanup_mem) = mem_printf("%s.before-%s", to->config_path, d->now);
+    char *fresh CLEANUP(cleanup_mem) = mem_printf("%s.new", to->config_path);
+    char *source CLEANUP(cleanup_mem) = shell_word(from->config_path);
+    char *path CLEANUP(cleanup_mem) = shell_word(to->config_path);
+    char *kept CLEANUP(cleanup_mem) = shell_word(copy);
+    char *new CLEANUP(cleanup_mem) = shell_word(fresh);
+    char *read CLEANUP(cleanup_mem) = mem_printf("cat %s", source);
+    char *write CLEANUP(cleanup_mem) = mem_printf(
+        "umask 077; cat >%s; [ \"$(sha256sum <%s | cut -c 1-64)\" = %s ]; [ ! -e %s ] || "
+        "[ -e %s ] || cp -p %s %s; mv %s %s; sync",
+        new, new, from->file_sha256, path, kept, path, kept, new, path);
+    char *get CLEANUP(cleanup_mem) = node_command(d, from, read, NULL, false);
+    char *put CLEANUP(cleanup_mem) = node_command(d, to, write, NULL, true);
+    mend(f, "%s | %s", get, put);
+}
+
+static void tell_by_hand(struct doctor *d, size_t i, const struct forms *forms)
+{
+    const struct transition *t = d->s->journal->transition;
+    const struct member *m = &d->s->members[i];
+    const struct member *from = giver(d, forms);
+    struct buf keys CLEANUP(buf_free) = {0};
+    char *about CLEANUP(cleanup_mem) = mem_printf("node %s", m->node.name);
+    char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
+    doctor_describe(d->nodes[i].config, d->s->journal, &keys);
+    struct encrypt_finding *f =
+        wrong(d, about, "%s has none of the forms of the change that is open (%s): %s",
+              m->config_path, t->why, buf_str(&keys));
+    means(f, "somebody changed it by hand meanwhile; `encrypt resume` refuses to go on");
+    if (d->busy) {
+        mend(f, "# %s", d->busy);
+    } else if (from) {
+        mend(f,
+             "# all that is stored can be read with the file of node %s: copy that (what lies "
+             "there now is kept beside it), and go on:",
+             from->node.name);
+        mend_from_node(d, f, from, m);
+        mend(f, "%s", resume);
+    } else {
+        mend(f,
+             "# put nothing over it: what is stored may need a key that only this file has, or "
+             "etcd could not be asked. Add the keys of the change to it as further readers, read "
+             "through this node what is said of etcd above, and write it again through another");
+    }
+}
+
+static void differ_in_transition(struct doctor *d)
 {
     struct forms forms = {0};
     struct error ignored CLEANUP(error_clear) = {0};
     const struct transition *t = d->s->journal->transition;
-    struct encrypt_finding *f = NULL;
     if (forms_make(t->from, t->to, &forms, &ignored) < 0)
-        return NULL;
+        return;
     for (size_t i = 0; i < d->s->count; i++) {
-        const struct member *m = &d->s->members[i];
-        if (!d->nodes[i].known || !m->seen.config_path || forms_of(&forms, d->nodes[i].config))
-            continue;
-        char *about CLEANUP(cleanup_mem) = mem_printf("node %s", m->node.name);
-        char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
-        char *state CLEANUP(cleanup_mem) = shell_word(d->s->state_path);
-        char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
-        const char *sudo = str_eq(m->node.conf->ssh.user, "root") ? "" : "sudo ";
-        f = wrong(d, about, "%s has none of the forms of the change that is open (%s)",
-                  m->config_path, t->why);
-        means(f, "somebody changed it by hand meanwhile; `encrypt resume` refuses to go on");
-        mend(f, "# keep a copy of it, then put back what belongs there now, and go on:");
-        mend(f, "%s %scp -p %s %s.by-hand", ssh, sudo, m->config_path, m->config_path);
-        mend(f,
-             "jq -r .currentState.encryptionConfig %s | %s %sinstall -m 600 -o root -g root "
-             "/dev/stdin %s",
-             state, ssh, sudo, m->config_path);
-        mend(f, "%s", resume);
+        if (d->nodes[i].known && d->s->members[i].seen.config_path &&
+            !forms_of(&forms, d->nodes[i].config))
+            tell_by_hand(d, i, &forms);
     }
     forms_free(&forms);
-    return f;
+}
+
+/* --- nodes that differ --- */
+
+/* No one configuration reads what all of them wrote. */
+static void tell_clash(struct doctor *d, struct encrypt_finding *f, const size_t *which,
+                       size_t count)
+{
+    mend(f, "# no one configuration reads what all of them write: %s", d->no_union);
+    mend(f, "# what a node wrote under such a name can be read through that node alone. Keep the "
+            "files first:");
+    for (size_t i = 0; i < count; i++) {
+        const struct member *m = &d->s->members[which[i]];
+        if (!m->seen.config_path)
+            continue;
+        char *to CLEANUP(cleanup_mem) = mem_printf("%s.kept-%s", m->config_path, d->now);
+        char *from_word CLEANUP(cleanup_mem) = shell_word(m->config_path);
+        char *to_word CLEANUP(cleanup_mem) = shell_word(to);
+        char *script CLEANUP(cleanup_mem) = mem_printf("cp -p %s %s", from_word, to_word);
+        char *command CLEANUP(cleanup_mem) = node_command(d, m, script, NULL, false);
+        mend(f, "%s", command);
+    }
+    mend(f,
+         "# restart no kube-apiserver. Find out which node was changed by hand; read through its "
+         "own kube-apiserver what only that can read (kubectl --server), keep it, give the node "
+         "the other nodes' file, restart its kube-apiserver, and write those objects again");
 }
 
 static void tell_split(struct doctor *d, const struct encryption_config *const *configs,
-                       const size_t *which, const size_t *order, size_t count, const char *trouble)
+                       const size_t *which, const size_t *order, size_t count)
 {
     struct encrypt_finding *f =
         wrong(d, "nodes", "the control-plane nodes have different configurations:");
@@ -175,39 +340,55 @@ static void tell_split(struct doctor *d, const struct encryption_config *const *
     }
     means(f, "one may write what another can't read; `up` and `rotate-key` refuse until they are "
              "the same");
-    if (trouble) {
-        mend(f, "# no one configuration reads what all of them write: %s", trouble);
+    if (d->busy) {
+        means(f, "%s: it is that run that makes them differ, most likely", d->busy);
+        mend(f, "# let that run finish, then look again; change nothing on the nodes meanwhile");
+    } else if (d->no_union) {
+        tell_clash(d, f, which, count);
+    } else if (d->s->absent_count) {
         mend(f,
-             "# find out which node was changed by hand, and give it back the other nodes' file");
-        return;
+             "# first make all nodes reachable: the others' keys are needed too. Then look again");
+    } else if (flagless(d)) {
+        half_way(d, f, flagless(d));
+    } else if (d->mended) {
+        way_out(d, f, which, order, count);
     }
+}
+
+/* Why no union is written as things are; NULL: it can be. */
+static const char *union_obstacle(const struct doctor *d)
+{
+    if (d->busy)
+        return d->busy;
     if (d->s->absent_count)
-        mend(f, "# first make all nodes reachable: the others' keys must be in it too. Then:");
-    way_out(d, f, which, order, count);
+        return "a control-plane node can't be looked at, and its keys would be missing";
+    if (d->no_union)
+        return d->no_union;
+    if (!d->mended)
+        return "nothing is encrypted, or what the nodes have has no union with the keys that "
+               "stored values need";
+    if (d->split && flagless(d))
+        return "a kube-apiserver is not told to read a file: see what is said of the nodes";
+    if (!d->split && !d->needed && !any_lacks_file(d))
+        return "all nodes have the same configuration, and no key that stored values need is "
+               "missing in it";
+    return NULL;
 }
 
 static int write_union(struct doctor *d, struct error *err)
 {
     const char *path = d->asked->write_union;
     struct buf text CLEANUP(buf_free) = {0};
-    if (d->s->journal && d->s->journal->transition) {
+    if (doctor_open_change(d)) {
         char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
         error_set(err, RESULT_REFUSED, "no union is written while a change is open (%s)",
                   d->s->journal->transition->why);
         error_next(err, "%s", resume);
         return -1;
     }
-    if (d->s->absent_count || !d->united)
-        return error_set(err, RESULT_REFUSED, "no union is written: %s",
-                         d->s->absent_count
-                             ? "a control-plane node can't be looked at, and its keys would be "
-                               "missing"
-                             : "nothing is encrypted, or what the nodes have has no union");
-    if (!d->split && !d->needed)
-        return error_set(err, RESULT_REFUSED,
-                         "no union is written: all nodes have the same configuration, and no key "
-                         "that stored values need is missing in it");
-    encryption_config_write(d->united, &text);
+    if (union_obstacle(d))
+        return error_set(err, RESULT_REFUSED, "no union is written: %s", union_obstacle(d));
+    encryption_config_write(d->mended, &text);
     if (file_create(path, buf_str(&text), text.len, err) < 0)
         return error_wrap(err, "writing the union");
     saw(d, "union", "written to %s (0600; it holds keys: remove it when it lies on the nodes)",
@@ -226,12 +407,79 @@ static void compare_state(struct doctor *d, const struct encryption_config *runn
                                &why) == 0 &&
         encryption_config_equal(c, running))
         return;
-    char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
+    char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
     doctor_describe(c, NULL, &keys);
     mend(means(wrong(d, "state file", "its encryptionConfig (%s) is not what the nodes have",
                      why.message ? why.message : buf_str(&keys)),
                "`rke up` would put that on the nodes: don't run it before they are the same"),
-         "%s", up);
+         "%s    # makes the state file say what the nodes run", resume);
+}
+
+/* What cluster.yml says is what `up` does. */
+static void compare_cluster(struct doctor *d, const struct encryption_config *running)
+{
+    bool runs = !encryption_config_is_plain(running);
+    bool wanted = d->s->cluster->encryption == SECRETS_ENCRYPTION_ENABLED;
+    if (runs == wanted)
+        return;
+    char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
+    struct encrypt_finding *f =
+        wrong(d, "cluster file",
+              runs ? "%s doesn't say secrets_encryption_config.enabled: true, and the nodes encrypt"
+                   : "%s says secrets_encryption_config.enabled: true, and the nodes don't encrypt",
+              d->o->config);
+    means(f, runs ? "`encrypt up` would decrypt everything, `rotate-key` refuses"
+                  : "secrets are stored plain until `encrypt up`");
+    if (runs)
+        mend(f,
+             "# set services.kube-api.secrets_encryption_config.enabled: true in %s; only where "
+             "everything is to be decrypted:",
+             d->o->config);
+    mend(f, "%s", up);
+}
+
+/* A file that its apiserver is not told to read may have keys that nobody else has. */
+static void add_stray_files(struct doctor *d)
+{
+    for (size_t i = 0; i < d->s->count; i++) {
+        const struct member *m = &d->s->members[i];
+        struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+        struct encryption_config *both = NULL;
+        struct error ignored CLEANUP(error_clear) = {0};
+        if (m->seen.config_path || m->file_missing ||
+            encryption_config_read(buf_str(&m->file), m->file.len, m->config_path,
+                                   ENCRYPTION_LENIENT, &c, &ignored) < 0 ||
+            encryption_config_union(d->needed, c, &both, &ignored) < 0)
+            continue;
+        encryption_config_free(d->needed);
+        d->needed = both;
+    }
+}
+
+/* Sets `united`, `no_union`, `mended`. */
+static void unite(struct doctor *d, const struct encryption_config *const *configs, size_t count,
+                  size_t *order)
+{
+    struct error why CLEANUP(error_clear) = {0};
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        any = any || (configs[i] && configs[i]->item_count);
+        order[i] = i;
+    }
+    if (!count)
+        return;
+    if (!d->split)
+        /* As it is, whatever a union with itself would say of it. */
+        d->united = configs[0] ? encryption_config_copy(configs[0]) : NULL;
+    else if (doctor_unite(configs, count, NULL, &d->united, order, &why) < 0 && any)
+        d->no_union = mem_strdup(why.message);
+    error_clear(&why);
+    if (!d->needed)
+        d->mended = d->united ? encryption_config_copy(d->united) : NULL;
+    else if (!d->no_union && doctor_unite(configs, count, d->needed, &d->mended, order, &why) < 0)
+        saw(d, "nodes",
+            "the keys that stored values need can't be added to what the nodes have: %s",
+            why.message);
 }
 
 int doctor_union(struct doctor *d, struct error *err)
@@ -241,18 +489,21 @@ int doctor_union(struct doctor *d, struct error *err)
         mem_alloc(total, sizeof(*configs));
     size_t *which CLEANUP(cleanup_mem) = mem_alloc(total, sizeof(*which));
     size_t *order CLEANUP(cleanup_mem) = mem_alloc(total, sizeof(*order));
-    struct error trouble CLEANUP(error_clear) = {0};
     size_t count = known(d, configs, which);
-    if (d->s->journal && d->s->journal->transition)
+    bool open = doctor_open_change(d);
+    if (open)
         differ_in_transition(d);
-    if (count && !d->split && d->s->state && d->s->journal && !d->s->journal->transition)
-        compare_state(d, configs[0]);
-    if (count && doctor_unite(configs, count, d->needed, &d->united, order, &trouble) < 0)
-        d->united = NULL;
-    if (d->split && !(d->s->journal && d->s->journal->transition))
-        tell_split(d, configs, which, order, count, trouble.message);
-    else if (d->needed && d->united && d->asked->write_union)
-        way_out(d, wrong(d, "nodes", "the union with the key of the history is to be put on them"),
-                which, order, count);
+    if (count && !d->split && !open) {
+        compare_cluster(d, configs[0]);
+        if (d->s->state && d->s->journal)
+            compare_state(d, configs[0]);
+    }
+    if (d->split)
+        add_stray_files(d);
+    unite(d, configs, count, order);
+    if (d->split && !open)
+        tell_split(d, configs, which, order, count);
+    else if (!open && d->asked->write_union && !union_obstacle(d))
+        way_out(d, wrong(d, "nodes", "the union is to be put on them"), which, order, count);
     return d->asked->write_union ? write_union(d, err) : 0;
 }

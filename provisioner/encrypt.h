@@ -128,6 +128,8 @@ struct encrypt_doctor {
     bool write_state; /* a state file, rebuilt from the cluster, where there is none */
     const char *from; /* for that: an older state file, for RKE's own members; NULL: the copy in the
                          cluster */
+    bool bare; /* for that: also where RKE's own members are missing and the cluster's copy of them
+                  was not seen to be none */
     const char *write_union; /* a new file: the configuration that reads everything; or NULL */
 };
 

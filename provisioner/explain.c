@@ -7,6 +7,15 @@
 
 enum { WORDS = 3 };
 
+/* A fresh secret under a name that is in use makes all that is stored under it unreadable. */
+#define PUT_BACK                                                                                   \
+    "put that key's own secret back, from another node's configuration or from the state file; a " \
+    "fresh secret (head -c 32 /dev/urandom | base64) only under a name that there has never been"
+#define ANOTHER_SECRET                                                                             \
+    "delete nothing: first encrypt doctor. The likelier cause is that this node's configuration "  \
+    "has another secret under a key's name than the other nodes' (give it theirs); only what "     \
+    "no kube-apiserver reads is damaged, and is put back from a backup"
+
 struct entry {
     const char *words[WORDS]; /* all in one line, in any order */
     struct log_meaning meaning;
@@ -18,23 +27,19 @@ static const struct entry entries[] = {
     {{"secret is not of the expected length"},
      {"a key in the encryption configuration has a wrong length: aescbc and aesgcm take 16, 24 or "
       "32 bytes, secretbox takes 32",
-      "give it a key of 32 bytes in base64 (head -c 32 /dev/urandom | base64)"}},
+      PUT_BACK}},
     {{"error while creating cipher for named key"}, /* (read) before 1.16 */
      {"a key in the encryption configuration has a wrong length: aescbc and aesgcm take 16, 24 or "
       "32 bytes, secretbox takes 32",
-      "give it a key of 32 bytes in base64 (head -c 32 /dev/urandom | base64)"}},
+      PUT_BACK}},
     {{"expected key size 32 for secretbox"}, /* (read) before 1.16 */
-     {"a secretbox key in the encryption configuration is not 32 bytes long",
-      "give it a key of 32 bytes in base64 (head -c 32 /dev/urandom | base64)"}},
+     {"a secretbox key in the encryption configuration is not 32 bytes long", PUT_BACK}},
     {{"secrets must be base64 encoded"},
-     {"a key in the encryption configuration is not base64",
-      "give it a key of 32 bytes in base64 (head -c 32 /dev/urandom | base64)"}},
+     {"a key in the encryption configuration is not base64", PUT_BACK}},
     {{"could not obtain secret for named key"}, /* (read) before 1.16 */
-     {"a key in the encryption configuration is not base64",
-      "give it a key of 32 bytes in base64 (head -c 32 /dev/urandom | base64)"}},
+     {"a key in the encryption configuration is not base64", PUT_BACK}},
     {{"secret is a mandatory field for a key"},
-     {"a key in the encryption configuration has no secret",
-      "give it a key of 32 bytes in base64 (head -c 32 /dev/urandom | base64)"}},
+     {"a key in the encryption configuration has no secret", PUT_BACK}},
     {{"name is a mandatory field for a key"},
      {"a key in the encryption configuration has no name, or an empty one", "give it a name"}},
     {{"at least one keys is required"},
@@ -190,13 +195,12 @@ static const struct entry entries[] = {
     {{"unexpected ListAndWatch error", "unable to transform key"},
      {"the object that the line names is damaged, or was written with another secret under a key's "
       "name, and kube-apiserver does not become ready as long as that is so",
-      "put its value back from a backup, or delete it: etcdctl del KEY"}},
+      ANOTHER_SECRET}},
     {{"unexpected ListAndWatch error", "data from the storage is not transformable"}, /* (read)
                                                                                          1.31 */
      {"an object is damaged, or was written with another secret under a key's name, and "
       "kube-apiserver does not become ready as long as that is so",
-      "put its value back from a backup, or delete it: etcdctl del KEY; encrypt doctor tells "
-      "which"}},
+      ANOTHER_SECRET}},
 };
 
 static bool has(const char *line, size_t len, const char *word)

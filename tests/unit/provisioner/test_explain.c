@@ -260,6 +260,27 @@ static void test_the_cause_before_the_noise(void **state)
     assert_means(log, seen[0].means);
 }
 
+/* What is advised where keys and values are in question takes nothing away for good. */
+static void test_no_advice_destroys(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "E1122 reflector.go:138] Failed to watch *v1.Secret: unexpected ListAndWatch error: "
+        "unable to transform key \"/registry/secrets/a/b\": invalid padding on input",
+        "unexpected ListAndWatch error: data from the storage is not transformable"};
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        const struct log_meaning *m = log_meaning(lines[i]);
+        assert_non_null(m);
+        assert_null(strstr(m->todo, "etcdctl"));
+        assert_non_null(strstr(m->todo, "encrypt doctor"));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(seen); i++) {
+        const struct log_meaning *m = log_meaning(seen[i].log);
+        if (strstr(m->todo, "urandom"))
+            assert_non_null(strstr(m->todo, "put that key's own secret back"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_lines_are_safe),
         cmocka_unit_test(test_among_others),
         cmocka_unit_test(test_the_cause_before_the_noise),
+        cmocka_unit_test(test_no_advice_destroys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
