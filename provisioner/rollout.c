@@ -1,3 +1,4 @@
+#include "provisioner/cluster_state.h"
 #include "provisioner/explain.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
@@ -68,6 +69,16 @@ static int put(struct run *r, struct member *m, enum form f, struct error *err)
     return 0;
 }
 
+/* A snapshot of etcd that is taken from here on may hold values in the new form: RKE's copy of the
+ * state in it must have the keys of both. After run_record(). */
+static void copy_state(struct run *r, enum form f)
+{
+    if (f != FORM_SWITCH || r->copied)
+        return;
+    r->copied = true;
+    cluster_state_refresh(r->s);
+}
+
 int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
 {
     struct session *s = r->s;
@@ -87,6 +98,7 @@ int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
     /* The state's strings are the union, and durable, before the first file: see run_record(). */
     if (run_record(r, err) < 0)
         return -1;
+    copy_state(r, f);
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         if (!(nodes >> i & 1))
@@ -331,7 +343,10 @@ int rollout_restart(struct run *r, enum form f, size_t node, struct error *err)
     }
     note_switch(r, f);
     node_record_intend(n, form_name(f), before);
-    if (run_record(r, err) < 0 || stamp_put(s, m, err) < 0)
+    if (run_record(r, err) < 0)
+        return -1;
+    copy_state(r, f);
+    if (stamp_put(s, m, err) < 0)
         return -1;
     int64_t began = loop_now();
     tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "kube-apiserver is being restarted");

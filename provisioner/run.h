@@ -20,6 +20,7 @@ struct run {
     uint64_t placed;      /* of those: what they run follows from when the file was put, and is not
                              recorded yet */
     bool resumed;         /* the transition was open when this run began */
+    bool copied;          /* the state was copied into the cluster before SWITCH */
     bool changed;         /* this run has recorded or done something */
     char *again;          /* the command that goes on */
     int step;             /* the form whose rollout is under way (enum form), -1: none yet */
