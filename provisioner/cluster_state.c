@@ -187,6 +187,19 @@ static char *why_leave(const struct cluster_state_place *p, const struct journal
     return NULL;
 }
 
+char *cluster_state_why_left(const struct cluster_state_copy *c, const struct rkestate *state,
+                             const struct journal *journal)
+{
+    bool encrypted = !cluster_state_is_plain(state);
+    char *why = why_leave(&c->secret, journal, encrypted);
+    return why ? why : why_leave(&c->config_map, journal, encrypted);
+}
+
+bool cluster_state_is_plain(const struct rkestate *state)
+{
+    return !encrypts_secrets(rkestate_encryption_config(state));
+}
+
 /* Our member as it is to stand in the copy: with the keys that only the copy has. NULL: none. */
 static int make_member(const struct rkestate *copy, const struct journal *ours, json_t **out,
                        struct error *err)
@@ -332,16 +345,13 @@ static int put(const struct http_server *api, const struct rkestate *state,
                struct error *err)
 {
     struct cluster_state_copy copy CLEANUP(cluster_state_copy_free) = {0};
-    bool encrypted = encrypts_secrets(rkestate_encryption_config(state));
     bool changed = false;
     *again = false;
     if (cluster_state_read(api, &copy, err) < 0)
         return -1;
     if (!copy.newest)
         return 0;
-    out->left = why_leave(&copy.secret, journal, encrypted);
-    if (!out->left)
-        out->left = why_leave(&copy.config_map, journal, encrypted);
+    out->left = cluster_state_why_left(&copy, state, journal);
     if (out->left)
         return 0;
     if (bring_up_to_date(copy.newest->state, state, journal, &changed, err) < 0)

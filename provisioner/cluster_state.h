@@ -54,4 +54,11 @@ int cluster_state_read(const struct http_server *api, struct cluster_state_copy 
                        struct error *err) MUST_CHECK;
 void cluster_state_copy_free(struct cluster_state_copy *c); /* also for CLEANUP */
 
+/* Why an update would leave this copy as it is; to be freed. NULL: it would not. */
+char *cluster_state_why_left(const struct cluster_state_copy *c, const struct rkestate *state,
+                             const struct journal *journal);
+/* True where a copy of this state carries no member of ours: the secrets of the cluster, the copy
+ * among them, are stored plain. */
+bool cluster_state_is_plain(const struct rkestate *state);
+
 #endif

@@ -163,23 +163,51 @@ static bool same_members(const struct rkestate *a, const struct rkestate *b)
     return same;
 }
 
+/* Nobody makes such a copy good by himself. */
+static void keep_and_remove(struct doctor *d, struct encrypt_finding *f, const char *kind)
+{
+    const char *name = strrchr(d->o->config, '/');
+    name = name ? name + 1 : d->o->config;
+    char *beside CLEANUP(cleanup_mem) =
+        mem_printf("%.*skube_config_%s", (int)(name - d->o->config), d->o->config, name);
+    char *word CLEANUP(cleanup_mem) = shell_word(d->o->kubeconfig ? d->o->kubeconfig : beside);
+    const char *what = str_eq(kind, "Secret") ? "secret" : "configmap";
+    mend(f,
+         "# keep what is in it (it may hold keys), then remove it; RKE makes it anew at its next "
+         "`rke up`:");
+    mend(f,
+         "(umask 077; kubectl --kubeconfig %s -n kube-system get %s full-cluster-state -o yaml "
+         ">full-cluster-state-%s.yaml) && kubectl --kubeconfig %s -n kube-system delete %s "
+         "full-cluster-state",
+         word, what, d->now, word, what);
+}
+
 static void damaged_copy(struct doctor *d, const struct cluster_state_place *p)
 {
     if (!p->trouble)
         return;
-    struct encrypt_finding *f = wrong(d, "copy of the state",
-                                      "%s kube-system/full-cluster-state can't "
-                                      "be read: %s",
-                                      p->kind, p->trouble);
+    struct encrypt_finding *f =
+        wrong(d, "copy of the state", "%s kube-system/full-cluster-state can't be read: %s",
+              p->kind, p->trouble);
     means(f, "a state file could not be rebuilt from it; it is never written over");
-    mend(f,
-         "# keep what is in it (it may hold keys), then remove it; RKE makes it anew at its next "
-         "`rke up`:");
-    const char *kind = str_eq(p->kind, "Secret") ? "secret" : "configmap";
-    mend(f,
-         "(umask 077; kubectl -n kube-system get %s full-cluster-state -o yaml "
-         ">full-cluster-state-%s.yaml) && kubectl -n kube-system delete %s full-cluster-state",
-         kind, d->now, kind);
+    keep_and_remove(d, f, p->kind);
+}
+
+/* It can be read, and encrypt would not write to it. */
+static void stubborn_copy(struct doctor *d)
+{
+    const struct session *s = d->s;
+    char *why CLEANUP(cleanup_mem) =
+        s->state && s->journal ? cluster_state_why_left(&d->copy, s->state, s->journal) : NULL;
+    if (!why || d->copy.secret.trouble || d->copy.config_map.trouble)
+        return;
+    struct encrypt_finding *f =
+        wrong(d, "copy of the state",
+              "kube-system/full-cluster-state is not brought up to date: %s", why);
+    means(f, "the copy or the state file is not the newest of this cluster");
+    mend(f, "# where the copy is the newer one, work with the state file that it was made from. "
+            "Where this state file is right:");
+    keep_and_remove(d, f, d->copy.newest->kind);
 }
 
 /* The copy is what a restored snapshot, or `rke util get-state-file`, would go on with. */
@@ -190,6 +218,7 @@ static void compare_copy(struct doctor *d)
     const char about[] = "copy of the state";
     damaged_copy(d, &d->copy.secret);
     damaged_copy(d, &d->copy.config_map);
+    stubborn_copy(d);
     if (d->copy.config_map.kind)
         mend(
             means(wrong(d, about,
@@ -198,6 +227,14 @@ static void compare_copy(struct doctor *d)
             "%s    # makes it a Secret", resume);
     if (!d->s->state || !c->state)
         return;
+    if (cluster_state_is_plain(d->s->state) && json_object_get(c->state->root, "encrypt"))
+        mend(means(
+                 wrong(d, about,
+                       "%s kube-system/full-cluster-state has the history of keys, and secrets are "
+                       "not encrypted",
+                       c->kind),
+                 "every key there ever was lies in etcd in the clear"),
+             "%s    # takes it out", resume);
     if (!same_members(c->state, d->s->state) && !rkestate_is_bare(d->s->state))
         mend(means(wrong(d, about,
                          "%s kube-system/full-cluster-state has other certificates or nodes than "

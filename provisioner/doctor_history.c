@@ -62,7 +62,7 @@ static void read_older(struct doctor *d)
     const char *from = d->asked->from;
     if (from && (file_read(from, STATE_LIMIT, true, &text, NULL, &why) < 0 ||
                  rkestate_parse(buf_str(&text), text.len, from, &d->older, &why) < 0))
-        d->older_trouble = mem_printf("--from %s: %s", from, why.message);
+        d->older_trouble = mem_printf("--from: %s", why.message);
 }
 
 void doctor_history(struct doctor *d)
