@@ -15,7 +15,6 @@ static void unreadable(struct doctor *d, const struct member *m, const struct er
         mend(f, "# mend that, then look again");
         return;
     }
-    char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
     char *path CLEANUP(cleanup_mem) = stamp_path(m);
     mend(f, "# written by a newer encrypt: use that version. Only where it is damaged:");
     mend_remote_move(d, f, m, path, "damaged");
@@ -27,6 +26,8 @@ static int read_all(struct doctor *d, struct error *err)
         struct doctor_node *n = &d->nodes[i];
         struct error why CLEANUP(error_clear) = {0};
         bool found = false;
+        stamp_free(&n->stamp);
+        n->stamped = false;
         if (stamp_read(&d->s->members[i], &n->stamp, &found, &why) == 0) {
             n->stamped = true;
             continue;

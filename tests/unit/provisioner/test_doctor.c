@@ -247,6 +247,8 @@ static void test_nothing_while_another_is_at_work(void **state)
     SAID("let that run finish");
     NOT_SAID("write-union");
     error_clear(&l.err);
+    encryption_config_free(STEAL(l.d.united));
+    encryption_config_free(STEAL(l.d.mended));
     l.asked.write_state = false;
     l.asked.write_union = "/nowhere/union.yaml";
     assert_int_equal(doctor_union(&l.d, &l.err), -1);
