@@ -95,9 +95,11 @@ static int refuse_held(int fd, const char *state_path, const char *path, struct 
 {
     char *holder CLEANUP(cleanup_mem) = read_start(fd, HOLDER_LENGTH, ' ');
     make_printable(holder);
-    return error_set(err, RESULT_REFUSED,
-                     "%s: another process is at work on it; %s says (it may be out of date): %s",
-                     state_path, path, *holder ? holder : "nothing");
+    error_set(err, RESULT_REFUSED,
+              "%s: another process is at work on it; %s says (it may be out of date): %s",
+              state_path, path, *holder ? holder : "nothing");
+    error_next(err, "wait until that has ended, then run the same command again");
+    return -1;
 }
 
 /* One try. *stale: the path names another file now, try again. */
