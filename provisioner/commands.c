@@ -176,12 +176,11 @@ static int check_can_abort(struct session *s, struct error *err)
     const struct transition *t = s->journal->transition;
     if ((t->stage != TRANSITION_NARROWING && !t->reopened) || t->aborting)
         return 0;
-    error_set(
-        err, RESULT_REFUSED,
-        "%s can't be taken back: narrowing has begun. Everything is rewritten and proved (%lld "
-        "values at revision %lld, %s), and nodes may have given up what came before: from "
-        "here is only on",
-        t->why, (long long)t->proof_values, (long long)t->proof_revision, t->proved_at);
+    error_set(err, RESULT_REFUSED,
+              "%s can't be taken back: narrowing has begun, and nodes may have given up what came "
+              "before: "
+              "from here is only on",
+              t->why);
     error_next(err, "encrypt resume --config %s", s->options->config);
     return -1;
 }

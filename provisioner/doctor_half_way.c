@@ -36,7 +36,9 @@ static struct encryption_config *try_keys(const struct doctor *d, const struct e
 struct encryption_config *doctor_half_way(const struct doctor *d)
 {
     bool flagless = false;
-    if (!d->split || !doctor_knows_all_nodes(d))
+    /* `resume` goes on with it without the checks that a change begins with: what is stored must be
+     * known, and need no key that isn't in it. */
+    if (!d->split || !doctor_knows_all_nodes(d) || !d->store_read || d->needed)
         return NULL;
     for (size_t i = 0; i < d->s->count; i++)
         flagless = flagless || !d->s->members[i].seen.config_path;

@@ -367,6 +367,10 @@ static const char *union_obstacle(const struct doctor *d)
     if (!d->mended)
         return "nothing is encrypted, or what the nodes have has no union with the keys that "
                "stored values need";
+    if (!reads_all_stored(d, d->mended))
+        return "not all that is stored can be read with it (or etcd could not be read): the "
+               "process of "
+               "a kube-apiserver may be the last place of a key, and a restart would lose it";
     if (d->split && flagless(d))
         return "a kube-apiserver is not told to read a file: see what is said of the nodes";
     if (!d->split && !d->needed && !any_lacks_file(d))

@@ -73,7 +73,10 @@ static int put(struct run *r, struct member *m, enum form f, struct error *err)
  * state in it must have the keys of both. After run_record(). */
 static void copy_state(struct run *r, enum form f)
 {
-    if (f != FORM_SWITCH || r->copied)
+    /* While what runs writes plain, the copy would lie there plain, with the key in it. */
+    char *written CLEANUP(cleanup_mem) =
+        encryption_write_prefix(r->forms.config[FORM_WIDEN], "secrets");
+    if (f != FORM_SWITCH || r->copied || !written[0])
         return;
     r->copied = true;
     cluster_state_refresh(r->s);

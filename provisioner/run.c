@@ -199,6 +199,7 @@ int check_lease(struct session *s, struct error *err)
             return -1;
         /* Removed by hand, or gone with a restored etcd; whoever held it meanwhile left a stamp. */
         error_clear(err);
+        s->store_doubtful = true;
         tell(s, ENCRYPT_WARNING, NULL, NULL,
              "the lock in the cluster was removed: taking it again");
         return take_lease(s, err) < 0 ? -1 : stamp_check(s, err);
@@ -238,6 +239,9 @@ static int narrow(struct run *r, struct error *err)
     if (check_lease(s, err) < 0 || preflight_addresses(s, err) < 0 ||
         run_check_identities(r, err) < 0)
         return -1;
+    /* The lock was gone: what was proved may be of another store by now. */
+    if (s->store_doubtful)
+        return 0;
     /* Commit point: from here there is no way back, only on. */
     journal_narrow(s->journal);
     r->facts.narrowing = true;
@@ -316,8 +320,9 @@ static char *explain_nodes(struct run *r, struct buf *text)
         struct member *m = &s->members[i];
         char *why CLEANUP(cleanup_mem) = NULL;
         bool ready = false;
-        if (!ssh_dead(m->node.ssh) &&
-            (kube_ready(&m->node.api, &ready, &why, &ignored) < 0 || ready))
+        bool asked =
+            !ssh_dead(m->node.ssh) && kube_ready(&m->node.api, &ready, &why, &ignored) == 0;
+        if (asked && ready)
             continue;
         bool reached = !ssh_dead(m->node.ssh);
         all = false;
@@ -373,6 +378,9 @@ static int doubt_store(struct run *r, struct error *err)
         return -1;
     if (holds)
         return 0;
+    /* Before any node is touched: one that can't read what is stored does not get ready. */
+    if (run_switch_reads_all(r, err) < 0)
+        return -1;
     tell(s, ENCRYPT_WARNING, "prove", NULL,
          "etcd is not what the proof had seen (restored from a backup?): every apiserver is "
          "brought to read both again, and everything is rewritten and proved anew");
@@ -380,7 +388,7 @@ static int doubt_store(struct run *r, struct error *err)
     r->facts = (struct plan_facts){.switched = true, .back = true};
     for (size_t i = 0; i < s->count; i++)
         s->members[i].stamped = false;
-    return run_record(r, err);
+    return run_record(r, err) < 0 ? -1 : stamp_all(s, err);
 }
 
 static int steps(struct run *r, struct error *err)

@@ -86,9 +86,12 @@ int run_rewrite_named(struct run *r, const struct resource *res, char *const *na
  */
 int run_prove(struct run *r, struct error *err) MUST_CHECK;
 
-/* While narrowing: whether the proof that was had still holds: etcd's revision is no older, and
- * nothing lies under what goes. */
+/* While narrowing: whether the proof that was had still holds: nothing lies under what goes. */
 int run_proof_holds(struct run *r, bool *holds, struct error *err) MUST_CHECK;
+
+/* REFUSED, with the first of them, where something stored of the transition's resources can't be
+ * read by SWITCH: no apiserver that is restarted into it would get ready. */
+int run_switch_reads_all(struct run *r, struct error *err) MUST_CHECK;
 
 /* Every apiserver is still the process that was shown to run SWITCH. */
 int run_check_identities(struct run *r, struct error *err) MUST_CHECK;
