@@ -354,6 +354,8 @@ two_operators() {
 
 # A stand-in: containers share this machine's clock, so it is the operator's that is moved, against all nodes.
 clock_is_off() {
+    # faketime is preloaded, and so would AddressSanitizer's runtime have to be
+    local ENCRYPT=$TOP/build/encrypt
     local before
     transcript clock-ahead
     WRAPPER='faketime -f +1h'

@@ -49,8 +49,9 @@ end_suite() {
     "$TB" down >/dev/null 2>&1
     rm -rf "$WORK"
     echo "$SUITE: $PASSED passed, $FAILED failed"
+    # (exit alone gives, in a trap, the status from before it)
     [ "$rc" -eq 0 ] && [ "$FAILED" -eq 0 ] && [ "$PASSED" -gt 0 ]
-    exit
+    exit $?
 }
 trap end_suite EXIT
 
