@@ -1,6 +1,5 @@
-#include "state/cluster_yml.h"
-
 #include "base/file.h"
+#include "state/cluster_encryption.h"
 
 #include <ctype.h>
 #include <pwd.h>
@@ -259,21 +258,20 @@ static int get_bastion(struct reader *r)
 
 static int get_encryption(struct reader *r, const struct yaml *kube_api)
 {
-    static const char *const members[] = {"enabled", "custom_config", NULL};
+    static const char *const members[] = {"enabled", "custom_config", "provider", "resources",
+                                          NULL};
     struct cluster *c = r->cluster;
     const struct yaml *map = NULL;
     bool enabled = false;
-    if (get_map(r, kube_api, "secrets_encryption_config", &map) != 0)
+    if (get_map(r, kube_api, "secrets_encryption_config", &map) != 0 ||
+        (map && (once(r, map, members) != 0 || get_bool(r, map, "enabled", &enabled) != 0)))
         return -1;
-    if (!map)
-        return 0;
-    if (once(r, map, members) != 0 || get_bool(r, map, "enabled", &enabled) != 0 ||
-        get_map(r, map, "custom_config", &c->custom_config) != 0)
-        return -1;
-    c->encryption = enabled ? SECRETS_ENCRYPTION_ENABLED : SECRETS_ENCRYPTION_DISABLED;
-    for (size_t i = 0; i < kube_api->count; i++)
+    if (map)
+        c->encryption = enabled ? SECRETS_ENCRYPTION_ENABLED : SECRETS_ENCRYPTION_DISABLED;
+    for (size_t i = 0; map && i < kube_api->count; i++)
         if (kube_api->items[i] == map)
             c->encryption_line = kube_api->keys[i]->line;
+    cluster_encryption_read(c, kube_api, map);
     return 0;
 }
 
@@ -340,6 +338,7 @@ int cluster_parse(const char *text, size_t len, const char *path, struct cluster
     struct cluster *c CLEANUP(cleanup_cluster) = mem_alloc(1, sizeof(*c));
     struct reader r = {.cluster = c, .path = path, .err = err};
     c->path = mem_strdup(path);
+    cluster_encryption_defaults(c);
     /* libyaml, told that it is UTF-8, would count it as a column of the first line. */
     if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
         text += 3;
@@ -389,6 +388,10 @@ void cluster_free(struct cluster *c)
     mem_free(c->name);
     mem_free(c->kubernetes_version);
     mem_free(c->prefix_path);
+    encryption_config_free(c->custom);
+    encryption_resources_free(c->resources);
+    mem_free(c->own_config_path);
+    config_findings_free(&c->findings);
     mem_free(c);
 }
 

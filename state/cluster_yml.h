@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/yaml.h"
+#include "templates/encryption_config.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -55,6 +56,17 @@ struct cluster {
     size_t encryption_line; /* of secrets_encryption_config, 0 where absent */
     const struct yaml
         *custom_config; /* secrets_encryption_config.custom_config inside `document`, or NULL */
+    struct encryption_config *custom; /* it, read strictly; NULL where absent or with errors */
+    enum provider_type provider;      /* of the managed form: PROVIDER_AESCBC where not given */
+    char **resources;                 /* of the managed form, NULL-terminated, never NULL: "secrets"
+                                       * where not given */
+    char *own_config_path;  /* the administrator's own file: extra_args.encryption-provider-config,
+                             * or  its name before 1.13; NULL */
+    size_t own_config_line; /* of that, 0 where absent */
+    /* About secrets_encryption_config, sorted by place. Errors say that `enabled: true` can't be
+     * had like this; where it isn't true all are warnings. `provider`, `resources` and `custom` are
+     * to be relied upon where there is no error. */
+    struct config_findings findings;
     bool rotate_encryption_key;
     struct yaml *document;
 };
@@ -62,8 +74,10 @@ struct cluster {
 /* Reads and checks the file as RKE does: REFUSED with file:line:column for what is not YAML, for a
  * node without address or role, a port outside 1..65535, an address or a name given twice, an
  * unknown role, no control-plane node, a field we need that has the wrong kind (e.g. `enabled:
- * maybe`) or stands twice. Fields that we don't need are never complained of. The file may hold
- * keys (ssh_key, custom_config): no error quotes a value. */
+ * maybe`) or stands twice. Fields that we don't need are never complained of. What is wrong within
+ * secrets_encryption_config is no error here but among `findings`: a transition that is open can be
+ * finished or taken back whatever the file says by now. The file may hold keys (ssh_key,
+ * custom_config): no error and no finding quotes a value. */
 int cluster_read(const char *path, struct cluster **out, struct error *err) MUST_CHECK;
 /* The same from text, for tests and fuzzing. */
 int cluster_parse(const char *text, size_t len, const char *path, struct cluster **out,

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "templates/config_findings.h"
 
 #include <stdbool.h>
 
@@ -51,17 +52,30 @@ struct encryption_config {
 };
 
 /* Reads a configuration (YAML, and so JSON too). LENIENT: as kube-apiserver before 1.31 reads it,
- * for what lies on nodes: unknown and doubled fields pass (the last wins). STRICT: for what a user
- * gives: every finding is an error naming file, line and field. `name` stands for the file in
- * messages. Empty or all-whitespace text is "none". Errors are REFUSED and never quote a secret. */
+ * for what lies on nodes: unknown and doubled fields pass (the last wins); the first fault is the
+ * error. STRICT: for what a user gives, by encryption_config_check(): the error lists all errors,
+ * one a line, each naming file, line and field. `name` stands for the file in messages. Empty or
+ * all-whitespace text is "none". Errors are REFUSED and never quote a secret. */
 enum encryption_reading { ENCRYPTION_LENIENT, ENCRYPTION_STRICT };
 int encryption_config_read(const char *text, size_t len, const char *name,
                            enum encryption_reading how, struct encryption_config **out,
                            struct error *err) MUST_CHECK;
 
+/* Reads a tree strictly: as kube-apiserver 1.36 does, and stricter. All that is wrong or worth a
+ * thought is added to the findings, sorted by place; *out is the configuration, or NULL where one
+ * of them is an error. A tree that is null is one: "none" is no configuration. */
+void encryption_config_check(const struct yaml *y, struct config_findings *findings,
+                             struct encryption_config **out);
+
+/* Reads a list of resources by the same rules; the fields of its findings are "[0]" …. *out is a
+ * NULL-terminated array for encryption_resources_free(), and untouched where there is an error. */
+void encryption_resources_check(const struct yaml *list, struct config_findings *findings,
+                                char ***out);
+
 /* Appends the canonical YAML, as RKE's own template lays it out (apiVersion
  * apiserver.config.k8s.io/v1, kind EncryptionConfiguration), ending in one newline; "none" appends
- * nothing. Reading it back strictly gives an equal configuration. Names that need it are quoted. */
+ * nothing. Reading it back leniently gives an equal configuration; strictly too, where c itself was
+ * read strictly. Names that need it are quoted. */
 void encryption_config_write(const struct encryption_config *c, struct buf *out);
 
 void encryption_config_free(struct encryption_config *c); /* wipes; NULL is fine */

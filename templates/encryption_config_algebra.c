@@ -18,7 +18,7 @@ void encryption_chain_free(struct encryption_chain *chain)
     mem_free(chain->providers);
 }
 
-static bool covers(const char *wildcard, const char *resource)
+bool encryption_wildcard_covers(const char *wildcard, const char *resource)
 {
     if (str_eq(wildcard, "*.*"))
         return !str_eq(resource, "*.*");
@@ -50,7 +50,8 @@ struct encryption_chain encryption_chain_of(const struct encryption_config *c, c
             if (same)
                 encryption_chain_add(&exact, item);
             /* A wildcard masks a second one of its name as well. */
-            if (covers(item->resources[j], resource) || (same && str_starts(resource, "*.")))
+            if (encryption_wildcard_covers(item->resources[j], resource) ||
+                (same && str_starts(resource, "*.")))
                 wildcard = item;
         }
     }

@@ -72,7 +72,7 @@ struct encryption_config *read_config(const char *items)
                             "kind: EncryptionConfiguration\nresources:\n%s",
                             items)
                : mem_strdup("");
-    if (encryption_config_read(text, strlen(text), "model", ENCRYPTION_STRICT, &c, &err) != 0) {
+    if (encryption_config_read(text, strlen(text), "model", ENCRYPTION_LENIENT, &c, &err) != 0) {
         fprintf(stderr, "%s\n", err.message);
         exit(2);
     }

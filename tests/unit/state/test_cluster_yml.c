@@ -175,7 +175,6 @@ static void what_rke_would_refuse_is_refused_with_its_place(void **state)
         {ENCRYPTION "{enabled: 'true'}}}\n", "enabled: neither true nor false"},
         {ENCRYPTION "{enabled: 1}}}\n", "enabled: neither true nor false"},
         {ENCRYPTION "{enabled: true, enabled: false}}}\n", "enabled: stands twice"},
-        {ENCRYPTION "{enabled: true, custom_config: text}}}\n", "custom_config: not a map"},
         {NODE "services: {kube-api: {secrets_encryption_config: {}, "
               "secrets_encryption_config: {enabled: true}}}\n",
          "secrets_encryption_config: stands twice"},
@@ -242,7 +241,6 @@ static void no_error_quotes_a_secret(void **state)
         NODE "bastion_host: " MARKER "\n",
         ENCRYPTION MARKER "}}\n",
         ENCRYPTION "{enabled: " MARKER "}}}\n",
-        ENCRYPTION "{custom_config: " MARKER "}}}\n",
         ENCRYPTION "{custom_config: *" MARKER "}}}\n",
         ENCRYPTION "{custom_config: {secret: " MARKER ", ]}}}\n",
         ENCRYPTION "{custom_config: {? [" MARKER "] : a}}}}\n",
@@ -256,6 +254,134 @@ static void no_error_quotes_a_secret(void **state)
         REFUSES(cluster_parse(table[i], strlen(table[i]), "cluster.yml", &c, &err), RESULT_REFUSED,
                 "cluster.yml:");
     }
+}
+
+/* What config_findings_error() says of the file; NULL where nothing is wrong. To be freed. */
+static char *errors_of(const struct cluster *c)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    if (config_findings_error(&c->findings, c->path, &err) == 0)
+        return NULL;
+    assert_int_equal(err.result, RESULT_REFUSED);
+    return STEAL(err.message);
+}
+
+#define CUSTOM(resources)                                                                          \
+    "{kind: EncryptionConfiguration, apiVersion: apiserver.config.k8s.io/v1, resources: "          \
+    "[{resources: [" resources "], providers: [{aescbc: {keys: [{name: k, secret: "                \
+    "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=}]}}, {identity: {}}]}]}"
+
+static void the_managed_form_has_provider_and_resources(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum provider_type provider;
+        const char *resources;
+    } table[] = {
+        {NODE, PROVIDER_AESCBC, "secrets "},
+        {ENCRYPTION "{enabled: true}}}\n", PROVIDER_AESCBC, "secrets "},
+        {ENCRYPTION "{enabled: true, provider: , resources: ~}}}\n", PROVIDER_AESCBC, "secrets "},
+        {ENCRYPTION "{enabled: true, provider: secretbox}}}\n", PROVIDER_SECRETBOX, "secrets "},
+        {ENCRYPTION "{enabled: true, provider: aesgcm, resources: [configmaps, secrets]}}}\n",
+         PROVIDER_AESGCM, "configmaps secrets "},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct cluster *c CLEANUP(cleanup_cluster) = parse(table[i].text);
+        struct buf names CLEANUP(buf_free) = {0};
+        for (char **r = c->resources; *r; r++)
+            buf_printf(&names, "%s ", *r);
+        assert_int_equal(c->provider, table[i].provider);
+        assert_string_equal(buf_str(&names), table[i].resources);
+        assert_int_equal(c->findings.errors, 0);
+        assert_null(c->custom);
+        assert_null(c->own_config_path);
+    }
+}
+
+static void a_custom_configuration_is_read_strictly_and_breaks_nothing_else(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) =
+        parse(ENCRYPTION "{enabled: true, custom_config: " CUSTOM("secrets") "}}}\n");
+    assert_int_equal(c->findings.count, 0);
+    assert_string_equal(c->custom->items[0].resources[0], "secrets");
+    struct cluster *broken CLEANUP(cleanup_cluster) =
+        parse(ENCRYPTION "{enabled: true, custom_config: " CUSTOM("secrets, secret") "}}}\n");
+    assert_null(broken->custom);
+    assert_non_null(broken->custom_config);
+    char *errors CLEANUP(cleanup_mem) = errors_of(broken);
+    assert_true(str_starts(errors, "cluster.yml:2:"));
+    assert_non_null(
+        strstr(errors, ": custom_config.resources[0].resources[1]: no resource of the"));
+    struct cluster *off CLEANUP(cleanup_cluster) =
+        parse(ENCRYPTION "{enabled: false, custom_config: " CUSTOM("secrets, secret") "}}}\n");
+    assert_int_equal(off->findings.errors, 0);
+    assert_int_equal(off->findings.count, 2);
+    assert_string_equal(off->findings.list[0].what, "not used: enabled is not true");
+}
+
+static void what_goes_against_itself_is_an_error_with_its_mend(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } table[] = {
+        {"{enabled: true, provider: kms}}}\n",
+         "secrets_encryption_config.provider: kms needs more than its name; write custom_config"},
+        {"{enabled: true, provider: identity}}}\n", "encrypts nothing; write enabled: false"},
+        {"{enabled: true, provider: " MARKER "}}}\n", "unknown provider; aescbc, aesgcm or secret"},
+        {"{enabled: true, provider: [aescbc]}}}\n", "unknown provider"},
+        {"{enabled: true, resources: secrets}}}\n",
+         "secrets_encryption_config.resources: must be a list; write it as a list: [secrets"},
+        {"{enabled: true, resources: []}}}\n", "resources: at least one"},
+        {"{enabled: true, resources: [secrets, secrets]}}}\n", "resources[1]: named already"},
+        {"{enabled: true, resources: [secret]}}}\n", "resources[0]: no resource of the core group"},
+        {"{enabled: true, provider: aescbc, custom_config: " CUSTOM("secrets") "}}}\n",
+         "provider: can't stand beside custom_config, which says it all; take provider out"},
+        {"{enabled: true, resources: [pods], custom_config: " CUSTOM("secrets") "}}}\n",
+         "take resources out"},
+        {"{enabled: true, custom_config: " MARKER "}}}\n", "custom_config: must be a map"},
+        {"{enabled: true}, extra_args: {encryption-provider-config: /etc/mine.yml}}}\n",
+         ": extra_args.encryption-provider-config: goes against enabled: true"},
+        {"{enabled: true}, extra_args: {experimental-encryption-provider-config: /x.yml}}}\n",
+         "extra_args.experimental-encryption-provider-config: goes against"},
+        {"{enabled: true}, extra_args_array: {encryption-provider-config: [/a, /b]}}}\n",
+         "extra_args_array.encryption-provider-config: goes against"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char *text CLEANUP(cleanup_mem) = mem_printf("%s%s", ENCRYPTION, table[i].text);
+        struct cluster *c CLEANUP(cleanup_cluster) = parse(text);
+        char *errors CLEANUP(cleanup_mem) = errors_of(c);
+        if (!errors || !strstr(errors, table[i].want))
+            fail_msg("wanted \"%s\", got: %s", table[i].want, errors);
+        assert_true(str_starts(errors, "cluster.yml:2:"));
+        assert_null(strstr(errors, MARKER));
+    }
+}
+
+static void the_administrators_own_file_is_found(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) = parse(
+        NODE "services:\n  kube-api:\n    extra_args:\n      encryption-provider-config: /etc/x\n");
+    assert_string_equal(c->own_config_path, "/etc/x");
+    assert_int_equal(c->own_config_line, 5);
+    assert_int_equal(c->findings.count, 0);
+    struct cluster *array CLEANUP(cleanup_cluster) =
+        parse(NODE "services: {kube-api: {extra_args_array: {encryption-provider-config: [/a, "
+                   "/b]}}}\n");
+    assert_string_equal(array->own_config_path, "/b");
+}
+
+static void an_unknown_member_of_ours_is_a_warning(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) =
+        parse(ENCRYPTION "{enabled: true, providers: secretbox}}}\n");
+    assert_int_equal(c->findings.count, 1);
+    assert_true(c->findings.list[0].warning);
+    assert_int_equal(c->findings.errors, 0);
 }
 
 static void a_missing_file_is_an_error(void **state)
@@ -278,6 +404,11 @@ int main(void)
         cmocka_unit_test(a_byte_order_mark_and_windows_line_ends_are_fine),
         cmocka_unit_test(a_user_that_is_not_given_is_the_local_one),
         cmocka_unit_test(no_error_quotes_a_secret),
+        cmocka_unit_test(the_managed_form_has_provider_and_resources),
+        cmocka_unit_test(a_custom_configuration_is_read_strictly_and_breaks_nothing_else),
+        cmocka_unit_test(what_goes_against_itself_is_an_error_with_its_mend),
+        cmocka_unit_test(the_administrators_own_file_is_found),
+        cmocka_unit_test(an_unknown_member_of_ours_is_a_warning),
         cmocka_unit_test(a_missing_file_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,148 @@
+#include "state/cluster_encryption.h"
+
+#include <ctype.h>
+
+#define SECTION "secrets_encryption_config"
+
+void cluster_encryption_defaults(struct cluster *c)
+{
+    c->provider = PROVIDER_AESCBC;
+    c->resources = mem_alloc(2, sizeof(*c->resources));
+    c->resources[0] = mem_strdup("secrets");
+}
+
+static void fault(struct config_findings *f, const struct yaml *y, const char *field,
+                  const char *what, const char *mend)
+{
+    config_findings_add(f, y, false, field, what, mend);
+}
+
+/* RKE passes over what it doesn't know. */
+static void check_members(struct config_findings *f, const struct yaml *map)
+{
+    static const char *const known[] = {"enabled", "custom_config", "provider", "resources"};
+    for (size_t i = 0; i < map->count; i++) {
+        size_t k = 0;
+        while (k < ARRAY_LEN(known) && !str_eq(known[k], map->keys[i]->scalar))
+            k++;
+        if (k == ARRAY_LEN(known))
+            config_findings_add(f, map->keys[i], true, SECTION, "unknown field, which does nothing",
+                                "known here: enabled, provider, resources, custom_config");
+    }
+}
+
+static void read_provider(struct cluster *c, struct config_findings *f, const struct yaml *y)
+{
+    static const char field[] = SECTION ".provider";
+    static const enum provider_type types[] = {PROVIDER_AESCBC, PROVIDER_AESGCM,
+                                               PROVIDER_SECRETBOX};
+    if (yaml_is_null(y))
+        return;
+    const char *name = y->kind == YAML_KIND_SCALAR ? y->scalar : "";
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (str_eq(name, provider_type_name(types[i]))) {
+            c->provider = types[i];
+            if (types[i] == PROVIDER_AESGCM)
+                config_findings_add(
+                    f, y, true, field,
+                    "a key of aesgcm may be used for 200,000 writes, no more: nonces are random",
+                    "rotate the key in time, or take secretbox or aescbc");
+            return;
+        }
+    if (str_eq(name, "kms"))
+        fault(f, y, field, "kms needs more than its name",
+              "write custom_config with a kms provider in it, and take provider out");
+    else if (str_eq(name, "identity"))
+        fault(f, y, field, "identity encrypts nothing", "write enabled: false");
+    else
+        fault(f, y, field, "unknown provider", "aescbc, aesgcm or secretbox");
+}
+
+static void read_resources(struct cluster *c, struct config_findings *f, const struct yaml *y)
+{
+    struct config_findings own CLEANUP(config_findings_free) = {0};
+    char **names = NULL;
+    if (yaml_is_null(y))
+        return;
+    encryption_resources_check(y, &own, &names);
+    config_findings_move(f, &own, SECTION ".resources", false);
+    if (!names)
+        return;
+    encryption_resources_free(c->resources);
+    c->resources = names;
+}
+
+static void read_custom(struct cluster *c, struct config_findings *f, const struct yaml *map)
+{
+    struct config_findings own CLEANUP(config_findings_free) = {0};
+    const struct yaml *y = yaml_get(map, "custom_config");
+    if (yaml_is_null(y))
+        return;
+    encryption_config_check(y, &own, &c->custom);
+    config_findings_move(f, &own, "custom_config", false);
+    c->custom_config = y;
+    if (c->encryption != SECRETS_ENCRYPTION_ENABLED)
+        config_findings_add(f, y, true, SECTION ".custom_config", "not used: enabled is not true",
+                            NULL);
+    static const char *const managed[] = {"provider", "resources"};
+    for (size_t i = 0; i < ARRAY_LEN(managed); i++)
+        for (size_t k = 0; k < map->count; k++)
+            if (str_eq(map->keys[k]->scalar, managed[i]) && !yaml_is_null(map->items[k])) {
+                char *field CLEANUP(cleanup_mem) = mem_printf("%s.%s", SECTION, managed[i]);
+                char *mend CLEANUP(cleanup_mem) = mem_printf(
+                    "take %s out, or custom_config for an encryption that encrypt manages",
+                    managed[i]);
+                fault(f, map->keys[k], field, "can't stand beside custom_config, which says it all",
+                      mend);
+            }
+}
+
+/* A map of texts, or (extra_args_array) of lists of texts, of which the last counts. */
+static const struct yaml *argument(const struct yaml *kube_api, const char *map, const char *name)
+{
+    const struct yaml *y = yaml_path(kube_api, map, name, NULL);
+    if (y && y->kind == YAML_KIND_LIST)
+        y = y->count ? y->items[y->count - 1] : NULL;
+    return y && y->kind == YAML_KIND_SCALAR && *y->scalar ? y : NULL;
+}
+
+static void read_own_file(struct cluster *c, struct config_findings *f, const struct yaml *kube_api)
+{
+    static const char *const maps[] = {"extra_args", "extra_args_array"};
+    static const char *const names[] = {"experimental-encryption-provider-config",
+                                        "encryption-provider-config"};
+    for (size_t m = 0; m < ARRAY_LEN(maps); m++)
+        for (size_t n = 0; n < ARRAY_LEN(names); n++) {
+            const struct yaml *y = argument(kube_api, maps[m], names[n]);
+            if (!y)
+                continue;
+            for (const char *p = y->scalar; *p; p++)
+                if (iscntrl((unsigned char)*p))
+                    return;
+            mem_free(c->own_config_path);
+            c->own_config_path = mem_strdup(y->scalar);
+            c->own_config_line = y->line;
+            if (c->encryption != SECRETS_ENCRYPTION_ENABLED)
+                continue;
+            char *field CLEANUP(cleanup_mem) = mem_printf("%s.%s", maps[m], names[n]);
+            fault(f, y, field,
+                  "goes against enabled: true: kube-apiserver would read this file, and never the "
+                  "one that is managed",
+                  "either take this line out, and `encrypt up` takes over what that file says as "
+                  "what runs; or keep the file as yours and set enabled: false");
+        }
+}
+
+void cluster_encryption_read(struct cluster *c, const struct yaml *kube_api, const struct yaml *map)
+{
+    struct config_findings own CLEANUP(config_findings_free) = {0};
+    if (map) {
+        check_members(&own, map);
+        read_provider(c, &own, yaml_get(map, "provider"));
+        read_resources(c, &own, yaml_get(map, "resources"));
+        read_custom(c, &own, map);
+    }
+    read_own_file(c, &own, kube_api);
+    config_findings_move(&c->findings, &own, "", c->encryption != SECRETS_ENCRYPTION_ENABLED);
+    config_findings_sort(&c->findings);
+}

@@ -1,0 +1,16 @@
+/* What cluster.yml says of encryption: a room of the reader of cluster.yml. */
+#ifndef ENCRYPT_STATE_CLUSTER_ENCRYPTION_H
+#define ENCRYPT_STATE_CLUSTER_ENCRYPTION_H
+
+#include "state/cluster_yml.h"
+
+/* The managed form's: aescbc, secrets. */
+void cluster_encryption_defaults(struct cluster *c);
+
+/* Reads provider, resources, custom_config and the administrator's own file, into c and its
+ * findings. `kube_api` is services.kube-api, `map` its secrets_encryption_config or NULL;
+ * c->encryption is set already. */
+void cluster_encryption_read(struct cluster *c, const struct yaml *kube_api,
+                             const struct yaml *map);
+
+#endif
