@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 enum { RANDOM_DIGITS = 16, MAX_LINKS = 40 };
@@ -167,14 +168,53 @@ static int write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
-/* Fills the new file; it closes fd whatever happens. */
-static int fill(int fd, int dir, const char *name, const char *data, size_t len)
+enum write_how {
+    WRITE_PRIVATE, /* 0600 */
+    WRITE_FRESH,   /* that, and nothing is there yet */
+    WRITE_KEEP,    /* with mode, owner and so on of what is there */
+    WRITE_TRY,     /* that, and taken away again */
+};
+
+/* Else a group that the list gives no more than the mode's mask could read the new file. */
+static int copy_access_list(int from, int to)
+{
+    static const char name[] = "system.posix_acl_access";
+    char list[4096];
+    ssize_t n = fgetxattr(from, name, list, sizeof(list));
+    if (n < 0)
+        return errno == ENODATA || errno == ENOTSUP ? 0 : -1;
+    return fsetxattr(to, name, list, (size_t)n, 0);
+}
+
+static int keep_metadata(int fd, int dir, const char *name)
+{
+    struct stat old, new;
+    int from CLEANUP(cleanup_fd) = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (from < 0 || fstat(from, &old) != 0 || fstat(fd, &new) != 0)
+        return -1;
+    if ((old.st_uid != new.st_uid || old.st_gid != new.st_gid) &&
+        fchown(fd, old.st_uid, old.st_gid) != 0)
+        return -1;
+    return fchmod(fd, old.st_mode & 07777) == 0 ? copy_access_list(from, fd) : -1;
+}
+
+static int set_metadata(int fd, int dir, const char *name, enum write_how how)
 {
     struct stat old;
-    int failed = fchmod(fd, 0600);
+    if (how == WRITE_KEEP || how == WRITE_TRY)
+        return keep_metadata(fd, dir, name);
+    if (fchmod(fd, 0600) != 0)
+        return -1;
     /* A run under sudo must not lock the file's owner out. */
-    if (!failed && geteuid() == 0 && fstatat(dir, name, &old, 0) == 0)
-        failed = fchown(fd, old.st_uid, old.st_gid);
+    if (geteuid() == 0 && fstatat(dir, name, &old, 0) == 0)
+        return fchown(fd, old.st_uid, old.st_gid);
+    return 0;
+}
+
+/* Fills the new file; it closes fd whatever happens. */
+static int fill(int fd, int dir, const char *name, enum write_how how, const char *data, size_t len)
+{
+    int failed = set_metadata(fd, dir, name, how);
     failed = failed || write_all(fd, data, len) != 0 || fsync(fd) != 0;
     int why = errno;
     if (close(fd) != 0 && !failed)
@@ -183,16 +223,18 @@ static int fill(int fd, int dir, const char *name, const char *data, size_t len)
     return failed ? -1 : 0;
 }
 
-/* Into its place: over what is there, or (`fresh`) only where nothing is. */
-static int place(int dir, const char *beside, const char *name, bool fresh)
+/* Into its place: over what is there, or only where nothing is. */
+static int place(int dir, const char *beside, const char *name, enum write_how how)
 {
-    if (!fresh)
+    if (how == WRITE_TRY)
+        return unlinkat(dir, beside, 0);
+    if (how != WRITE_FRESH)
         return renameat(dir, beside, dir, name);
     return linkat(dir, beside, dir, name, 0) == 0 ? unlinkat(dir, beside, 0) : -1;
 }
 
-static int write_file(const char *real, const char *path, bool fresh, const char *data, size_t len,
-                      struct error *err)
+static int write_file(const char *real, const char *path, enum write_how how, const char *data,
+                      size_t len, struct error *err)
 {
     const char *name = name_of(real);
     if (!*name)
@@ -212,9 +254,9 @@ static int write_file(const char *real, const char *path, bool fresh, const char
     int fd = openat(dir, beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return error_set(err, RESULT_FAILED, "%s: making the new file in %s: %m", path, folder);
-    if (fill(fd, dir, name, data, len) != 0 || place(dir, beside, name, fresh) != 0) {
-        error_set(err, fresh && errno == EEXIST ? RESULT_REFUSED : RESULT_FAILED, "%s: writing: %m",
-                  path);
+    if (fill(fd, dir, name, how, data, len) != 0 || place(dir, beside, name, how) != 0) {
+        error_set(err, how == WRITE_FRESH && errno == EEXIST ? RESULT_REFUSED : RESULT_FAILED,
+                  "%s: writing: %m", path);
         unlinkat(dir, beside, 0);
         return -1;
     }
@@ -229,12 +271,55 @@ static int write_file(const char *real, const char *path, bool fresh, const char
 int file_write(const char *path, const char *data, size_t len, struct error *err)
 {
     char *real CLEANUP(cleanup_mem) = follow(path, err);
-    return real ? write_file(real, path, false, data, len, err) : -1;
+    return real ? write_file(real, path, WRITE_PRIVATE, data, len, err) : -1;
+}
+
+static int check_replaceable(const char *real, const char *path, struct error *err)
+{
+    int fd CLEANUP(cleanup_fd) = open(real, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    struct statx st = {0};
+    if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) != 0)
+        return error_set(err, RESULT_REFUSED, "%s: can't be written: %m", path);
+    if (!S_ISREG(st.stx_mode))
+        return error_set(err, RESULT_REFUSED, "%s: can't be replaced: not a regular file", path);
+    if (st.stx_nlink > 1)
+        return error_set(err, RESULT_REFUSED,
+                         "%s: can't be replaced: it has %u names (hard links), and only this one "
+                         "would get the new contents",
+                         path, st.stx_nlink);
+    if (st.stx_attributes & STATX_ATTR_MOUNT_ROOT)
+        return error_set(err, RESULT_REFUSED,
+                         "%s: can't be replaced: it is mounted by itself; mount its folder instead",
+                         path);
+    return 0;
+}
+
+static int replace(const char *path, enum write_how how, const char *data, size_t len,
+                   struct error *err)
+{
+    char *real CLEANUP(cleanup_mem) = follow(path, err);
+    if (!real || check_replaceable(real, path, err) != 0)
+        return -1;
+    if (write_file(real, path, how, data, len, err) == 0)
+        return 0;
+    err->result = RESULT_REFUSED;
+    return -1;
+}
+
+int file_replace(const char *path, const char *data, size_t len, struct error *err)
+{
+    return replace(path, WRITE_KEEP, data, len, err);
+}
+
+int file_replace_check(const char *path, size_t len, struct error *err)
+{
+    char *blank CLEANUP(cleanup_mem) = mem_alloc(len, 1);
+    return replace(path, WRITE_TRY, blank, len, err);
 }
 
 int file_create(const char *path, const char *data, size_t len, struct error *err)
 {
-    return write_file(path, path, true, data, len, err);
+    return write_file(path, path, WRITE_FRESH, data, len, err);
 }
 
 char *file_beside(const char *path, const char *extension)

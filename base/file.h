@@ -25,6 +25,14 @@ int file_write(const char *path, const char *data, size_t len, struct error *err
  * as it is. */
 int file_create(const char *path, const char *data, size_t len, struct error *err) MUST_CHECK;
 
+/* Replaces the contents of somebody's file, as file_write() does, and leaves it its mode, owner,
+ * group and access control list. REFUSED, and nothing is changed, where that can't be done: not
+ * there, no regular file, more than one name (hard links), not ours to write, mounted by itself
+ * (into a container), its owner can't be kept. */
+int file_replace(const char *path, const char *data, size_t len, struct error *err) MUST_CHECK;
+/* That file_replace() would work, tried with a file of `len` bytes beside it, which is removed. */
+int file_replace_check(const char *path, size_t len, struct error *err) MUST_CHECK;
+
 /* "dir/name" with the extension of `path` replaced: file_beside("a/cluster.yml", "rkestate") is
  * "a/cluster.rkestate". A path without an extension gets one. */
 char *file_beside(const char *path, const char *extension);

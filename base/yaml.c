@@ -40,6 +40,9 @@ struct anchor {
 struct reader {
     yaml_parser_t parser;
     const char *name;
+    const char *text;
+    size_t len;
+    size_t index, byte; /* one place in the text: libyaml counts characters, we count bytes */
     struct anchor *anchors;
     size_t anchor_count;
     struct yaml **kept; /* out of the tree, but an alias may still name them */
@@ -149,6 +152,9 @@ static struct yaml *copy(struct reader *r, const struct yaml *y, int depth, cons
     c->kind = y->kind;
     c->scalar = mem_strdup(y->scalar);
     c->quoted = y->quoted;
+    c->style = y->style;
+    c->begin = y->begin;
+    c->end = y->end;
     c->line = y->line;
     c->column = y->column;
     for (size_t i = 0; i < y->count; i++) {
@@ -187,6 +193,51 @@ static bool is_null_text(const char *s)
     return !*s || str_eq(s, "~") || str_eq(s, "null") || str_eq(s, "Null") || str_eq(s, "NULL");
 }
 
+/* The byte where libyaml's character stands. Scalars come in order: the text is gone over once. */
+static size_t byte_of(struct reader *r, size_t index)
+{
+    if (index < r->index)
+        r->index = r->byte = 0;
+    for (; r->index < index && r->byte < r->len; r->index++)
+        do
+            r->byte++;
+        while (r->byte < r->len && ((unsigned char)r->text[r->byte] & 0xc0) == 0x80);
+    return r->byte;
+}
+
+/* libyaml's scalar begins with its anchor and tag; so they are passed over, with the spaces, line
+ * ends and comments after them. */
+static void find_scalar(struct reader *r, const yaml_event_t *e, struct yaml *y)
+{
+    size_t at = byte_of(r, e->start_mark.index);
+    y->end = byte_of(r, e->end_mark.index);
+    while (at < y->end && strchr("&!", r->text[at])) {
+        while (at < y->end && !strchr(" \t\r\n", r->text[at]))
+            at++;
+        while (at < y->end && strchr(" \t\r\n#", r->text[at])) {
+            bool comment = r->text[at++] == '#';
+            while (comment && at < y->end && !strchr("\r\n", r->text[at]))
+                at++;
+        }
+    }
+    y->begin = at;
+}
+
+static enum yaml_style style_of(const yaml_event_t *e)
+{
+    switch (e->data.scalar.style) {
+    case YAML_SINGLE_QUOTED_SCALAR_STYLE:
+        return YAML_STYLE_SINGLE;
+    case YAML_DOUBLE_QUOTED_SCALAR_STYLE:
+        return YAML_STYLE_DOUBLE;
+    case YAML_LITERAL_SCALAR_STYLE:
+    case YAML_FOLDED_SCALAR_STYLE:
+        return YAML_STYLE_BLOCK;
+    default:
+        return YAML_STYLE_PLAIN;
+    }
+}
+
 static struct yaml *build_scalar(struct reader *r, const yaml_event_t *e, bool is_key)
 {
     const char *text = (const char *)e->data.scalar.value;
@@ -206,6 +257,8 @@ static struct yaml *build_scalar(struct reader *r, const yaml_event_t *e, bool i
         y->kind = YAML_KIND_NULL;
     else
         y->scalar = mem_strdup(text);
+    y->style = style_of(e);
+    find_scalar(r, e, y);
     return y;
 }
 
@@ -407,7 +460,7 @@ static int read_document(struct reader *r, struct yaml **out)
 
 int yaml_read(const char *text, size_t len, const char *name, struct yaml **out, struct error *err)
 {
-    struct reader r CLEANUP(reader_free) = {.name = name, .err = err};
+    struct reader r CLEANUP(reader_free) = {.name = name, .text = text, .len = len, .err = err};
     if (!yaml_parser_initialize(&r.parser))
         abort();
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);

@@ -11,12 +11,16 @@
 #include <stdbool.h>
 
 enum yaml_kind { YAML_KIND_NULL, YAML_KIND_SCALAR, YAML_KIND_LIST, YAML_KIND_MAP };
+enum yaml_style { YAML_STYLE_PLAIN, YAML_STYLE_SINGLE, YAML_STYLE_DOUBLE, YAML_STYLE_BLOCK };
 
 struct yaml {
     enum yaml_kind kind;
-    char *scalar;        /* SCALAR: its text, resolved */
-    bool quoted;         /* SCALAR: was quoted or a block, and so is a string whatever it says */
+    char *scalar; /* SCALAR: its text, resolved */
+    bool quoted;  /* SCALAR: was quoted or a block, and so is a string whatever it says */
+    enum yaml_style style;
     size_t line, column; /* of its first character, from 1 */
+    size_t begin, end;   /* SCALAR: the bytes of the text that it stands in, quotes included, anchor
+                          * and tag not. By an alias or a merge: those of what it stands for */
     size_t count;        /* LIST: items; MAP: members, in the file's order */
     struct yaml **items; /* LIST: the items; MAP: the values */
     struct yaml **keys;  /* MAP: the keys (scalars; others are refused by the reader) */
@@ -53,5 +57,9 @@ bool yaml_int(const struct yaml *y, long *out);
 /* True where go-yaml takes this text, written plain, for a string: not for null, a boolean or a
  * number. */
 bool yaml_plain_is_string(const char *s);
+
+/* Appends s (UTF-8) on one line, so that any reader takes it for this very string: in this style
+ * where it bears it, else in double quotes, with what is not ASCII escaped. */
+void yaml_write(struct buf *out, const char *s, enum yaml_style style);
 
 #endif

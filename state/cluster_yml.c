@@ -10,8 +10,6 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { CLUSTER_LIMIT = 16 << 20 };
-
 struct reader {
     struct cluster *cluster;
     const char *path;

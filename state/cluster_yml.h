@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { CLUSTER_LIMIT = 16 << 20 }; /* the largest file that is read */
+
 /* How one machine is reached. Strings are owned by the cluster; NULL where not given, except as
  * said. */
 struct ssh_access {

@@ -103,7 +103,8 @@ bool encryption_key_equal(const struct encryption_key *a, const struct encryptio
            CRYPTO_memcmp(a->secret, b->secret, a->secret_len) == 0;
 }
 
-static bool provider_equal(const struct encryption_provider *a, const struct encryption_provider *b)
+bool encryption_provider_equal(const struct encryption_provider *a,
+                               const struct encryption_provider *b)
 {
     if (a->type != b->type || a->key_count != b->key_count)
         return false;
@@ -125,7 +126,7 @@ static bool item_equal(const struct encryption_item *a, const struct encryption_
         if (!str_eq(a->resources[i], b->resources[i]))
             return false;
     for (size_t i = 0; i < a->provider_count; i++)
-        if (!provider_equal(&a->providers[i], &b->providers[i]))
+        if (!encryption_provider_equal(&a->providers[i], &b->providers[i]))
             return false;
     return true;
 }

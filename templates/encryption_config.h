@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/yaml.h"
 #include "templates/config_findings.h"
 
 #include <stdbool.h>
@@ -60,6 +61,9 @@ enum encryption_reading { ENCRYPTION_LENIENT, ENCRYPTION_STRICT };
 int encryption_config_read(const char *text, size_t len, const char *name,
                            enum encryption_reading how, struct encryption_config **out,
                            struct error *err) MUST_CHECK;
+/* The same from a tree, which may be part of a larger one (custom_config). */
+int encryption_config_from_yaml(const struct yaml *y, const char *name, enum encryption_reading how,
+                                struct encryption_config **out, struct error *err) MUST_CHECK;
 
 /* Reads a tree strictly: as kube-apiserver 1.36 does, and stricter. All that is wrong or worth a
  * thought is added to the findings, sorted by place; *out is the configuration, or NULL where one
@@ -78,6 +82,9 @@ void encryption_resources_check(const struct yaml *list, struct config_findings 
  * read strictly. Names that need it are quoted. */
 void encryption_config_write(const struct encryption_config *c, struct buf *out);
 
+/* Appends the key's secret in standard base64. */
+void encryption_key_write_secret(const struct encryption_key *k, struct buf *out);
+
 void encryption_config_free(struct encryption_config *c); /* wipes; NULL is fine */
 void cleanup_encryption_config(struct encryption_config **c);
 struct encryption_config *encryption_config_copy(const struct encryption_config *c);
@@ -85,6 +92,11 @@ struct encryption_config *encryption_config_copy(const struct encryption_config 
 /* Same items, resources, providers, keys and order; NULL equals a configuration without items.
  * Keys are compared in constant time. */
 bool encryption_config_equal(const struct encryption_config *a, const struct encryption_config *b);
+
+/* The same of parts: a provider with its keys, a key's name and secret. */
+bool encryption_provider_equal(const struct encryption_provider *a,
+                               const struct encryption_provider *b);
+bool encryption_key_equal(const struct encryption_key *a, const struct encryption_key *b);
 
 /* True where nothing is encrypted by it: none, or every item has identity alone. */
 bool encryption_config_is_plain(const struct encryption_config *c);

@@ -8,9 +8,6 @@
 void encryption_provider_add(struct encryption_item *item, const struct encryption_provider *p);
 void encryption_key_add(struct encryption_provider *p, const struct encryption_key *k);
 
-/* Name and secret; the secrets are compared in constant time. */
-bool encryption_key_equal(const struct encryption_key *a, const struct encryption_key *b);
-
 /* The providers of one resource, in order; see encryption_config_algebra.c. Initialise with {0}. */
 struct encryption_chain {
     const struct encryption_provider **providers; /* borrowed from the configuration */

@@ -438,6 +438,20 @@ static int read_leniently(const struct yaml *y, const char *name, struct encrypt
     return 0;
 }
 
+int encryption_config_from_yaml(const struct yaml *y, const char *name, enum encryption_reading how,
+                                struct encryption_config **out, struct error *err)
+{
+    if (how == ENCRYPTION_LENIENT)
+        return read_leniently(y, name, out, err);
+    struct config_findings findings CLEANUP(config_findings_free) = {0};
+    struct encryption_config *c = NULL;
+    encryption_config_check(y, &findings, &c);
+    if (!c)
+        return config_findings_error(&findings, name, err);
+    *out = c;
+    return 0;
+}
+
 int encryption_config_read(const char *text, size_t len, const char *name,
                            enum encryption_reading how, struct encryption_config **out,
                            struct error *err)
@@ -452,13 +466,5 @@ int encryption_config_read(const char *text, size_t len, const char *name,
     struct yaml *y CLEANUP(cleanup_yaml) = NULL;
     if (yaml_read(text, len, name, &y, err) != 0)
         return -1;
-    if (how == ENCRYPTION_LENIENT)
-        return read_leniently(y, name, out, err);
-    struct config_findings findings CLEANUP(config_findings_free) = {0};
-    struct encryption_config *c = NULL;
-    encryption_config_check(y, &findings, &c);
-    if (!c)
-        return config_findings_error(&findings, name, err);
-    *out = c;
-    return 0;
+    return encryption_config_from_yaml(y, name, how, out, err);
 }
