@@ -99,17 +99,7 @@ int kube_apiserver_addresses(const struct http_server *s, char ***out, struct er
     return 0;
 }
 
-/* Two numbers from "v1.20.2" or "1", "20+": the second one ends at whatever follows. */
-static bool two_numbers(const char *major, const char *minor, struct kube_version *out)
-{
-    if (!major || !isdigit((unsigned char)*major) || !minor || !isdigit((unsigned char)*minor))
-        return false;
-    out->major = (int)strtol(major, NULL, 10);
-    out->minor = (int)strtol(minor, NULL, 10);
-    return true;
-}
-
-int kube_version(const struct http_server *s, struct kube_version *out, struct error *err)
+int kube_server_version(const struct http_server *s, char **out, struct error *err)
 {
     json_t *body CLEANUP(cleanup_json) = NULL;
     if (get_json(s, "/version", false, &body, err) < 0)
@@ -117,14 +107,12 @@ int kube_version(const struct http_server *s, struct kube_version *out, struct e
     const char *text = json_string_value(json_object_get(body, "gitVersion"));
     const char *major = json_string_value(json_object_get(body, "major"));
     const char *minor = json_string_value(json_object_get(body, "minor"));
-    struct kube_version v = {0};
-    snprintf(v.text, sizeof(v.text), "%s", text ? text : "");
-    const char *dot = strchr(v.text, '.');
-    /* Some builds leave major and minor empty. */
-    if (!two_numbers(major, minor, &v) &&
-        (v.text[0] != 'v' || !dot || !two_numbers(v.text + 1, dot + 1, &v)))
+    if (text && text[0] == 'v' && isdigit((unsigned char)text[1]))
+        *out = mem_strndup(text, 100);
+    else if (major && isdigit((unsigned char)*major) && minor && isdigit((unsigned char)*minor))
+        *out = mem_printf("v%.4s.%.*s", major, (int)strspn(minor, "0123456789"), minor);
+    else
         return error_set(err, RESULT_FAILED, "%s: GET /version: no version in the answer", s->what);
-    *out = v;
     return 0;
 }
 

@@ -21,13 +21,9 @@ int kube_ready(const struct http_server *s, bool *ready, char **why, struct erro
 int kube_apiserver_addresses(const struct http_server *s, char ***out,
                              struct error *err) MUST_CHECK;
 
-/* gitVersion, major and minor of the server ("1", "20+" is 1, 20). */
-struct kube_version {
-    char text[64];
-    int major, minor;
-};
-int kube_version(const struct http_server *s, struct kube_version *out,
-                 struct error *err) MUST_CHECK;
+/* The server's version, "v1.20.2"; to be freed. Where it tells major and minor alone, "v1.20". What
+ * a version knows: templates/encryption_features.h. */
+int kube_server_version(const struct http_server *s, char **out, struct error *err) MUST_CHECK;
 
 /*
  * How many objects the API lists of the resource, by pages of 500 metadata-only entries, all at one

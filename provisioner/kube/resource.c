@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 
+#include <stdbool.h>
+
 #define CORE "/api/v1"
 #define APPS "/apis/apps/v1"
 #define BATCH "/apis/batch/v1"
@@ -13,10 +15,10 @@
 #define COORDINATION "/apis/coordination.k8s.io/v1"
 #define DISCOVERY "/apis/discovery.k8s.io/v1"
 #define SCHEDULING "/apis/scheduling.k8s.io/v1"
+#define CERTIFICATES "/apis/certificates.k8s.io/v1"
+#define NODE "/apis/node.k8s.io/v1"
 #define ADMISSION "/apis/admissionregistration.k8s.io/v1"
 
-/* Built-in resources lie in etcd under their plural, without the group, but for a few whose folders
- * are older than that rule (SpecialDefaultResourcePrefixes in kube-apiserver). */
 static const struct resource resources[] = {
     {"secrets", CORE, "secrets", "secrets", 1},
     {"configmaps", CORE, "configmaps", "configmaps", 1},
@@ -56,8 +58,13 @@ static const struct resource resources[] = {
     {"csinodes.storage.k8s.io", STORAGE, "csinodes", "csinodes", 0},
     {"storageclasses.storage.k8s.io", STORAGE, "storageclasses", "storageclasses", 0},
     {"volumeattachments.storage.k8s.io", STORAGE, "volumeattachments", "volumeattachments", 0},
+    {"csistoragecapacities.storage.k8s.io", STORAGE, "csistoragecapacities", "csistoragecapacities",
+     1},
     {"leases.coordination.k8s.io", COORDINATION, "leases", "leases", 1},
     {"endpointslices.discovery.k8s.io", DISCOVERY, "endpointslices", "endpointslices", 1},
+    {"certificatesigningrequests.certificates.k8s.io", CERTIFICATES, "certificatesigningrequests",
+     "certificatesigningrequests", 0},
+    {"runtimeclasses.node.k8s.io", NODE, "runtimeclasses", "runtimeclasses", 0},
     {"priorityclasses.scheduling.k8s.io", SCHEDULING, "priorityclasses", "priorityclasses", 0},
     {"mutatingwebhookconfigurations.admissionregistration.k8s.io", ADMISSION,
      "mutatingwebhookconfigurations", "mutatingwebhookconfigurations", 0},
@@ -72,4 +79,38 @@ const struct resource *resource_find(const char *name)
             return &resources[i];
     }
     return NULL;
+}
+
+const char *resource_name_of(const char *plural)
+{
+    for (size_t i = 0; i < ARRAY_LEN(resources); i++) {
+        if (str_eq(resources[i].plural, plural))
+            return resources[i].name;
+    }
+    return NULL;
+}
+
+char *resource_etcd_dir(const char *group, const char *plural, bool custom)
+{
+    /* A few folders are older than the rule (SpecialDefaultResourcePrefixes in kube-apiserver). */
+    static const struct {
+        const char *group, *plural, *dir;
+    } special[] = {
+        {"", "replicationcontrollers", "controllers"},
+        {"", "endpoints", "services/endpoints"},
+        {"", "nodes", "minions"},
+        {"", "services", "services/specs"},
+        {"extensions", "ingresses", "ingress"},
+        {"networking.k8s.io", "ingresses", "ingress"},
+        {"extensions", "podsecuritypolicies", "podsecuritypolicy"},
+        {"policy", "podsecuritypolicies", "podsecuritypolicy"},
+    };
+    /* Stored by servers of their own inside kube-apiserver, as custom resources are. */
+    if (custom || str_eq(group, "apiextensions.k8s.io") || str_eq(group, "apiregistration.k8s.io"))
+        return mem_printf("%s/%s", group, plural);
+    for (size_t i = 0; i < ARRAY_LEN(special); i++) {
+        if (str_eq(special[i].group, group) && str_eq(special[i].plural, plural))
+            return mem_strdup(special[i].dir);
+    }
+    return mem_strdup(plural);
 }

@@ -11,7 +11,16 @@ struct resource {
     _Bool namespaced;
 };
 
-/* The resource of that name, or NULL where it is not known. */
+/* The built-in resource of that name, or NULL where it is not known: for where no API answers. Its
+ * `api` is that of newer servers; discovery.h asks. */
 const struct resource *resource_find(const char *name);
+
+/* The name that a built-in resource with that plural has ("deployments": "deployments.apps"), or
+ * NULL. */
+const char *resource_name_of(const char *plural);
+
+/* Where kube-apiserver stores a resource of its own, below the etcd prefix; `custom`: it is defined
+ * by a CustomResourceDefinition. To be freed. */
+char *resource_etcd_dir(const char *group, const char *plural, _Bool custom);
 
 #endif

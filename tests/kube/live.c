@@ -4,6 +4,7 @@
  */
 #include "base/file.h"
 #include "provisioner/etcd/etcd.h"
+#include "provisioner/kube/discovery.h"
 #include "provisioner/kube/lease.h"
 #include "provisioner/kube/rewrite.h"
 
@@ -52,10 +53,24 @@ static struct http_server server(struct loop *loop, const char *what, const char
 
 static int do_version(struct live *l, struct error *err)
 {
-    struct kube_version v;
-    if (kube_version(&l->api[0], &v, err) < 0)
+    char *version CLEANUP(cleanup_mem) = NULL;
+    if (kube_server_version(&l->api[0], &version, err) < 0)
         return -1;
-    printf("%s %d %d\n", v.text, v.major, v.minor);
+    printf("%s\n", version);
+    return 0;
+}
+
+/* discover NAME...: "name api etcd_dir namespaced", and "name: why" of the others. */
+static int do_discover(struct live *l, struct error *err)
+{
+    struct resources r CLEANUP(resources_free) = {0};
+    if (discovery_resources(&l->api[0], l->args, &r, err) < 0)
+        return -1;
+    for (size_t i = 0; i < r.count; i++)
+        printf("%s %s %s %d\n", r.list[i].name, r.list[i].api, r.list[i].etcd_dir,
+               r.list[i].namespaced);
+    for (size_t i = 0; i < r.other_count; i++)
+        printf("%s: %s\n", r.others[i].name, r.others[i].why);
     return 0;
 }
 
@@ -199,7 +214,7 @@ static const struct {
     {"version", do_version, 0}, {"ready", do_ready, 0},     {"addresses", do_addresses, 0},
     {"count", do_count, 1},     {"take", do_take, 1},       {"check", do_check, 1},
     {"release", do_release, 1}, {"rewrite", do_rewrite, 1}, {"walk", do_walk, 1},
-    {"get", do_get, 1},         {"status", do_status, 0},
+    {"get", do_get, 1},         {"status", do_status, 0},   {"discover", do_discover, 1},
 };
 
 int main(int argc, char **argv)
