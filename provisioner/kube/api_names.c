@@ -145,8 +145,9 @@ static const struct api_resource *find_resource(const struct api_group *group, c
     return found;
 }
 
-/* One resource of a group; `exact`: by its own name, and not by a wildcard. */
-static void add_resource(const struct api_groups *g, const struct api_group *group,
+/* One resource of a group; `exact`: by its own name, and not by a wildcard. True where some of it
+ * is stored here, under that name. */
+static bool add_resource(const struct api_groups *g, const struct api_group *group,
                          const char *plural, bool exact, struct resources *out)
 {
     const struct api_version *version = NULL;
@@ -154,7 +155,7 @@ static void add_resource(const struct api_groups *g, const struct api_group *gro
     char *name CLEANUP(cleanup_mem) = full_name(plural, group->name);
     for (size_t i = 0; i < out->count; i++) {
         if (str_eq(out->list[i].name, name))
-            return;
+            return true;
     }
     const struct cohabiting *c = cohabiting_find(plural, group->name);
     const struct api_group *stored = c ? api_groups_find(g, c->stored) : NULL;
@@ -164,17 +165,17 @@ static void add_resource(const struct api_groups *g, const struct api_group *gro
         if (exact)
             add_other(out, name, false,
                       mem_printf("stored as `%s`, and encrypted by that name alone", as));
-        return;
+        return false;
     }
     /* componentstatuses are looked up, not stored. */
     if (!r->list || (!group->name[0] && str_eq(plural, "componentstatuses"))) {
         if (exact)
             add_other(out, name, false, mem_strdup("never stored"));
-        return;
+        return false;
     }
     if (!r->patch) {
         add_other(out, name, true, mem_strdup("can't be patched, so not be rewritten"));
-        return;
+        return true;
     }
     char *dir = resource_etcd_dir(group->name, plural, is_defined(g, name));
     MEM_GROW(out->list, out->count);
@@ -187,6 +188,7 @@ static void add_resource(const struct api_groups *g, const struct api_group *gro
     };
     if (!group->name[0])
         add_companions(out, plural);
+    return true;
 }
 
 static bool is_aggregated(const struct api_group *group)
@@ -206,20 +208,23 @@ static void add_aggregated(struct resources *out, const char *name, const char *
                          group));
 }
 
-static void add_group(const struct api_groups *g, const struct api_group *group,
+/* False where it covers nothing, and nothing was told. */
+static bool add_group(const struct api_groups *g, const struct api_group *group,
                       struct resources *out)
 {
     if (is_aggregated(group)) {
         char *name CLEANUP(cleanup_mem) = mem_printf("*.%s", group->name);
         add_aggregated(out, name, group->name);
-        return;
+        return true;
     }
+    bool any = false;
     for (size_t i = 0; i < group->count; i++) {
         for (size_t k = 0; k < group->versions[i].count; k++)
-            add_resource(g, group, group->versions[i].resources[k].plural, false, out);
+            any |= add_resource(g, group, group->versions[i].resources[k].plural, false, out);
     }
     if (!group->name[0])
         add_companions(out, NULL);
+    return any;
 }
 
 static void add_wildcard(const struct api_groups *g, const char *name, struct resources *out)
@@ -230,10 +235,10 @@ static void add_wildcard(const struct api_groups *g, const char *name, struct re
         return;
     }
     const struct api_group *group = api_groups_find(g, group_of(name));
-    if (group)
-        add_group(g, group, out);
-    else
+    if (!group)
         add_other(out, name, false, mem_strdup("no such API group here, now: nothing is stored"));
+    else if (!add_group(g, group, out))
+        add_other(out, name, false, mem_strdup("covers nothing that is stored"));
 }
 
 static void add_unknown(const struct api_groups *g, const char *name, const char *plural,
