@@ -69,6 +69,9 @@ struct cluster {
      * had like this; where it isn't true all are warnings. `provider`, `resources` and `custom` are
      * to be relied upon where there is no error. */
     struct config_findings findings;
+    char **extra_binds; /* services.kube-api.extra_binds, "host:container[:options]" each; ends in
+                           NULL, NULL where there is none */
+    size_t extra_binds_line; /* 0 where absent */
     bool rotate_encryption_key;
     struct yaml *document;
 };
@@ -80,6 +83,10 @@ struct cluster {
  * secrets_encryption_config is no error here but among `findings`: a transition that is open can be
  * finished or taken back whatever the file says by now. The file may hold keys (ssh_key,
  * custom_config): no error and no finding quotes a value. */
+ * unknown role, no control-plane node, an extra_binds of kube-api that is no list of binds, a field
+ * we need that has the wrong kind (e.g. `enabled: maybe`) or stands twice. Fields that we don't
+ * need are never complained of. The file may hold keys (ssh_key, custom_config): no error quotes a
+ * value. */
 int cluster_read(const char *path, struct cluster **out, struct error *err) MUST_CHECK;
 /* The same from text, for tests and fuzzing. */
 int cluster_parse(const char *text, size_t len, const char *path, struct cluster **out,

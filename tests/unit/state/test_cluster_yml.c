@@ -178,6 +178,18 @@ static void what_rke_would_refuse_is_refused_with_its_place(void **state)
         {NODE "services: {kube-api: {secrets_encryption_config: {}, "
               "secrets_encryption_config: {enabled: true}}}\n",
          "secrets_encryption_config: stands twice"},
+        {NODE "services: {kube-api: {extra_binds: '/a:/b'}}\n",
+         "cluster.yml:2:36: extra_binds: not a list"},
+        {NODE "services: {kube-api: {extra_binds: {a: b}}}\n", "extra_binds: not a list"},
+        {NODE "services: {kube-api: {extra_binds: ['/a:/b', /c]}}\n",
+         "cluster.yml:2:46: extra_binds: not \"host:container[:options]\""},
+        {NODE "services: {kube-api: {extra_binds: [~]}}\n", "extra_binds: not \"host:"},
+        {NODE "services: {kube-api: {extra_binds: [{/a: /b}]}}\n", "extra_binds: not \"host:"},
+        {NODE "services: {kube-api: {extra_binds: ['/a:b']}}\n", "extra_binds: not \"host:"},
+        {NODE "services: {kube-api: {extra_binds: [':/b']}}\n", "extra_binds: not \"host:"},
+        {NODE "services: {kube-api: {extra_binds: [\"/a:/b\\n\"]}}\n", "extra_binds: not \"host:"},
+        {NODE "services: {kube-api: {extra_binds: [], extra_binds: []}}\n",
+         "extra_binds: stands twice"},
         {NODE "bastion_host: [a]\n", "bastion_host: not a map"},
         {NODE "bastion_host: {address: a, port: ssh}\n", "port: not a number"},
         {NODE "bastion_host: {address: a, address: b}\n", "address: stands twice"},
@@ -202,6 +214,25 @@ static void other_peoples_fields_are_never_complained_of(void **state)
         "services: {kubelet: [], scheduler: ~, kube-api: {extra_args: 1, audit_log: []}}\n"
         "authentication: ~\nnetwork: [1, 2]\nnetwork: 3\n");
     assert_int_equal(c->node_count, 1);
+}
+
+static void binds_of_the_apiserver_read(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) =
+        parse(NODE "services:\n  kube-api:\n    extra_binds:\n    - /run/kms:/run/kms\n"
+                   "    - volume:/v:ro,z\n");
+    assert_int_equal(c->extra_binds_line, 4);
+    assert_string_equal(c->extra_binds[0], "/run/kms:/run/kms");
+    assert_string_equal(c->extra_binds[1], "volume:/v:ro,z");
+    assert_null(c->extra_binds[2]);
+    static const char *const none[] = {NODE, NODE "services: {kube-api: {extra_binds: []}}\n",
+                                       NODE "services: {kube-api: {extra_binds: ~}}\n",
+                                       NODE "services: {etcd: {extra_binds: 5}}\n"};
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+        struct cluster *without CLEANUP(cleanup_cluster) = parse(none[i]);
+        assert_null(without->extra_binds);
+    }
 }
 
 static void a_byte_order_mark_and_windows_line_ends_are_fine(void **state)
@@ -401,6 +432,7 @@ int main(void)
         cmocka_unit_test(enabled_is_what_rke_takes_it_for),
         cmocka_unit_test(what_rke_would_refuse_is_refused_with_its_place),
         cmocka_unit_test(other_peoples_fields_are_never_complained_of),
+        cmocka_unit_test(binds_of_the_apiserver_read),
         cmocka_unit_test(a_byte_order_mark_and_windows_line_ends_are_fine),
         cmocka_unit_test(a_user_that_is_not_given_is_the_local_one),
         cmocka_unit_test(no_error_quotes_a_secret),
