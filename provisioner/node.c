@@ -13,6 +13,15 @@ void apiserver_free(struct apiserver *a)
     *a = (struct apiserver){0};
 }
 
+void node_socket_free(struct node_socket *s)
+{
+    mem_free(s->path);
+    mem_free(s->host_path);
+    mem_free(s->mount_host);
+    mem_free(s->mount_container);
+    *s = (struct node_socket){0};
+}
+
 bool apiserver_arg_is(const char *arg, const char *name, const char **value)
 {
     if (!arg || !str_starts(arg, "--"))

@@ -54,6 +54,25 @@ struct node_text {
     size_t len;
 };
 
+/* What an apiserver is to have. Nothing is owned. */
+struct apiserver_want {
+    const char *config_path; /* NULL: it has no such flag */
+    char *const *binds; /* "host:container[:options]"; ends in NULL, or NULL: none is asked for.
+                           Those that are missing are added, none is removed */
+};
+
+/* Where the socket of a KMS plugin lies, as an apiserver with these mounts would find it. Strings
+ * are owned: node_socket_free(). */
+struct node_socket {
+    char *path;       /* as the apiserver names it, clean; "@name": in the abstract namespace */
+    char *host_path;  /* the same on the node; NULL for an abstract one */
+    char *mount_host; /* the mount that holds it: on the node, and in the container */
+    char *mount_container;
+    bool alone; /* the mount is of the socket itself, not of a folder */
+};
+void node_socket_free(struct node_socket *s);
+enum socket_there { SOCKET_NO_FOLDER, SOCKET_NOTHING, SOCKET_OTHER, SOCKET_THERE };
+
 struct driver {
     const char *kind; /* "rke" */
 
@@ -81,15 +100,16 @@ struct driver {
     int (*remove_file)(struct node *n, const char *path, struct error *err);
 
     /*
-     * Brings up an apiserver of a new process that has the flag with `config_path` (NULL: that has
-     * no such flag): a restart where its flags are right already, else made anew from its own
-     * settings; what was there before is kept, switched off, until settle(). Doesn't wait for
-     * readiness. Idempotent after a kill at any point inside: the same call goes on from what lies
-     * there. `process`: the identity that is to end. Where the apiserver that runs has another
-     * identity and the right flags already, nothing is done. Where it fails before the apiserver
-     * in force was touched, that runs on.
+     * Brings up an apiserver of a new process that has what is wanted: a restart where it has that
+     * already, else made anew from its own settings; what was there before is kept, switched off,
+     * until settle(). Doesn't wait for readiness. Idempotent after a kill at any point inside: the
+     * same call goes on from what lies there. `process`: the identity that is to end. Where the
+     * apiserver that runs has another identity and what is wanted already, nothing is done. Where
+     * it fails before the apiserver in force was touched, that runs on. REFUSED, before that: a
+     * bind where something else is mounted, or whose folder is not on the node.
      */
-    int (*start)(struct node *n, const char *config_path, const char *process, struct error *err);
+    int (*start)(struct node *n, const struct apiserver_want *want, const char *process,
+                 struct error *err);
 
     /* The new one is ready: removes what start() kept. Also clears left-overs of killed runs.
      * Idempotent. */
@@ -97,12 +117,23 @@ struct driver {
 
     /*
      * The new one does not get ready: brings up, as a new process, one that has the flag with
-     * `config_path` (NULL: that has no such flag), and no other. Where the one in force has that,
-     * it is restarted; else what start() kept comes back, if that has it; else it is made anew, as
-     * start() does. What was kept and has another flag is left for settle(). The file has been put
-     * back before. Doesn't wait for readiness. Idempotent.
+     * want->config_path (NULL: that has no such flag), and no other, and the binds. One with more
+     * binds is right as well. Where the one in force has what is wanted, it is
+     * restarted, unless start() has only added binds to the one that it kept; else what start()
+     * kept comes back, if that has it; else it is made anew, as start() does. What was kept and has
+     * another flag is left for settle(). The file has been put back before. Doesn't wait for
+     * readiness. Idempotent.
      */
-    int (*go_back)(struct node *n, const char *config_path, struct error *err);
+    int (*go_back)(struct node *n, const struct apiserver_want *want, struct error *err);
+
+    /* Where an absolute path of the apiserver's, or "@name", lies on the node: by the mounts that
+     * it has or would have with `binds` (as in apiserver_want). REFUSED where it does not lie on
+     * the node so, with what to do. Changes nothing. */
+    int (*find_socket)(struct node *n, const char *path, char *const *binds,
+                       struct node_socket *out, struct error *err);
+    /* Whether there is a socket, for a user who may not look himself. Changes nothing. */
+    int (*look_for_socket)(struct node *n, const struct node_socket *at, enum socket_there *out,
+                           struct error *err);
 
     /* The last lines of its log, for messages (lines that hold what looks like a key are left out).
      */

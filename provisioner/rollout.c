@@ -1,5 +1,6 @@
 #include "provisioner/cluster_state.h"
 #include "provisioner/explain.h"
+#include "provisioner/kms.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
 
@@ -150,13 +151,21 @@ static int64_t ready_timeout(const struct session *s)
     return s->options->timeout_ms ? s->options->timeout_ms : default_timeout_ms;
 }
 
+/* `binds` is to be freed. */
+static struct apiserver_want want_of(const struct run *r, const struct member *m, enum form f,
+                                     char ***binds)
+{
+    *binds = kms_binds(r->s->cluster, r->forms.config[f]);
+    return (struct apiserver_want){r->text[f] ? m->config_path : NULL, *binds};
+}
+
 /* Until the API answers and the process that answers has been looked at twice, before and after. */
 static int bring_up(struct run *r, struct member *m, enum form f, const char *before,
                     struct error *err)
 {
-    const struct driver *d = m->node.driver;
-    const char *path = r->text[f] ? m->config_path : NULL;
-    if (d->start(&m->node, path, before, err) < 0)
+    char **binds CLEANUP(cleanup_mem) = NULL;
+    struct apiserver_want want = want_of(r, m, f, &binds);
+    if (m->node.driver->start(&m->node, &want, before, err) < 0)
         return error_wrap(err, "node %s: starting kube-apiserver", m->node.name);
     if (member_wait_ready(r->s, m, ready_timeout(r->s), err) < 0)
         return -1;
@@ -223,6 +232,20 @@ static int put_back(struct run *r, struct member *m, enum form f, struct error *
     return r->text[f] ? put(r, m, f, err) : 0;
 }
 
+static int go_back(struct run *r, struct member *m, enum form f, struct error *err)
+{
+    char **binds CLEANUP(cleanup_mem) = NULL;
+    struct apiserver_want want = want_of(r, m, f, &binds);
+    struct error e CLEANUP(error_clear) = {0};
+    if (m->node.driver->go_back(&m->node, &want, &e) == 0)
+        return 0;
+    if (!binds || e.result != RESULT_REFUSED)
+        return error_move(err, &e);
+    /* What served before did so without them. */
+    want.binds = NULL;
+    return m->node.driver->go_back(&m->node, &want, err);
+}
+
 /* The failed node alone gets the last good form back (safety rule 10); the others never saw the
  * file. `before`: the process that ran before the restart, NULL where that isn't known. */
 static int take_back(struct run *r, struct member *m, enum form failed, const char *before,
@@ -251,9 +274,8 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
         add_line(err, came);
         return -1;
     }
-    if (m->node.driver->go_back(&m->node, r->text[f] ? m->config_path : NULL, &e) < 0 ||
-        member_wait_ready(s, m, default_timeout_ms, &e) < 0 || show(r, m, f, NULL, &e) < 0 ||
-        m->node.driver->settle(&m->node, &e) < 0)
+    if (go_back(r, m, f, &e) < 0 || member_wait_ready(s, m, default_timeout_ms, &e) < 0 ||
+        show(r, m, f, NULL, &e) < 0 || m->node.driver->settle(&m->node, &e) < 0)
         return also_failed(err, &e);
     r->nodes[m - s->members].runs = FORM_BIT(f);
     /* The keys of this form were durable before: a state that can't be written now takes nothing
@@ -312,7 +334,16 @@ int bring_back(struct session *s, struct member *m, struct error *err)
     if (!m->seen.exists || m->seen.running)
         return 0;
     tell(s, ENCRYPT_NODE, "check", m->node.name, "kube-apiserver is down: starting it again");
-    if (m->node.driver->start(&m->node, m->seen.config_path, "", err) < 0)
+    /* A run that was killed may have put a file that wants a bind, and not yet the bind. */
+    struct encryption_config *lies CLEANUP(cleanup_encryption_config) = NULL;
+    struct error unread CLEANUP(error_clear) = {0};
+    if (m->seen.config_path && !m->file_missing &&
+        encryption_config_read(buf_str(&m->file), m->file.len, m->config_path, ENCRYPTION_LENIENT,
+                               &lies, &unread) < 0)
+        tell(s, ENCRYPT_DEBUG, "check", m->node.name, "%s", unread.message);
+    char **binds CLEANUP(cleanup_mem) = kms_binds(s->cluster, lies);
+    struct apiserver_want want = {m->seen.config_path, binds};
+    if (m->node.driver->start(&m->node, &want, "", err) < 0)
         return error_wrap(err, "node %s: starting kube-apiserver again", m->node.name);
     return member_observe(m, err);
 }

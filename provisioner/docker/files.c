@@ -46,6 +46,9 @@ static const char remove_script[] = "set -eu\n"
                                     "[ \"$3\" != file ] || rm -f \"./$2\"\n"
                                     "sync . 2>/dev/null || sync\n";
 
+/* $1 the socket. */
+static const char look_script[] = "[ -e \"$1\" ] || exit 10\n[ -S \"$1\" ] || exit 11\n";
+
 struct place {
     char *folder;
     char *name;
@@ -83,11 +86,13 @@ static json_t *security_options(const json_t *host)
     return out;
 }
 
-/* bind: where the folder is. Nothing secret is in here, nor in `command` (let go of). */
-static int create_helper(const struct http_server *d, const json_t *base, const char *bind,
-                         const struct place *at, json_t *command, char **id, struct error *err)
+/* labels, mounts (HostConfig's members) and command are let go of. Nothing secret is in them. */
+static int create_helper(const struct http_server *d, const json_t *base, json_t *labels,
+                         json_t *mounts, json_t *command, char **id, struct error *err)
 {
-    json_auto_t *owned = command;
+    json_auto_t *owned_labels = labels;
+    json_auto_t *owned_mounts = mounts;
+    json_auto_t *owned_command = command;
     static const char *const copied[] = {"UsernsMode", "Runtime", "CgroupParent"};
     uint64_t random = 0;
     if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
@@ -95,13 +100,11 @@ static int create_helper(const struct http_server *d, const json_t *base, const 
     char *name CLEANUP(cleanup_mem) = mem_printf(DOCKER_HELPER_PREFIX "%016" PRIx64, random);
     const json_t *from = json_object_get(base, "HostConfig");
     json_auto_t *settings = json_pack(
-        "{s:O, s:[s], s:O, s:s, s:s, s:{s:s, s:s, s:s}, s:{s:[s], s:s, s:b, s:b,"
-        " s:{s:s}, s:o, s:[s], s:[s,s,s]}}",
-        "Image", json_object_get(base, "Image"), "Entrypoint", "/bin/sh", "Cmd", owned, "User",
-        "0:0", "WorkingDir", "/", "Labels", LABEL, "1", LABEL_FOLDER, at->folder, LABEL_NAME,
-        at->name, "HostConfig", "Binds", bind, "NetworkMode", "none", "ReadonlyRootfs", 1,
-        "AutoRemove", 0, "RestartPolicy", "Name", "no", "SecurityOpt", security_options(from),
-        "CapDrop", "ALL", "CapAdd", "CHOWN", "DAC_OVERRIDE", "FOWNER");
+        "{s:O, s:[s], s:O, s:s, s:s, s:O, s:{s:s, s:b, s:b, s:{s:s}, s:o, s:[s], s:[s,s,s]}}",
+        "Image", json_object_get(base, "Image"), "Entrypoint", "/bin/sh", "Cmd", command, "User",
+        "0:0", "WorkingDir", "/", "Labels", labels, "HostConfig", "NetworkMode", "none",
+        "ReadonlyRootfs", 1, "AutoRemove", 0, "RestartPolicy", "Name", "no", "SecurityOpt",
+        security_options(from), "CapDrop", "ALL", "CapAdd", "CHOWN", "DAC_OVERRIDE", "FOWNER");
     if (!settings)
         return error_set(err, RESULT_FAILED, "%s: the container kube-apiserver shows no image",
                          d->what);
@@ -110,7 +113,72 @@ static int create_helper(const struct http_server *d, const json_t *base, const 
         if (value)
             json_object_set(json_object_get(settings, "HostConfig"), copied[i], value);
     }
+    json_object_update(json_object_get(settings, "HostConfig"), mounts);
     return docker_create(d, name, settings, id, err);
+}
+
+/* One for the files of a folder. bind: where that is. */
+static int create_file_helper(const struct http_server *d, const json_t *base, const char *bind,
+                              const struct place *at, json_t *command, char **id, struct error *err)
+{
+    json_t *labels =
+        json_pack("{s:s, s:s, s:s}", LABEL, "1", LABEL_FOLDER, at->folder, LABEL_NAME, at->name);
+    return create_helper(d, base, labels, json_pack("{s:[s]}", "Binds", bind), command, id, err);
+}
+
+/* One that only looks at what lies on the node by the path `host`. Not by Binds: the daemon would
+ * make a folder that is not there. *there is false, and *id NULL, where nothing is. */
+static int create_looker(const struct http_server *d, const json_t *base, const char *host,
+                         const char *container, json_t *command, bool *there, char **id,
+                         struct error *err)
+{
+    struct error e CLEANUP(error_clear) = {0};
+    json_t *mounts = json_pack("{s:[{s:s, s:s, s:s, s:b}]}", "Mounts", "Type", "bind", "Source",
+                               host, "Target", container, "ReadOnly", 1);
+    *there = true;
+    if (create_helper(d, base, json_pack("{s:s}", LABEL, "1"), mounts, command, id, &e) == 0)
+        return 0;
+    if (!strstr(e.message, "source path does not exist"))
+        return error_move(err, &e);
+    *there = false;
+    return 0;
+}
+
+int docker_has_on_node(const struct http_server *d, const json_t *base, const char *host,
+                       bool *there, struct error *err)
+{
+    char *id CLEANUP(cleanup_mem) = NULL;
+    json_t *command = json_pack("[s,s]", "-c", "exit 0");
+    if (create_looker(d, base, host, "/look", command, there, &id, err) < 0 ||
+        (id && docker_remove(d, id, true, true, err) < 0))
+        return error_wrap(err, "looking whether %s is on the node", host);
+    return 0;
+}
+
+int docker_look_for_socket(const struct http_server *d, const json_t *base,
+                           const struct node_socket *at, enum socket_there *out, struct error *err)
+{
+    enum { NOTHING = 10, OTHER = 11 };
+    char *id CLEANUP(cleanup_mem) = NULL;
+    bool there = false;
+    long code = -1;
+    json_t *command = json_pack("[s,s,s,s]", "-c", look_script, "sh", at->path);
+    if (create_looker(d, base, at->mount_host, at->mount_container, command, &there, &id, err) < 0)
+        return error_wrap(err, "looking for the socket %s", at->host_path);
+    *out = SOCKET_NO_FOLDER;
+    if (!there)
+        return 0;
+    int rc = docker_start(d, id, err) < 0 ? -1 : docker_wait(d, id, HELPER_MS, &code, err);
+    struct error second CLEANUP(error_clear) = {0};
+    if (docker_remove(d, id, true, true, &second) < 0 && rc == 0)
+        rc = error_move(err, &second);
+    if (rc == 0 && code != 0 && code != NOTHING && code != OTHER)
+        rc =
+            error_set(err, RESULT_FAILED, "%s: the helper container ended with %ld", d->what, code);
+    if (rc < 0)
+        return error_wrap(err, "looking for the socket %s", at->host_path);
+    *out = code == 0 ? SOCKET_THERE : code == NOTHING ? SOCKET_NOTHING : SOCKET_OTHER;
+    return 0;
 }
 
 /* Starts it, waits for its end, and tells what it said where that wasn't good. */
@@ -142,7 +210,7 @@ static int run_removal(const struct http_server *d, const json_t *base, const ch
     char *id CLEANUP(cleanup_mem) = NULL;
     json_t *command = json_pack("[s,s,s,s,s,s]", "-c", remove_script, "sh", at->folder, at->name,
                                 file ? "file" : "left");
-    if (create_helper(d, base, bind, at, command, &id, err) < 0)
+    if (create_file_helper(d, base, bind, at, command, &id, err) < 0)
         return -1;
     int rc = run_helper(d, id, err);
     struct error second CLEANUP(error_clear) = {0};
@@ -314,7 +382,7 @@ static int put_by_helper(const struct http_server *d, const json_t *base, const 
     struct parcel beside CLEANUP(parcel_free) = {0};
     char *id CLEANUP(cleanup_mem) = NULL;
     if (pack(text, at, &file, err) < 0 || pack(text_beside, at, &beside, err) < 0 ||
-        create_helper(d, base, bind, at, put_command(at, &file, &beside), &id, err) < 0)
+        create_file_helper(d, base, bind, at, put_command(at, &file, &beside), &id, err) < 0)
         return -1;
     if ((beside.name && docker_put_archive(d, id, at->folder, &beside.tar, err) < 0) ||
         docker_put_archive(d, id, at->folder, &file.tar, err) < 0 || run_helper(d, id, err) < 0) {

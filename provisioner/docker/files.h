@@ -37,6 +37,15 @@ int docker_file_remove(const struct http_server *d, const json_t *base, const ch
 int docker_file_read(const struct http_server *d, const char *container, const char *path,
                      struct buf *out, bool *missing, struct error *err) MUST_CHECK;
 
+/* Whether something lies on the node by this path: by a helper that is made and never started. The
+ * daemon makes nothing in its place where nothing is (as it would for a bind). */
+int docker_has_on_node(const struct http_server *d, const json_t *base, const char *host,
+                       bool *there, struct error *err) MUST_CHECK;
+/* See struct driver's look_for_socket. `at` has a host_path. */
+int docker_look_for_socket(const struct http_server *d, const json_t *base,
+                           const struct node_socket *at, enum socket_there *out,
+                           struct error *err) MUST_CHECK;
+
 /* Removes helpers that killed runs left, and their temporary files. The caller holds the cluster's
  * lock, so that none is at work for another. */
 int docker_helpers_clear(const struct http_server *d, struct error *err) MUST_CHECK;

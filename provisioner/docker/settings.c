@@ -1,5 +1,6 @@
 #include "provisioner/docker/settings.h"
 
+#include "provisioner/docker/binds.h"
 #include "provisioner/node.h"
 
 #include <string.h>
@@ -24,22 +25,13 @@ static json_t *array_of(json_t *object, const char *key)
     return json_object_get(object, key);
 }
 
-/* The container's path of a bind "source:destination[:options]", or of "destination" alone. */
-static char *bind_destination(const char *bind)
-{
-    const char *colon = strchr(bind, ':');
-    if (!colon)
-        return mem_strdup(bind);
-    return mem_strndup(colon + 1, strcspn(colon + 1, ":"));
-}
-
 static bool is_bound(const json_t *host, const char *destination)
 {
     size_t i = 0;
     const json_t *item = NULL;
     json_array_foreach (json_object_get(host, "Binds"), i, item) {
         const char *bind = json_string_value(item);
-        char *to CLEANUP(cleanup_mem) = bind_destination(bind ? bind : "");
+        char *to CLEANUP(cleanup_mem) = bind_container(bind ? bind : "");
         if (str_eq(to, destination))
             return true;
     }
@@ -272,25 +264,31 @@ int settings_set_config_flag(json_t *config, const char *config_path, struct err
     return 0;
 }
 
-/* True where `path` is `folder` or lies below it. */
-static bool is_below(const char *path, const char *folder)
+int settings_add_binds(const json_t *inspected, char *const *binds, json_t *body, struct error *err)
 {
-    size_t len = strlen(folder);
-    while (len > 0 && folder[len - 1] == '/')
-        len--;
-    return strncmp(path, folder, len) == 0 && (path[len] == '/' || path[len] == '\0');
+    for (; binds && *binds; binds++) {
+        char *container CLEANUP(cleanup_mem) = bind_container(*binds);
+        enum bind_state state = bind_state_in(inspected, *binds);
+        if (state == BIND_THERE)
+            continue;
+        if (state == BIND_OTHER) {
+            error_set(err, RESULT_REFUSED,
+                      "the container kube-apiserver has another mount at %s than %s, which "
+                      "services.kube-api.extra_binds asks for",
+                      container, *binds);
+            error_next(err, "make extra_binds name what is mounted there, or another folder of "
+                            "the container");
+            return -1;
+        }
+        json_array_append_new(array_of(json_object_get(body, "HostConfig"), "Binds"),
+                              json_string(*binds));
+    }
+    return 0;
 }
 
 char *settings_bind_for(const json_t *inspected, const char *path, struct error *err)
 {
-    const json_t *best = NULL;
-    size_t i = 0;
-    const json_t *mount = NULL;
-    json_array_foreach (json_object_get(inspected, "Mounts"), i, mount) {
-        const char *to = text(mount, "Destination");
-        if (*to && is_below(path, to) && (!best || strlen(to) > strlen(text(best, "Destination"))))
-            best = mount;
-    }
+    const json_t *best = mount_holding(inspected, path);
     const char *to = text(best, "Destination");
     const char *from = text(best, "Source");
     if (path[0] != '/' || strstr(path, "/../")) {

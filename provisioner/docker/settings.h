@@ -1,6 +1,6 @@
 /*
  * A container's settings: what an inspection tells, turned into what makes the same container anew,
- * with another flag. Pure functions on JSON; no I/O.
+ * with another flag and more binds. Pure functions on JSON; no I/O.
  *
  * What can't be kept: an anonymous volume is the same volume, but named (in HostConfig.Binds); a
  * host port that the daemon chose is chosen anew; from Docker 25 on, a MAC address that was given
@@ -31,6 +31,12 @@ int settings_for_create(const json_t *inspected, const char *image, const json_t
  * alone). Nothing else is changed. The flag stays where, and by the name by which, it was. REFUSED:
  * flags inside a shell's one string. */
 int settings_set_config_flag(json_t *config, const char *config_path, struct error *err) MUST_CHECK;
+
+/* Adds to `body`, which settings_for_create() made of the inspected container, those of `binds`
+ * ("host:container[:options]"; ends in NULL, or is NULL) that it doesn't have, as they are written,
+ * and removes none. REFUSED where something else is mounted at a bind's container path. */
+int settings_add_binds(const json_t *inspected, char *const *binds, json_t *body,
+                       struct error *err) MUST_CHECK;
 
 /*
  * The mount of the inspected container that holds `folder`, as a bind for another container

@@ -181,8 +181,7 @@ static int rke_observe(struct node *n, struct apiserver *out, struct error *err)
     return 0;
 }
 
-/* The container by which files are reached (a new reference); with an error where there is none. */
-static json_t *base(const struct rke *r, struct error *err)
+json_t *rke_base(const struct rke *r, struct error *err)
 {
     static const char *const names[] = {RKE_CURRENT, RKE_OLD, RKE_NEW};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -200,7 +199,7 @@ static int rke_read_file(struct node *n, const char *path, struct buf *out, bool
                          struct error *err)
 {
     const struct rke *r = rke_of(n);
-    json_auto_t *it = base(r, err);
+    json_auto_t *it = rke_base(r, err);
     if (!it)
         return -1;
     const char *id = json_string_value(json_object_get(it, "Id"));
@@ -211,21 +210,21 @@ static int rke_put_file(struct node *n, const struct node_text *file,
                         const struct node_text *beside, struct error *err)
 {
     const struct rke *r = rke_of(n);
-    json_auto_t *it = base(r, err);
+    json_auto_t *it = rke_base(r, err);
     return it ? docker_file_put(&r->docker, it, file, beside, err) : -1;
 }
 
 static int rke_remove_file(struct node *n, const char *path, struct error *err)
 {
     const struct rke *r = rke_of(n);
-    json_auto_t *it = base(r, err);
+    json_auto_t *it = rke_base(r, err);
     return it ? docker_file_remove(&r->docker, it, path, err) : -1;
 }
 
 static int rke_log_tail(struct node *n, size_t lines, struct buf *out, struct error *err)
 {
     const struct rke *r = rke_of(n);
-    json_auto_t *it = base(r, err);
+    json_auto_t *it = rke_base(r, err);
     if (!it)
         return -1;
     const char *id = json_string_value(json_object_get(it, "Id"));
@@ -249,5 +248,7 @@ const struct driver driver_rke = {
     .start = rke_start,
     .settle = rke_settle,
     .go_back = rke_go_back,
+    .find_socket = rke_find_socket,
+    .look_for_socket = rke_look_for_socket,
     .log_tail = rke_log_tail,
 };

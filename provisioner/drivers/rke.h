@@ -46,8 +46,17 @@ void rke_view_free(struct rke_view *v);
 /* An apiserver as its inspected container tells. */
 void rke_apiserver(const json_t *inspected, struct apiserver *out);
 
-int rke_start(struct node *n, const char *config_path, const char *process, struct error *err);
+/* The container by which files are reached (a new reference); NULL with an error where there is
+ * none. */
+json_t *rke_base(const struct rke *r, struct error *err);
+
+int rke_start(struct node *n, const struct apiserver_want *want, const char *process,
+              struct error *err);
 int rke_settle(struct node *n, struct error *err);
-int rke_go_back(struct node *n, const char *config_path, struct error *err);
+int rke_go_back(struct node *n, const struct apiserver_want *want, struct error *err);
+int rke_find_socket(struct node *n, const char *path, char *const *binds, struct node_socket *out,
+                    struct error *err);
+int rke_look_for_socket(struct node *n, const struct node_socket *at, enum socket_there *out,
+                        struct error *err);
 
 #endif

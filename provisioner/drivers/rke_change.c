@@ -6,6 +6,7 @@
  */
 #include "provisioner/drivers/rke.h"
 
+#include "provisioner/docker/binds.h"
 #include "provisioner/docker/files.h"
 #include "provisioner/docker/settings.h"
 
@@ -97,6 +98,31 @@ static bool has_flag(const json_t *inspected, const char *config_path)
     struct apiserver a CLEANUP(apiserver_free) = {0};
     rke_apiserver(inspected, &a);
     return str_eq(a.config_path, config_path);
+}
+
+static bool has_wanted(const json_t *inspected, const struct apiserver_want *want)
+{
+    for (char *const *bind = want->binds; bind && *bind; bind++) {
+        if (bind_state_in(inspected, *bind) != BIND_THERE)
+            return false;
+    }
+    return has_flag(inspected, want->config_path);
+}
+
+/* True where `newer` is `older` with other binds. */
+static bool same_but_binds(const json_t *older, const json_t *newer)
+{
+    json_auto_t *a = json_deep_copy(json_object_get(older, "HostConfig"));
+    json_auto_t *b = json_deep_copy(json_object_get(newer, "HostConfig"));
+    bool same_binds = json_equal(json_object_get(a, "Binds"), json_object_get(b, "Binds"));
+    static const char *const passing[] = {"Binds", "RestartPolicy"};
+    for (size_t i = 0; i < ARRAY_LEN(passing); i++) {
+        json_object_del(a, passing[i]);
+        json_object_del(b, passing[i]);
+    }
+    return !same_binds && json_equal(a, b) &&
+           json_equal(json_object_get(older, "Config"), json_object_get(newer, "Config")) &&
+           json_equal(json_object_get(older, "Image"), json_object_get(newer, "Image"));
 }
 
 /* The single steps; each also brings the view up to date. */
@@ -206,7 +232,7 @@ static int inherited_paths(struct change *c, const json_t *it, json_t **out, str
     return 0;
 }
 
-static int create_new(struct change *c, const char *config_path, const json_t *body,
+static int create_new(struct change *c, const struct apiserver_want *want, const json_t *body,
                       json_t *networks, struct error *err)
 {
     char *id CLEANUP(cleanup_mem) = NULL;
@@ -220,9 +246,9 @@ static int create_new(struct change *c, const char *config_path, const json_t *b
     }
     if (docker_inspect(c->d, id, &c->v.fresh, err) < 0)
         return -1;
-    if (!c->v.fresh || !has_flag(c->v.fresh, config_path))
+    if (!c->v.fresh || !has_wanted(c->v.fresh, want))
         return error_set(err, RESULT_FAILED,
-                         "%s: the container that was made has other flags than it should",
+                         "%s: the container that was made has other flags or mounts than it should",
                          c->d->what);
     return 0;
 }
@@ -241,9 +267,33 @@ static void forget_new(struct change *c, const json_t *from)
         remove_it(c, &c->v.record, &ignored);
 }
 
-/* Creates the new one beside `from`: the same settings, but for the flag, and without a restart
- * policy. */
-static int make_new(struct change *c, const json_t *from, const char *config_path,
+/* The daemon would make what a bind names and isn't there: an empty folder, root's, in the place of
+ * the plugin's. */
+static int check_folders(struct change *c, const json_t *from, char *const *binds,
+                         struct error *err)
+{
+    for (; binds && *binds; binds++) {
+        char *host CLEANUP(cleanup_mem) = bind_host(*binds);
+        bool there = false;
+        if (host[0] != '/' || bind_state_in(from, *binds) == BIND_THERE)
+            continue;
+        if (docker_has_on_node(c->d, from, host, &there, err) < 0)
+            return -1;
+        if (there)
+            continue;
+        error_set(err, RESULT_REFUSED,
+                  "%s: services.kube-api.extra_binds has %s, and there is no %s on the node",
+                  c->d->what, *binds, host);
+        error_next(err, "start the KMS plugin there, or make the folder that its socket is to be "
+                        "in, then run the same command again");
+        return -1;
+    }
+    return 0;
+}
+
+/* Creates the new one beside `from`: the same settings, but for the flag and for binds that are
+ * added, and without a restart policy. */
+static int make_new(struct change *c, const json_t *from, const struct apiserver_want *want,
                     struct error *err)
 {
     json_auto_t *body = NULL;
@@ -252,11 +302,13 @@ static int make_new(struct change *c, const json_t *from, const char *config_pat
     char *image CLEANUP(cleanup_mem) = NULL;
     if (image_for(c, from, &image, err) < 0 || inherited_paths(c, from, &inherited, err) < 0 ||
         settings_for_create(from, image, inherited, &body, &networks, err) < 0 ||
-        settings_set_config_flag(body, config_path, err) < 0)
+        settings_set_config_flag(body, want->config_path, err) < 0 ||
+        settings_add_binds(from, want->binds, body, err) < 0 ||
+        check_folders(c, from, want->binds, err) < 0)
         return -1;
     /* One of an earlier call may be of other settings. */
     if (remove_it(c, &c->v.fresh, err) == 0 && make_record(c, from, err) == 0 &&
-        create_new(c, config_path, body, networks, err) == 0)
+        create_new(c, want, body, networks, err) == 0)
         return 0;
     forget_new(c, from);
     return -1;
@@ -272,26 +324,26 @@ static int bring_up(struct change *c, struct error *err)
 
 /* Nothing has the name kube-apiserver: a run was killed between two renames, here or in
  * going back. */
-static int go_on(struct change *c, const char *config_path, struct error *err)
+static int go_on(struct change *c, const struct apiserver_want *want, struct error *err)
 {
     json_t *old = c->v.old;
     bool told = str_eq(record_label(c->v.record, LABEL_OF), id_of(old));
     /* Only where somebody removed the record: RKE's own policy, then. */
     c->policy =
         told || !is_no_policy(policy_of(old)) ? policy_before(c, old) : new_policy("always", 0);
-    if (has_flag(old, config_path)) {
+    if (has_wanted(old, want)) {
         if (switch_off(c, old, STOP_SECONDS, err) < 0 ||
             move(c, &c->v.old, &c->v.current, RKE_CURRENT, err) < 0)
             return -1;
         return bring_up(c, err);
     }
-    if (make_new(c, old, config_path, err) < 0 || switch_off(c, old, STOP_SECONDS, err) < 0 ||
+    if (make_new(c, old, want, err) < 0 || switch_off(c, old, STOP_SECONDS, err) < 0 ||
         move(c, &c->v.fresh, &c->v.current, RKE_CURRENT, err) < 0)
         return -1;
     return bring_up(c, err);
 }
 
-/* The flags are right: another process is all that is wanted. */
+/* Flags and mounts are right: another process is all that is wanted. */
 static int start_anew(struct change *c, const char *process, struct error *err)
 {
     struct apiserver a CLEANUP(apiserver_free) = {0};
@@ -308,7 +360,7 @@ static int start_anew(struct change *c, const char *process, struct error *err)
     return docker_start(c->d, id_of(c->v.current), err);
 }
 
-static int replace(struct change *c, const char *config_path, struct error *err)
+static int replace(struct change *c, const struct apiserver_want *want, struct error *err)
 {
     /* An old one beside one that has run is of an earlier change that was never settled. What is
      * kept from here on is what is in force now; its policy first, while the record tells it. */
@@ -318,7 +370,7 @@ static int replace(struct change *c, const char *config_path, struct error *err)
             return -1;
     }
     c->policy = policy_before(c, c->v.current);
-    if (make_new(c, c->v.current, config_path, err) < 0 || remove_it(c, &c->v.old, err) < 0 ||
+    if (make_new(c, c->v.current, want, err) < 0 || remove_it(c, &c->v.old, err) < 0 ||
         switch_off(c, c->v.current, STOP_SECONDS, err) < 0 ||
         move(c, &c->v.current, &c->v.old, RKE_OLD, err) < 0 ||
         move(c, &c->v.fresh, &c->v.current, RKE_CURRENT, err) < 0)
@@ -326,23 +378,25 @@ static int replace(struct change *c, const char *config_path, struct error *err)
     return bring_up(c, err);
 }
 
-static int start(struct change *c, const char *config_path, const char *process, struct error *err)
+static int start(struct change *c, const struct apiserver_want *want, const char *process,
+                 struct error *err)
 {
     if (!c->v.current && !c->v.old)
         return error_set(err, RESULT_REFUSED, "%s: there is no container " RKE_CURRENT, c->d->what);
-    if (c->v.current && has_flag(c->v.current, config_path))
+    if (c->v.current && has_wanted(c->v.current, want))
         return start_anew(c, process, err);
     /* One that was never started is no apiserver to be kept: the old one is what was in force. */
     if (c->v.current && c->v.old && str_eq(state_of(c->v.current), "created") &&
         remove_it(c, &c->v.current, err) < 0)
         return -1;
-    return c->v.current ? replace(c, config_path, err) : go_on(c, config_path, err);
+    return c->v.current ? replace(c, want, err) : go_on(c, want, err);
 }
 
-int rke_start(struct node *n, const char *config_path, const char *process, struct error *err)
+int rke_start(struct node *n, const struct apiserver_want *want, const char *process,
+              struct error *err)
 {
     struct change c CLEANUP(change_free) = {0};
-    if (look(n, &c, err) < 0 || start(&c, config_path, process, err) < 0)
+    if (look(n, &c, err) < 0 || start(&c, want, process, err) < 0)
         return error_wrap(err, "starting the apiserver of %s anew", n->name);
     return 0;
 }
@@ -410,25 +464,28 @@ static int back_to_old(struct change *c, struct error *err)
     return remove_it(c, &c->v.record, err);
 }
 
-static int go_back(struct change *c, const char *config_path, struct error *err)
+static int go_back(struct change *c, const struct apiserver_want *want, struct error *err)
 {
     if (!c->v.current && !c->v.old)
         return error_set(err, RESULT_FAILED,
                          "%s: there is no container " RKE_CURRENT " and none that was kept",
                          c->d->what);
+    /* A bind that was added may be what doesn't work. */
+    bool added = c->v.current && c->v.old && has_wanted(c->v.old, want) &&
+                 same_but_binds(c->v.old, c->v.current);
     /* First: a new one that failed has other flags than what it is gone back from, so what has the
      * right ones is good, and an old one beside it is left from an earlier change. */
-    if (c->v.current && has_flag(c->v.current, config_path))
+    if (c->v.current && !added && has_wanted(c->v.current, want))
         return restart_current(c, err);
-    if (c->v.old && has_flag(c->v.old, config_path))
+    if (c->v.old && has_wanted(c->v.old, want))
         return back_to_old(c, err);
-    return start(c, config_path, NULL, err);
+    return start(c, want, NULL, err);
 }
 
-int rke_go_back(struct node *n, const char *config_path, struct error *err)
+int rke_go_back(struct node *n, const struct apiserver_want *want, struct error *err)
 {
     struct change c CLEANUP(change_free) = {0};
-    if (look(n, &c, err) < 0 || go_back(&c, config_path, err) < 0)
+    if (look(n, &c, err) < 0 || go_back(&c, want, err) < 0)
         return error_wrap(err, "going back to the former apiserver of %s", n->name);
     return 0;
 }

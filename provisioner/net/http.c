@@ -99,7 +99,9 @@ static void set_server(CURL *easy, const struct http_server *s)
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                     s->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+                     s->http2_plain ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+                     : s->http2     ? CURL_HTTP_VERSION_2TLS
+                                    : CURL_HTTP_VERSION_1_1);
     if (s->http2)
         curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
 }

@@ -19,6 +19,7 @@ struct http_server {
     const char *(*explain)(const void *way);
     const void *way; /* not owned */
     bool http2;
+    bool http2_plain;           /* HTTP/2 without TLS, from the first byte: gRPC on a Unix socket */
     struct curl_slist *headers; /* sent with every request */
 };
 void http_server_free(struct http_server *s); /* frees what it points to, not s */

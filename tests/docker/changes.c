@@ -30,8 +30,8 @@ static void test_observe(struct lab *l)
     observe(l, &a);
     CHECK(!a.exists && !a.running && !a.unsettled);
     DO(driver_rke.settle(&l->node, &err));
-    REFUSED(driver_rke.start(&l->node, path, NULL, &err), "no container");
-    REFUSED(driver_rke.go_back(&l->node, NULL, &err), "no container");
+    REFUSED(lab_start(l, path, NULL, &err), "no container");
+    REFUSED(lab_go_back(l, NULL, &err), "no container");
 
     json_t *crash = rke_settings(l);
     json_array_append_new(json_object_get(crash, "Entrypoint"), json_string("--crash=true"));
@@ -52,18 +52,18 @@ static void test_restart(struct lab *l)
     make_apiserver(l, NULL);
     observe(l, &a);
     int64_t from = loop_now();
-    DO(driver_rke.start(&l->node, NULL, a.process, &err));
+    DO(lab_start(l, NULL, a.process, &err));
     printf("  start, same flags: %lld ms\n", (long long)(loop_now() - from));
     observe(l, &b);
     CHECK(b.running && !str_eq(a.process, b.process) && !b.unsettled);
-    DO(driver_rke.start(&l->node, NULL, a.process, &err));
+    DO(lab_start(l, NULL, a.process, &err));
     observe(l, &a);
     CHECK(str_eq(a.process, b.process));
-    DO(driver_rke.go_back(&l->node, NULL, &err));
+    DO(lab_go_back(l, NULL, &err));
     observe(l, &b);
     CHECK(b.running && !str_eq(a.process, b.process) && !b.unsettled);
     DO(docker_stop(&l->d, RKE_CURRENT, 5, &err));
-    DO(driver_rke.start(&l->node, NULL, b.process, &err));
+    DO(lab_start(l, NULL, b.process, &err));
     observe(l, &a);
     CHECK(a.running && !str_eq(a.process, b.process));
     end(l, "a new process with the same flags");
@@ -140,7 +140,7 @@ static void check_kept(struct lab *l, const char *name, json_t *settings, const 
     make_apiserver(l, settings);
     json_auto_t *before = inspect(l, RKE_CURRENT);
     observe(l, &a);
-    DO(driver_rke.start(&l->node, path, a.process, &err));
+    DO(lab_start(l, path, a.process, &err));
     json_auto_t *with = inspect(l, RKE_CURRENT);
     CHECK(same_settings(before, with, flags));
     json_auto_t *list = json_deep_copy(json_object_get(json_object_get(before, "Config"), flags));
@@ -150,7 +150,7 @@ static void check_kept(struct lab *l, const char *name, json_t *settings, const 
     CHECK(a.running && str_eq(a.config_path, path) && a.unsettled);
     DO(driver_rke.settle(&l->node, &err));
     CHECK(ours(l) == 0);
-    DO(driver_rke.start(&l->node, NULL, a.process, &err));
+    DO(lab_start(l, NULL, a.process, &err));
     DO(driver_rke.settle(&l->node, &err));
     json_auto_t *without = inspect(l, RKE_CURRENT);
     CHECK(same_settings(before, without, flags));
@@ -251,7 +251,7 @@ static void test_volumes(struct lab *l)
     DO(docker_create(&l->d, RKE_CURRENT, settings, &other, &err));
     DO(docker_start(&l->d, RKE_CURRENT, &err));
     json_auto_t *before = inspect(l, RKE_CURRENT);
-    DO(driver_rke.start(&l->node, path, NULL, &err));
+    DO(lab_start(l, path, NULL, &err));
     json_auto_t *after = inspect(l, RKE_CURRENT);
     DO(driver_rke.settle(&l->node, &err));
     json_auto_t *settled = inspect(l, RKE_CURRENT);
@@ -307,9 +307,9 @@ static void test_refused(struct lab *l)
 {
     begin(l, "refused");
     make_apiserver(l, with(l, "{}", "{\"AutoRemove\":true,\"RestartPolicy\":{\"Name\":\"no\"}}"));
-    REFUSED(driver_rke.start(&l->node, path, NULL, &err), "--rm");
+    REFUSED(lab_start(l, path, NULL, &err), "--rm");
     make_apiserver(l, with(l, "{\"Entrypoint\":[\"sh\",\"-c\",\"kube-apiserver --a=b\"]}", "{}"));
-    REFUSED(driver_rke.start(&l->node, path, NULL, &err), "shell script");
+    REFUSED(lab_start(l, path, NULL, &err), "shell script");
     struct apiserver a CLEANUP(apiserver_free) = {0};
     observe(l, &a);
     CHECK(a.running && ours(l) == 0);
@@ -329,15 +329,15 @@ static void test_not_made(struct lab *l)
     make_apiserver(l, with(l, "{}", host));
     CHECK(rmdir(folder) == 0);
     observe(l, &a);
-    REFUSED(driver_rke.start(&l->node, path, a.process, &err), "does not exist");
+    REFUSED(lab_start(l, path, a.process, &err), "does not exist");
     observe(l, &b);
     CHECK(b.running && str_eq(a.process, b.process) && !b.unsettled && ours(l) == 0);
     /* What an earlier change kept is kept still. */
     CHECK(mkdir(folder, 0755) == 0);
-    DO(driver_rke.start(&l->node, path, a.process, &err));
+    DO(lab_start(l, path, a.process, &err));
     observe(l, &a);
     CHECK(rmdir(folder) == 0);
-    REFUSED(driver_rke.start(&l->node, "/etc/other.yaml", a.process, &err), "does not exist");
+    REFUSED(lab_start(l, "/etc/other.yaml", a.process, &err), "does not exist");
     observe(l, &b);
     json_auto_t *old = inspect(l, RKE_OLD);
     CHECK(b.running && str_eq(a.process, b.process) && b.unsettled && old);
@@ -368,7 +368,7 @@ static void test_daemon_restart(struct lab *l)
 {
     begin(l, "dockerd");
     make_apiserver(l, NULL);
-    DO(driver_rke.start(&l->node, path, NULL, &err));
+    DO(lab_start(l, path, NULL, &err));
     driver_rke.close(&l->node);
     lab_stop_dockerd(l);
     lab_start_dockerd(l);
@@ -383,12 +383,12 @@ static void test_daemon_restart(struct lab *l)
     CHECK(str_eq(json_string_value(json_object_get(json_object_get(old, "State"), "Status")),
                  "exited"));
     int64_t from = loop_now();
-    DO(driver_rke.go_back(&l->node, NULL, &err));
+    DO(lab_go_back(l, NULL, &err));
     printf("  go_back: %lld ms\n", (long long)(loop_now() - from));
     observe(l, &a);
     CHECK(a.running && !a.config_path && !a.unsettled);
     from = loop_now();
-    DO(driver_rke.start(&l->node, path, a.process, &err));
+    DO(lab_start(l, path, a.process, &err));
     printf("  start, other flags: %lld ms\n", (long long)(loop_now() - from));
     from = loop_now();
     DO(driver_rke.settle(&l->node, &err));

@@ -7,12 +7,12 @@ static const char path[] = "/etc/kubernetes/ssl/encryption.yaml";
 
 static int start_with(struct node *n, void *ctx, struct error *err)
 {
-    return driver_rke.start(n, ctx, NULL, err);
+    return driver_rke.start(n, &(struct apiserver_want){.config_path = ctx}, NULL, err);
 }
 
 static int go_back(struct node *n, void *ctx, struct error *err)
 {
-    return driver_rke.go_back(n, ctx, err);
+    return driver_rke.go_back(n, &(struct apiserver_want){.config_path = ctx}, err);
 }
 
 static int settle(struct node *n, void *ctx, struct error *err)
@@ -21,8 +21,7 @@ static int settle(struct node *n, void *ctx, struct error *err)
     return driver_rke.settle(n, err);
 }
 
-/* Never two that a dockerd that restarts would start, and never two that run. */
-static void check_one(struct lab *l)
+void check_one(struct lab *l)
 {
     static const char *const names[] = {RKE_CURRENT, RKE_NEW, RKE_OLD};
     int with_policy = 0;
@@ -38,8 +37,7 @@ static void check_one(struct lab *l)
     CHECK(running <= 1);
 }
 
-/* One apiserver, running, with these flags and the policy that it always had. */
-static void check_end(struct lab *l, const char *config_path, const char *policy, bool settled)
+void check_end(struct lab *l, const char *config_path, const char *policy, bool settled)
 {
     struct apiserver a CLEANUP(apiserver_free) = {0};
     DO(driver_rke.observe(&l->node, &a, &err));
@@ -65,22 +63,22 @@ static void test_start(struct lab *l, const char *from, const char *to, enum nex
     json_object_set_new(json_object_get(settings, "HostConfig"), "RestartPolicy",
                         json_pack("{s:s}", "Name", policy));
     make_apiserver(l, settings);
-    DO(driver_rke.start(&l->node, from, NULL, &err));
+    DO(lab_start(l, from, NULL, &err));
     DO(driver_rke.settle(&l->node, &err));
     int points = 0;
     for (int k = 1; killed_at(l, k, start_with, (char *)to); k++, points++) {
         check_one(l);
         if (next == SAME)
-            DO(driver_rke.start(&l->node, to, NULL, &err));
+            DO(lab_start(l, to, NULL, &err));
         else if (next == BACK)
-            DO(driver_rke.go_back(&l->node, from, &err));
+            DO(lab_go_back(l, from, &err));
         else
-            DO(driver_rke.start(&l->node, from, NULL, &err));
+            DO(lab_start(l, from, NULL, &err));
         check_end(l, next == SAME ? to : from, policy, next == BACK);
         DO(driver_rke.settle(&l->node, &err));
         check_end(l, next == SAME ? to : from, policy, true);
         if (next == SAME) {
-            DO(driver_rke.start(&l->node, from, NULL, &err));
+            DO(lab_start(l, from, NULL, &err));
             DO(driver_rke.settle(&l->node, &err));
         }
     }
@@ -95,18 +93,18 @@ static void test_go_back(struct lab *l, enum next next, const char *name)
     make_apiserver(l, NULL);
     int points = 0;
     for (int k = 1;; k++, points++) {
-        DO(driver_rke.start(&l->node, path, NULL, &err));
+        DO(lab_start(l, path, NULL, &err));
         if (!killed_at(l, k, go_back, NULL))
             break;
         check_one(l);
         if (next == BACK)
-            DO(driver_rke.go_back(&l->node, NULL, &err));
+            DO(lab_go_back(l, NULL, &err));
         else
-            DO(driver_rke.start(&l->node, next == SAME ? path : NULL, NULL, &err));
+            DO(lab_start(l, next == SAME ? path : NULL, NULL, &err));
         check_end(l, next == SAME ? path : NULL, "always", next == BACK);
         DO(driver_rke.settle(&l->node, &err));
         check_end(l, next == SAME ? path : NULL, "always", true);
-        DO(driver_rke.start(&l->node, NULL, NULL, &err));
+        DO(lab_start(l, NULL, NULL, &err));
         DO(driver_rke.settle(&l->node, &err));
     }
     CHECK(points == 9);
@@ -119,7 +117,7 @@ static void test_settle(struct lab *l)
     make_apiserver(l, NULL);
     int points = 0;
     for (int k = 1;; k++, points++) {
-        DO(driver_rke.start(&l->node, points % 2 ? NULL : path, NULL, &err));
+        DO(lab_start(l, points % 2 ? NULL : path, NULL, &err));
         if (!killed_at(l, k, settle, NULL))
             break;
         check_end(l, points % 2 ? NULL : path, "always", false);
@@ -130,17 +128,17 @@ static void test_settle(struct lab *l)
 
     /* The next start() without settling: what runs is what is kept. */
     make_apiserver(l, NULL);
-    DO(driver_rke.start(&l->node, path, NULL, &err));
-    DO(driver_rke.start(&l->node, "/etc/kubernetes/ssl/other.yaml", NULL, &err));
+    DO(lab_start(l, path, NULL, &err));
+    DO(lab_start(l, "/etc/kubernetes/ssl/other.yaml", NULL, &err));
     check_end(l, "/etc/kubernetes/ssl/other.yaml", "always", false);
-    DO(driver_rke.go_back(&l->node, path, &err));
+    DO(lab_go_back(l, path, &err));
     check_end(l, path, "always", true);
 
     /* Nothing is thrown away while nothing runs. */
-    DO(driver_rke.start(&l->node, NULL, NULL, &err));
+    DO(lab_start(l, NULL, NULL, &err));
     DO(docker_stop(&l->d, RKE_CURRENT, 5, &err));
     REFUSED(driver_rke.settle(&l->node, &err), "doesn't run");
-    DO(driver_rke.go_back(&l->node, path, &err));
+    DO(lab_go_back(l, path, &err));
     check_end(l, path, "always", true);
     end(l, "killed at each call of settle()");
 }
@@ -152,13 +150,13 @@ static void test_stale(struct lab *l)
     struct apiserver a CLEANUP(apiserver_free) = {0};
     struct apiserver b CLEANUP(apiserver_free) = {0};
     make_apiserver(l, NULL);
-    DO(driver_rke.start(&l->node, path, NULL, &err));
+    DO(lab_start(l, path, NULL, &err));
     int points = 0;
     for (int k = 1;; k++, points++) {
         apiserver_free(&a);
         apiserver_free(&b);
         DO(driver_rke.observe(&l->node, &a, &err));
-        DO(driver_rke.start(&l->node, path, a.process, &err));
+        DO(lab_start(l, path, a.process, &err));
         check_end(l, path, "always", false);
         DO(driver_rke.observe(&l->node, &b, &err));
         CHECK(!str_eq(a.process, b.process) && b.unsettled);
@@ -176,13 +174,13 @@ static void test_stale(struct lab *l)
 
     /* RKE put one of the right flags beside what was kept: that is in force. */
     make_apiserver(l, NULL);
-    DO(driver_rke.start(&l->node, path, NULL, &err));
+    DO(lab_start(l, path, NULL, &err));
     DO(docker_remove(&l->d, RKE_CURRENT, true, true, &err));
     json_auto_t *settings = rke_settings(l);
     char *id CLEANUP(cleanup_mem) = NULL;
     DO(docker_create(&l->d, RKE_CURRENT, settings, &id, &err));
     DO(docker_start(&l->d, id, &err));
-    DO(driver_rke.go_back(&l->node, NULL, &err));
+    DO(lab_go_back(l, NULL, &err));
     json_auto_t *it = inspect(l, RKE_CURRENT);
     CHECK(str_eq(json_string_value(json_object_get(it, "Id")), id));
     check_end(l, NULL, "always", false);
@@ -190,20 +188,20 @@ static void test_stale(struct lab *l)
     check_end(l, NULL, "always", true);
 
     /* Neither has what is wanted: made anew. What was in force is kept. */
-    DO(driver_rke.start(&l->node, "/etc/kubernetes/ssl/other.yaml", NULL, &err));
+    DO(lab_start(l, "/etc/kubernetes/ssl/other.yaml", NULL, &err));
     points = 0;
     for (int k = 1; killed_at(l, k, go_back, (char *)path); k++, points++) {
         check_one(l);
-        DO(driver_rke.go_back(&l->node, path, &err));
+        DO(lab_go_back(l, path, &err));
         check_end(l, path, "always", false);
         DO(driver_rke.settle(&l->node, &err));
         check_end(l, path, "always", true);
-        DO(driver_rke.start(&l->node, NULL, NULL, &err));
-        DO(driver_rke.start(&l->node, "/etc/kubernetes/ssl/other.yaml", NULL, &err));
+        DO(lab_start(l, NULL, NULL, &err));
+        DO(lab_start(l, "/etc/kubernetes/ssl/other.yaml", NULL, &err));
     }
     CHECK(points >= 9);
     check_end(l, path, "always", false);
-    DO(driver_rke.go_back(&l->node, "/etc/kubernetes/ssl/other.yaml", &err));
+    DO(lab_go_back(l, "/etc/kubernetes/ssl/other.yaml", &err));
     check_end(l, "/etc/kubernetes/ssl/other.yaml", "always", true);
     end(l, "an old container of another change");
 }
@@ -213,11 +211,11 @@ static void test_pruned(struct lab *l)
 {
     begin(l, "pruned");
     make_apiserver(l, NULL);
-    DO(driver_rke.start(&l->node, path, NULL, &err));
+    DO(lab_start(l, path, NULL, &err));
     DO(docker_remove(&l->d, RKE_RECORD, true, true, &err));
-    DO(driver_rke.go_back(&l->node, NULL, &err));
+    DO(lab_go_back(l, NULL, &err));
     check_end(l, NULL, "always", true);
-    DO(driver_rke.start(&l->node, path, NULL, &err));
+    DO(lab_start(l, path, NULL, &err));
     DO(docker_remove(&l->d, RKE_RECORD, true, true, &err));
     DO(docker_remove(&l->d, RKE_OLD, true, true, &err));
     DO(driver_rke.settle(&l->node, &err));
@@ -225,7 +223,7 @@ static void test_pruned(struct lab *l)
     /* Between the renames, and without the record. */
     CHECK(killed_at(l, 6, start_with, NULL));
     DO(docker_remove(&l->d, RKE_RECORD, true, true, &err));
-    DO(driver_rke.start(&l->node, NULL, NULL, &err));
+    DO(lab_start(l, NULL, NULL, &err));
     DO(driver_rke.settle(&l->node, &err));
     check_end(l, NULL, "always", true);
     end(l, "without the record");

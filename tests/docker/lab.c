@@ -205,6 +205,17 @@ void make_apiserver(struct lab *l, json_t *settings)
         DO(docker_start(&l->d, id, &err));
 }
 
+int lab_start(struct lab *l, const char *config_path, const char *process, struct error *err)
+{
+    return driver_rke.start(&l->node, &(struct apiserver_want){.config_path = config_path}, process,
+                            err);
+}
+
+int lab_go_back(struct lab *l, const char *config_path, struct error *err)
+{
+    return driver_rke.go_back(&l->node, &(struct apiserver_want){.config_path = config_path}, err);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -220,6 +231,7 @@ int main(int argc, char **argv)
     test_files(&l);
     test_changes(&l);
     test_kills(&l);
+    test_binds(&l);
     lab_close(&l);
     curl_global_cleanup();
     printf("docker: %d passed, %d failed\n", l.passed, l.failed);

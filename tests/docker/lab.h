@@ -31,6 +31,10 @@ void node_open(struct node *n, struct loop *loop, const char *socket);
 void make_apiserver(struct lab *l, json_t *settings);
 json_t *rke_settings(const struct lab *l); /* as RKE makes it */
 
+/* The driver's start() and go_back() with that flag (NULL: without), and no binds. */
+int lab_start(struct lab *l, const char *config_path, const char *process, struct error *err);
+int lab_go_back(struct lab *l, const char *config_path, struct error *err);
+
 /* Does op in a process of its own through a proxy that kills it (SIGKILL) as soon as the daemon
  * answers its Kth request that changes something: the state before the next such request is the
  * same. False where it ended by itself before. */
@@ -59,10 +63,15 @@ bool check(struct lab *l, bool ok, const char *what, int line);
             printf("    %s\n", err.message ? err.message : "no message");                          \
     } while (0)
 
+/* Never two that a dockerd that restarts would start, and never two that run. */
+void check_one(struct lab *l);
+/* One apiserver, running, with these flags and the policy that it always had. */
+void check_end(struct lab *l, const char *config_path, const char *policy, bool settled);
 json_t *inspect(struct lab *l, const char *name); /* NULL where there is none */
 size_t ours(struct lab *l); /* containers with names of ours, but for kube-apiserver */
 void test_files(struct lab *l);
 void test_changes(struct lab *l);
 void test_kills(struct lab *l);
+void test_binds(struct lab *l);
 
 #endif

@@ -38,6 +38,7 @@ kms_start() {
     kms_stop "$node" "$socket"
     node_exec "$node" mkdir -p "$kms_folder"
     case $socket in @*) ;; *) node_exec "$node" mkdir -p "${socket%/*}" ;; esac
+    # shellcheck disable=SC2016
     node_exec "$node" sh -c 'printf %s "$2" >"$1.socket"' - "$record" "$socket"
     # Its text, not its file: see take-port.
     node_spawn "$node" kms /usr/bin/python3 -c "$(cat "$LIB/kms.py")" "$mode" "$socket" "$kms_keys" "$record.pid" "$kms_folder"

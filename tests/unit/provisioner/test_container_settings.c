@@ -1,3 +1,4 @@
+#include "provisioner/docker/binds.h"
 #include "provisioner/docker/engine.h"
 #include "provisioner/docker/settings.h"
 
@@ -194,6 +195,89 @@ static void test_bind(void **state)
     }
 }
 
+static void test_paths(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"/", "/"},
+        {"//", "/"},
+        {"/a", "/a"},
+        {"/a/", "/a"},
+        {"//a//b/", "/a/b"},
+        {"/a/./b", "/a/b"},
+        {"/a/../b", "/b"},
+        {"/../../a", "/a"},
+        {"/a/b/..", "/a"},
+        {"/a/..", "/"},
+        {"/..a/b..", "/..a/b.."},
+        {"/a/...", "/a/..."},
+        {"volume", "volume"},
+        {"", ""},
+        {"a/../b", "a/../b"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *clean CLEANUP(cleanup_mem) = path_clean(cases[i][0]);
+        assert_string_equal(clean, cases[i][1]);
+    }
+    assert_true(path_is_below("/a/b", "/a") && path_is_below("/a", "/a/") &&
+                path_is_below("/a", "/"));
+    assert_false(path_is_below("/ab", "/a") || path_is_below("/", "/a"));
+    char *host CLEANUP(cleanup_mem) = bind_host("/h//x/:/c/:ro");
+    char *container CLEANUP(cleanup_mem) = bind_container("/h//x/:/c/:ro");
+    assert_string_equal(host, "/h/x");
+    assert_string_equal(container, "/c");
+    static char *const binds[] = {"/1:/a", "/2:/a/b/", "/3:/a/bc", "v:/d:z", NULL};
+    assert_string_equal(bind_holding(binds, "/a/b/sock"), "/2:/a/b/");
+    assert_string_equal(bind_holding(binds, "/a/x"), "/1:/a");
+    assert_string_equal(bind_holding(binds, "/d"), "v:/d:z");
+    assert_null(bind_holding(binds, "/x"));
+    assert_null(bind_holding(NULL, "/x"));
+}
+
+/* Those that are missing are added as they are written, and none is removed. */
+static void test_add_binds(void **state)
+{
+    (void)state;
+    json_auto_t *i = json(
+        "{'Mounts':[{'Type':'bind','Source':'/etc/kubernetes','Destination':'/etc/kubernetes'},"
+        "{'Type':'volume','Name':'v','Source':'/x','Destination':'/vol'},"
+        "{'Type':'tmpfs','Source':'','Destination':'/t'}]}");
+    static const struct {
+        char *binds[4];
+        const char *list; /* HostConfig.Binds then; NULL: refused */
+    } cases[] = {
+        {{NULL}, "['k']"},
+        {{"/etc/kubernetes/:/etc//kubernetes:z", "v:/vol", NULL}, "['k']"},
+        {{"/kms:/kms:ro,z", "/kms2/:/kms2/", NULL}, "['k','/kms:/kms:ro,z','/kms2/:/kms2/']"},
+        {{"/kms:/etc/kubernetes/kms", NULL}, "['k','/kms:/etc/kubernetes/kms']"},
+        {{"/kms:/kms", "/opt/kubernetes:/etc/kubernetes", NULL}, NULL},
+        {{"/x:/vol", NULL}, NULL},
+        {{"w:/vol", NULL}, NULL},
+        {{"/kms:/t", NULL}, NULL},
+    };
+    for (size_t k = 0; k < ARRAY_LEN(cases); k++) {
+        struct error err CLEANUP(error_clear) = {0};
+        json_auto_t *body = json("{'HostConfig':{'Binds':['k']}}");
+        int rc = settings_add_binds(i, cases[k].binds, body, &err);
+        assert_int_equal(rc, cases[k].list ? 0 : -1);
+        if (!cases[k].list) {
+            assert_int_equal(err.result, RESULT_REFUSED);
+            assert_non_null(err.next);
+            continue;
+        }
+        json_auto_t *list = json(cases[k].list);
+        assert_true(
+            json_equal(list, json_object_get(json_object_get(body, "HostConfig"), "Binds")));
+    }
+    struct error err CLEANUP(error_clear) = {0};
+    json_auto_t *without = json("{'HostConfig':{'Binds':null}}");
+    json_auto_t *expected = json("{'HostConfig':{'Binds':['/kms:/kms']}}");
+    static char *const one[] = {"/kms:/kms", NULL};
+    assert_int_equal(settings_add_binds(i, NULL, without, &err), 0);
+    assert_int_equal(settings_add_binds(i, one, without, &err), 0);
+    assert_true(json_equal(without, expected));
+}
+
 static void test_log_frames(void **state)
 {
     (void)state;
@@ -213,10 +297,9 @@ static void test_log_frames(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flag),
-        cmocka_unit_test(test_create),
-        cmocka_unit_test(test_bind),
-        cmocka_unit_test(test_log_frames),
+        cmocka_unit_test(test_flag),      cmocka_unit_test(test_create),
+        cmocka_unit_test(test_bind),      cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_add_binds), cmocka_unit_test(test_log_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
