@@ -78,15 +78,12 @@ struct cluster {
 
 /* Reads and checks the file as RKE does: REFUSED with file:line:column for what is not YAML, for a
  * node without address or role, a port outside 1..65535, an address or a name given twice, an
- * unknown role, no control-plane node, a field we need that has the wrong kind (e.g. `enabled:
- * maybe`) or stands twice. Fields that we don't need are never complained of. What is wrong within
- * secrets_encryption_config is no error here but among `findings`: a transition that is open can be
- * finished or taken back whatever the file says by now. The file may hold keys (ssh_key,
- * custom_config): no error and no finding quotes a value. */
  * unknown role, no control-plane node, an extra_binds of kube-api that is no list of binds, a field
  * we need that has the wrong kind (e.g. `enabled: maybe`) or stands twice. Fields that we don't
- * need are never complained of. The file may hold keys (ssh_key, custom_config): no error quotes a
- * value. */
+ * need are never complained of. What is wrong within secrets_encryption_config is no error here but
+ * among `findings`: a transition that is open can be finished or taken back whatever the file says
+ * by now. The file may hold keys (ssh_key, custom_config): no error and no finding quotes a value.
+ */
 int cluster_read(const char *path, struct cluster **out, struct error *err) MUST_CHECK;
 /* The same from text, for tests and fuzzing. */
 int cluster_parse(const char *text, size_t len, const char *path, struct cluster **out,
