@@ -25,12 +25,18 @@ struct command_line {
     int argument_count;
 };
 
+enum command_reach {
+    REACHES_NOTHING,
+    REACHES_CLUSTER, /* takes the common options */
+    REACHES_FILES,   /* of them --config and --state */
+};
+
 struct command {
     const char *name;
     const char *line;      /* what it does, one line */
     const char *arguments; /* "" or "[COMMAND]" … */
-    _Bool reaches_cluster; /* takes the common options */
-    const char *text;      /* the long help */
+    enum command_reach reach;
+    const char *text; /* the long help */
     int (*run)(struct command_line *l);
 };
 
@@ -43,6 +49,7 @@ int cmd_rotate_key(struct command_line *l);
 int cmd_resume(struct command_line *l);
 int cmd_abort(struct command_line *l);
 int cmd_doctor(struct command_line *l);
+int cmd_lint(struct command_line *l);
 int cmd_version(struct command_line *l);
 int cmd_help(struct command_line *l);
 

@@ -14,12 +14,11 @@ void help_all(FILE *to)
 
 void help_command(const struct command *c, FILE *to)
 {
-    fprintf(to, "usage: encrypt %s%s%s%s%s\n\n%s\n", c->name,
-            c->reaches_cluster ? " [OPTIONS]" : "", c->arguments[0] ? " " : "", c->arguments, "",
-            c->line);
+    fprintf(to, "usage: encrypt %s%s%s%s%s\n\n%s\n", c->name, c->reach ? " [OPTIONS]" : "",
+            c->arguments[0] ? " " : "", c->arguments, "", c->line);
     if (c->text[0])
         fprintf(to, "\n%s\n", c->text);
-    if (c->reaches_cluster) {
+    if (c->reach) {
         fprintf(to, "\n");
         options_print(c, to);
     }

@@ -3,7 +3,8 @@
 #include <string.h>
 
 const struct command commands[] = {
-    {"up", "make the cluster what cluster.yml says: enable or disable encryption at rest", "", 1,
+    {"up", "make the cluster what cluster.yml says: enable or disable encryption at rest", "",
+     REACHES_CLUSTER,
      "Where services.kube-api.secrets_encryption_config.enabled is true and the cluster does not\n"
      "encrypt, makes a key, brings every kube-apiserver to read and then to write with it, "
      "rewrites\n"
@@ -11,33 +12,42 @@ const struct command commands[] = {
      "goes the\n"
      "other way. An open transition is finished first, and no more is done then.",
      cmd_up},
-    {"rotate-key", "a fresh key, the same provider", "", 1,
+    {"rotate-key", "a fresh key, the same provider", "", REACHES_CLUSTER,
      "Three rollouts (two where there is one apiserver): every kube-apiserver reads the fresh key, "
      "then\n"
      "writes with it; all secrets are rewritten and proved in etcd; then the old key is dropped "
      "from\n"
      "the nodes. It stays in the state file's history, for backups.",
      cmd_rotate_key},
-    {"resume", "go on with an interrupted transition", "", 1,
+    {"resume", "go on with an interrupted transition", "", REACHES_CLUSTER,
      "Looks at the nodes, the apiservers and the journal, and goes on from there. `up` and "
      "`rotate-key`\n"
      "do the same where a transition is open.",
      cmd_resume},
-    {"abort", "go back to the configuration before the interrupted transition", "", 1,
+    {"abort", "go back to the configuration before the interrupted transition", "", REACHES_CLUSTER,
      "Until narrowing has begun. Where the new key has written already, every kube-apiserver is\n"
      "brought to write the old form again, what the new key wrote is rewritten, that is proved in "
      "etcd,\n"
      "and only then the new key is dropped from the nodes; it stays in the state file's history.",
      cmd_abort},
-    {"doctor", "what is wrong, and the commands that mend it", "", 1,
+    {"doctor", "what is wrong, and the commands that mend it", "", REACHES_CLUSTER,
      "Looks at state file, nodes, apiservers, etcd and the lock, as far as they can be reached: "
      "what is\n"
      "wrong, what it means, what to do. Exit status 5 where anything is. Changes nothing in the\n"
      "cluster. Rebuilds a lost state file from what lies on the nodes (--write-state); writes the\n"
      "configuration that reads everything where nodes differ (--write-union).",
      cmd_doctor},
-    {"version", "print the version", "", 0, "", cmd_version},
-    {"help", "help on a command", "[COMMAND]", 0, "", cmd_help},
+    {"lint", "check cluster.yml, or an EncryptionConfiguration, without any cluster", "[FILE]",
+     REACHES_FILES,
+     "Reads what the file says of encryption as kube-apiserver would, and stricter: every fault "
+     "with its\n"
+     "line, its field and what to do about it. Of a cluster.yml the names of keys are held against "
+     "the\n"
+     "key history in the state file too. Exit status 5 where there is an error, 0 where there are\n"
+     "warnings alone, 4 where the file can't be read. No key is ever printed.",
+     cmd_lint},
+    {"version", "print the version", "", REACHES_NOTHING, "", cmd_version},
+    {"help", "help on a command", "[COMMAND]", REACHES_NOTHING, "", cmd_help},
     {0},
 };
 

@@ -8,33 +8,33 @@
 /* One table drives parsing and help. */
 static const struct option_line {
     const char *name;
-    char letter;          /* 0: none */
-    const char *argument; /* NULL: none */
-    _Bool everywhere;     /* also for commands that reach no cluster */
+    char letter;                              /* 0: none */
+    const char *argument;                     /* NULL: none */
+    enum { CLUSTER, FILES, EVERYWHERE } for_; /* for which commands */
     const char *line;
 } lines[] = {
-    {"config", 'c', "FILE", 0, "cluster file (cluster.yml, or $RKE_CONFIG)"},
-    {"state", 0, "FILE", 0, "state file (beside the cluster file, .rkestate)"},
-    {"kubeconfig", 0, "FILE", 0, "administrator's credentials, instead of the state file's"},
-    {"ssh-agent-auth", 0, NULL, 0, "use the SSH agent at SSH_AUTH_SOCK"},
-    {"ssh-passphrase-file", 0, "FILE", 0, "passphrase of SSH keys: the first line of FILE"},
-    {"known-hosts", 0, "FILE", 0, "known host keys (~/.ssh/known_hosts)"},
-    {"accept-new-host-keys", 0, NULL, 0, "add unknown host keys; changed ones are refused"},
-    {"ignore-docker-version", 0, NULL, 0, "taken for compatibility with RKE"},
-    {"timeout", 0, "DURATION", 0, "how long one apiserver may take to be ready (5m)"},
-    {"concurrency", 0, "N", 0, "objects being rewritten at once (64)"},
-    {"take-over", 0, NULL, 0, "take the cluster's lock from another operator"},
-    {"forget-node", 0, "ADDRESS", 0,
+    {"config", 'c', "FILE", FILES, "cluster file (cluster.yml, or $RKE_CONFIG)"},
+    {"state", 0, "FILE", FILES, "state file (beside the cluster file, .rkestate)"},
+    {"kubeconfig", 0, "FILE", CLUSTER, "administrator's credentials, instead of the state file's"},
+    {"ssh-agent-auth", 0, NULL, CLUSTER, "use the SSH agent at SSH_AUTH_SOCK"},
+    {"ssh-passphrase-file", 0, "FILE", CLUSTER, "passphrase of SSH keys: the first line of FILE"},
+    {"known-hosts", 0, "FILE", CLUSTER, "known host keys (~/.ssh/known_hosts)"},
+    {"accept-new-host-keys", 0, NULL, CLUSTER, "add unknown host keys; changed ones are refused"},
+    {"ignore-docker-version", 0, NULL, CLUSTER, "taken for compatibility with RKE"},
+    {"timeout", 0, "DURATION", CLUSTER, "how long one apiserver may take to be ready (5m)"},
+    {"concurrency", 0, "N", CLUSTER, "objects being rewritten at once (64)"},
+    {"take-over", 0, NULL, CLUSTER, "take the cluster's lock from another operator"},
+    {"forget-node", 0, "ADDRESS", CLUSTER,
      "a control-plane node that is gone for good: go on without it"},
-    {"write-state", 0, NULL, 0, "write the state file anew, where there is none"},
-    {"from", 0, "FILE", 0, "for --write-state: an older state file, for RKE's own members"},
-    {"bare", 0, NULL, 0, "for --write-state: also without RKE's own members"},
-    {"write-union", 0, "FILE", 0, "write the configuration that reads everything"},
-    {"output", 'o', "text|json", 1, "what goes to standard output"},
-    {"quiet", 'q', NULL, 1, "less on standard error"},
-    {"debug", 'd', NULL, 1, "more on standard error"},
-    {"yes", 'y', NULL, 1, "don't ask"},
-    {"help", 'h', NULL, 1, "this help"},
+    {"write-state", 0, NULL, CLUSTER, "write the state file anew, where there is none"},
+    {"from", 0, "FILE", CLUSTER, "for --write-state: an older state file, for RKE's own members"},
+    {"bare", 0, NULL, CLUSTER, "for --write-state: also without RKE's own members"},
+    {"write-union", 0, "FILE", CLUSTER, "write the configuration that reads everything"},
+    {"output", 'o', "text|json", EVERYWHERE, "what goes to standard output"},
+    {"quiet", 'q', NULL, EVERYWHERE, "less on standard error"},
+    {"debug", 'd', NULL, EVERYWHERE, "more on standard error"},
+    {"yes", 'y', NULL, EVERYWHERE, "don't ask"},
+    {"help", 'h', NULL, EVERYWHERE, "this help"},
 };
 
 /* Options of one command alone. */
@@ -42,6 +42,12 @@ static const struct {
     const char *option, *command;
 } own[] = {
     {"write-state", "doctor"}, {"from", "doctor"}, {"bare", "doctor"}, {"write-union", "doctor"}};
+
+static _Bool reaches(const struct option_line *o, const struct command *c)
+{
+    return o->for_ == EVERYWHERE || c->reach == REACHES_CLUSTER ||
+           (o->for_ == FILES && c->reach == REACHES_FILES);
+}
 
 static _Bool is_anothers(const struct option_line *o, const struct command *c)
 {
@@ -57,7 +63,7 @@ void options_print(const struct command *c, FILE *to)
     fprintf(to, "options:\n");
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
         const struct option_line *o = &lines[i];
-        if (is_anothers(o, c))
+        if (!reaches(o, c) || is_anothers(o, c))
             continue;
         char name[64];
         snprintf(name, sizeof(name), "--%s%s%s", o->name, o->argument ? " " : "",
@@ -187,7 +193,7 @@ _Bool options_read(const struct command *c, int argc, char **argv, struct comman
             fprintf(stderr, "try `encrypt %s --help`\n", c->name);
             return 0;
         }
-        if ((!o->everywhere && !c->reaches_cluster) || is_anothers(o, c)) {
+        if (!reaches(o, c) || is_anothers(o, c)) {
             fprintf(stderr, "encrypt %s: takes no --%s\n", c->name, o->name);
             return 0;
         }

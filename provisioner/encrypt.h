@@ -101,6 +101,33 @@ int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *repor
 int encrypt_abort(const struct encrypt_options *o, struct encrypt_report *report,
                   struct error *err) MUST_CHECK;
 
+/* What encrypt_lint() found. None quotes a value of the file. */
+struct encrypt_lint_finding {
+    size_t line, column; /* from 1; 0: about the whole file */
+    char *field;         /* "custom_config.resources[0].providers[0].aescbc.keys[0].secret", "" */
+    char *what;
+    char *mend; /* or NULL */
+    bool warning;
+};
+
+struct encrypt_lint {
+    bool is_cluster; /* a cluster.yml, and no EncryptionConfiguration */
+    struct encrypt_lint_finding *findings;
+    size_t finding_count; /* some 200 at most; `errors` counts all */
+    size_t errors;
+};
+
+/*
+ * Checks o->config without any cluster: a cluster.yml, or an EncryptionConfiguration. Of a
+ * cluster.yml the names of its keys are held against the key history in the state file too
+ * (o->state or beside it), where there is one. Takes no lock, writes nothing. Gives 0 where it
+ * could look, whatever it found; REFUSED or FAILED where the file can't be read. `out` is freed by
+ * the caller in every case.
+ */
+int encrypt_lint(const struct encrypt_options *o, struct encrypt_lint *out,
+                 struct error *err) MUST_CHECK;
+void encrypt_lint_free(struct encrypt_lint *l); /* also for CLEANUP */
+
 /* Something that is wrong. Texts of one line or several; never a key. */
 struct encrypt_finding {
     char *about;   /* "state file", "node 10.0.0.1", "etcd", … */

@@ -141,6 +141,12 @@ void journal_add_key(struct journal *j, enum provider_type type, const struct en
 /* The same for the keys of a configuration that was there before us: made at an unknown time. */
 void journal_add_config_keys(struct journal *j, const struct encryption_config *c);
 
+/* Adds an error for each key of c (which may be NULL) whose name stands, in the history, for
+ * another secret of the same provider type: values of both would lie under one prefix. `tree` is
+ * what c was read from, for the places; NULL where there is none. Sorts nothing. */
+void journal_check_names(const struct journal *j, const struct encryption_config *c,
+                         const struct yaml *tree, struct config_findings *f);
+
 /* A fresh 32-byte key from libcrypto's CSPRNG, named `key-` and five random lower-case letters or
  * digits, unique in the history. `out` is freed by the caller (name with mem_free, secret with
  * mem_free). It enters the history with journal_add_key() or journal_open(). */
