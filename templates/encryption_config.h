@@ -82,6 +82,24 @@ void encryption_resources_check(const struct yaml *list, struct config_findings 
  * read strictly. Names that need it are quoted. */
 void encryption_config_write(const struct encryption_config *c, struct buf *out);
 
+/* Appends what RKE renders from custom_config at each `up` and compares, byte for byte, with
+ * encryptionConfig of its state file; where they differ it restarts the apiservers and rewrites the
+ * secrets. It ends in an empty line.
+ *
+ * From 1.3.2 on (1.4 to 1.8 too) RKE writes apiVersion and kind TWICE: its template has them, and
+ * so has what is put into it. kube-apiserver takes that up to 1.30, and refuses it from 1.31 on;
+ * our strict reading refuses it too. Up to 1.2 RKE wrote them ONCE.
+ *
+ * Not matched, since the model doesn't know of it: a custom_config of the old kind EncryptionConfig
+ * (RKE repeats what it says), `apiVersion: v1` of a kms provider written out (RKE 1.4 and later
+ * write `apiVersion: ""` where it is missing; before, RKE knew no such field, and up to 1.2 it
+ * added the defaults of cachesize and timeout), names and endpoints with characters that are not
+ * ASCII, and those with spaces that reach past
+ * column 80, names that are nearly a number (0b12). */
+enum rke_heading { RKE_HEADING_ONCE, RKE_HEADING_TWICE };
+void encryption_config_write_rke_custom(const struct encryption_config *c, enum rke_heading heading,
+                                        struct buf *out);
+
 /* Appends the key's secret in standard base64. */
 void encryption_key_write_secret(const struct encryption_key *k, struct buf *out);
 
