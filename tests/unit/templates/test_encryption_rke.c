@@ -40,8 +40,8 @@ static const struct {
           "    {name: '123', secret: '" K24 "'}, {name: 'yes', secret: " K1 "},\n"
           "    {name: \"it's\", secret: " K1 "}, {name: '#', secret: " K1 "},\n"
           "    {name: '2026-01-01', secret: " K1 "}, {name: '2026-02-30', secret: " K1 "},\n"
-          "    {name: ' a', secret: " K1 "}, {name: '- a', secret: " K1 "},\n"
-          "    {name: '-a', secret: " K1 "}, {name: '\"', secret: " K1 "}]}\n"
+          "    {name: '*a', secret: " K1 "}, {name: '- a', secret: " K1 "},\n"
+          "    {name: '-a', secret: " K1 "}, {name: '\"', secret: " K1 "}]}\n  - identity: {}\n"
           "- resources: ['*.*']\n  providers: [{identity: {}}]\n",
      "resources:\n- providers:\n  - aesgcm:\n      keys:\n"
      "      - name: \"123\"\n        secret: \"" K24 "\"\n"
@@ -50,10 +50,10 @@ static const struct {
      "      - name: '#'\n        secret: " K1 "\n"
      "      - name: \"2026-01-01\"\n        secret: " K1 "\n"
      "      - name: 2026-02-30\n        secret: " K1 "\n"
-     "      - name: ' a'\n        secret: " K1 "\n"
+     "      - name: '*a'\n        secret: " K1 "\n"
      "      - name: '- a'\n        secret: " K1 "\n"
      "      - name: -a\n        secret: " K1 "\n"
-     "      - name: '\"'\n        secret: " K1 "\n"
+     "      - name: '\"'\n        secret: " K1 "\n  - identity: {}\n"
      "  resources:\n  - secrets\n  - '*.apps'\n"
      "- providers:\n  - identity: {}\n  resources:\n  - '*.*'\n\n"},
     {KIND "resources:\n- resources: [secrets]\n  providers:\n"
