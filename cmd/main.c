@@ -3,21 +3,23 @@
 #include <string.h>
 
 const struct command commands[] = {
-    {"up", "make the cluster what cluster.yml says: enable or disable encryption at rest", "",
-     REACHES_CLUSTER,
-     "Where services.kube-api.secrets_encryption_config.enabled is true and the cluster does not\n"
-     "encrypt, makes a key, brings every kube-apiserver to read and then to write with it, "
-     "rewrites\n"
-     "all secrets and proves it in etcd. Where it is false or absent and the cluster encrypts, "
-     "goes the\n"
-     "other way. An open transition is finished first, and no more is done then.",
+    {"up", "make the cluster what cluster.yml says about encryption at rest", "", REACHES_CLUSTER,
+     "services.kube-api.secrets_encryption_config: enabled, disabled, another provider, other\n"
+     "resources, a custom_config: from any configuration to any other. Every kube-apiserver first\n"
+     "learns to read what is new, then writes it; what is stored is rewritten and proved in etcd,\n"
+     "and only then the old keys are dropped. An open transition is finished first, and no more "
+     "is\n"
+     "done then.",
      cmd_up},
     {"rotate-key", "a fresh key, the same provider", "", REACHES_CLUSTER,
      "Three rollouts (two where there is one apiserver): every kube-apiserver reads the fresh key, "
      "then\n"
      "writes with it; all secrets are rewritten and proved in etcd; then the old key is dropped "
      "from\n"
-     "the nodes. It stays in the state file's history, for backups.",
+     "the nodes. It stays in the state file's history, for backups. Under a custom_config the "
+     "fresh\n"
+     "key goes into its structure, and --write-config writes it into cluster.yml too. With a KMS:\n"
+     "rotate the remote key there first; everything is then encrypted anew, by it.",
      cmd_rotate_key},
     {"resume", "go on with an interrupted transition", "", REACHES_CLUSTER,
      "Looks at the nodes, the apiservers and the journal, and goes on from there. `up` and "

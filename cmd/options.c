@@ -26,6 +26,7 @@ static const struct option_line {
     {"take-over", 0, NULL, CLUSTER, "take the cluster's lock from another operator"},
     {"forget-node", 0, "ADDRESS", CLUSTER,
      "a control-plane node that is gone for good: go on without it"},
+    {"write-config", 0, NULL, CLUSTER, "after a rotation: write the fresh key into custom_config"},
     {"write-state", 0, NULL, CLUSTER, "write the state file anew, where there is none"},
     {"from", 0, "FILE", CLUSTER, "for --write-state: an older state file, for RKE's own members"},
     {"bare", 0, NULL, CLUSTER, "for --write-state: also without RKE's own members"},
@@ -37,11 +38,14 @@ static const struct option_line {
     {"help", 'h', NULL, EVERYWHERE, "this help"},
 };
 
-/* Options of one command alone. */
+/* Options of some commands alone; their names, with spaces between. */
 static const struct {
-    const char *option, *command;
-} own[] = {
-    {"write-state", "doctor"}, {"from", "doctor"}, {"bare", "doctor"}, {"write-union", "doctor"}};
+    const char *option, *commands;
+} own[] = {{"write-config", "up rotate-key resume"},
+           {"write-state", "doctor"},
+           {"from", "doctor"},
+           {"bare", "doctor"},
+           {"write-union", "doctor"}};
 
 static _Bool reaches(const struct option_line *o, const struct command *c)
 {
@@ -52,8 +56,13 @@ static _Bool reaches(const struct option_line *o, const struct command *c)
 static _Bool is_anothers(const struct option_line *o, const struct command *c)
 {
     for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-        if (strcmp(own[i].option, o->name) == 0)
-            return strcmp(own[i].command, c->name) != 0;
+        if (strcmp(own[i].option, o->name) != 0)
+            continue;
+        size_t len = strlen(c->name);
+        for (const char *at = own[i].commands; (at = strstr(at, c->name)); at += len)
+            if ((at == own[i].commands || at[-1] == ' ') && (at[len] == ' ' || !at[len]))
+                return 0;
+        return 1;
     }
     return 0;
 }
@@ -133,6 +142,8 @@ static _Bool take(const struct command *c, const char *name, const char *value,
         o->take_over = 1;
     else if (strcmp(name, "forget-node") == 0)
         o->forget_node = value;
+    else if (strcmp(name, "write-config") == 0)
+        o->write_config = 1;
     else if (strcmp(name, "write-state") == 0)
         l->doctor.write_state = 1;
     else if (strcmp(name, "from") == 0)

@@ -47,9 +47,10 @@ int report_done(struct command_line *l, const struct encrypt_report *r, const ch
     char *why CLEANUP(cleanup_mem) = make_printable(r->why);
     char *key CLEANUP(cleanup_mem) = make_printable(r->key);
     if (l->output == OUTPUT_JSON) {
-        print_json(json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "result",
-                             r->nothing_to_do ? "nothing-to-do" : "done", "resumed", r->resumed,
-                             "aborted", r->aborted, "why", why, "key", key, "nodes",
+        print_json(json_pack("{s:s, s:b, s:b, s:b, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I}",
+                             "result", r->nothing_to_do ? "nothing-to-do" : "done", "resumed",
+                             r->resumed, "aborted", r->aborted, "config_written", r->config_written,
+                             "config_lags", r->config_lags, "why", why, "key", key, "nodes",
                              (json_int_t)r->nodes, "rewritten", (json_int_t)r->rewritten, "proved",
                              (json_int_t)r->proof_values, "revision", (json_int_t)r->proof_revision,
                              "milliseconds", (json_int_t)r->milliseconds));

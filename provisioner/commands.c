@@ -1,4 +1,6 @@
 /* The engine's commands: what the configuration should be, and the way there. */
+#include "provisioner/config_file.h"
+#include "provisioner/kms.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
 
@@ -94,19 +96,28 @@ static bool is_recorded(const struct session *s)
     return journal && journal->transition;
 }
 
-/* From `from` to `to`: the checks, the locks, the journal, the steps. */
-static int begin(struct session *s, const char *why, const struct encryption_config *from,
-                 const struct encryption_config *to, struct encrypt_report *report,
-                 struct error *err)
+static int check(struct session *s, const struct encryption_config *from,
+                 const struct encryption_config *to, struct error *err)
 {
     struct forms forms = {0};
     if (forms_make(from, to, &forms, err) < 0)
         return -1;
     forms_free(&forms);
     tell(s, ENCRYPT_STEP, "check", NULL, "can every value that is stored be read, is there room");
-    if (preflight_cluster(s, err) < 0 || state_agrees(s, from, err) < 0 ||
-        preflight_store(s, from, to, err) < 0 || check_no_stray_file(s, err) < 0 ||
-        session_check_stop(s, err) < 0 || take_lease(s, err) < 0)
+    if (preflight_cluster(s, err) < 0 || preflight_version(s, to, err) < 0 ||
+        state_agrees(s, from, err) < 0 || kms_check(s, from, to, err) < 0 ||
+        preflight_store(s, from, to, err) < 0)
+        return -1;
+    return check_no_stray_file(s, err);
+}
+
+/* From `from` to the target: the checks, the locks, the journal, the steps. */
+static int begin(struct session *s, const struct target *target,
+                 const struct encryption_config *from, struct encrypt_report *report,
+                 struct error *err)
+{
+    const struct encryption_config *to = target->to;
+    if (check(s, from, to, err) < 0 || session_check_stop(s, err) < 0 || take_lease(s, err) < 0)
         return -1;
     if (check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 || settle_all(s, err) < 0) {
         give_lease_back(s);
@@ -116,7 +127,7 @@ static int begin(struct session *s, const char *why, const struct encryption_con
     for (size_t i = 0; i < s->count; i++)
         names[i] = s->members[i].node.name;
     journal_keep_nodes(s->journal, names);
-    journal_open(s->journal, why, from, to);
+    journal_open(s->journal, target->why, from, to, target->custom);
     record_what_runs(s, from, to);
     if (run_transition(s, BEGIN_OPENED, report, err) == 0)
         return 0;
@@ -126,7 +137,7 @@ static int begin(struct session *s, const char *why, const struct encryption_con
         bool recorded = is_recorded(s);
         if (recorded) {
             err->result = RESULT_STOPPED;
-            error_state(err, "%s is recorded; nothing on the nodes was changed", why);
+            error_state(err, "%s is recorded; nothing on the nodes was changed", target->why);
             error_next(err, "encrypt resume --config %s", s->options->config);
         } else {
             error_state(err, "nothing was changed");
@@ -215,7 +226,9 @@ static int go_on(struct session *s, bool aborts, struct encrypt_report *report, 
     /* Taking back, what is down may be so for the very configuration that is taken back. */
     if (!(turns || t->aborting) && bring_back_all(s, err) < 0)
         return -1;
-    return run_transition(s, turns ? BEGIN_TURNED : BEGIN_RESUMED, report, err);
+    if (run_transition(s, turns ? BEGIN_TURNED : BEGIN_RESUMED, report, err) < 0)
+        return -1;
+    return config_follow(s, report, err);
 }
 
 static void refused(struct session *s, bool was_open, struct error *err)
@@ -229,90 +242,57 @@ static void refused(struct session *s, bool was_open, struct error *err)
     error_next(err, "mend that, then run the same command again");
 }
 
-/* The managed form with a key that there has never been. */
-static int fresh_managed(struct session *s, struct encryption_config **out, struct error *err)
+static int nothing_to_do(struct session *s, const struct encryption_config *running,
+                         struct encrypt_report *report, struct error *err)
 {
-    struct encryption_key fresh = {0};
-    if (journal_fresh_key(s->journal, &fresh, err) < 0)
-        return -1;
-    *out = encryption_config_managed(fresh.name, fresh.secret);
-    mem_free(fresh.name);
-    mem_free(fresh.secret);
-    return 0;
+    report->nothing_to_do = true;
+    return state_agrees(s, running, err) < 0 ? -1 : state_bring_up_to_date(s, running, err);
 }
 
 static int up(struct session *s, struct encrypt_report *report, struct error *err)
 {
-    const struct cluster *c = s->cluster;
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
-    struct encryption_config *to CLEANUP(cleanup_encryption_config) = NULL;
-    if (c->encryption == SECRETS_ENCRYPTION_ENABLED && c->custom_config)
-        return error_set(err, RESULT_REFUSED,
-                         "%s:%zu: custom_config is not supported yet: only managed encryption is",
-                         c->path, c->custom_config->line);
-    if (preflight_agree(s, &from, err) < 0)
+    struct target t CLEANUP(target_free) = {0};
+    if (preflight_agree(s, &from, err) < 0 ||
+        target_up(s->cluster, s->journal, from, &t, err) < 0 ||
+        config_check_history(s, &t, err) < 0)
         return -1;
-    const char *why = "disable";
-    if (c->encryption == SECRETS_ENCRYPTION_ENABLED) {
-        const struct encryption_key *active = encryption_active_key(from);
-        why = "enable";
-        if (encryption_config_is_managed(from) && active) {
-            /* More keys than the one that writes: an interrupted rotation of somebody else's. */
-            to = encryption_config_managed(active->name, active->secret);
-            why = "finish a rotation";
-        } else if (from && from->item_count && !encryption_config_is_managed(from)) {
-            return error_set(err, RESULT_REFUSED,
-                             "the apiservers run a configuration that is not the managed form, and "
-                             "%s asks for that: going from one to the other is not supported yet",
-                             c->path);
-        } else {
-            if (fresh_managed(s, &to, err) < 0)
-                return -1;
-        }
-    }
-    set_key_name(report, to);
-    if (encryption_config_equal(from, to)) {
-        report->nothing_to_do = true;
-        return state_agrees(s, from, err) < 0 ? -1 : state_bring_up_to_date(s, from, err);
-    }
-    return begin(s, why, from, to, report, err);
+    set_key_name(report, t.to);
+    if (t.theirs)
+        tell(
+            s, ENCRYPT_NOTE, NULL, NULL,
+            "the apiservers read a configuration of your own (%s, by extra_args): it is left alone",
+            s->cluster->own_config_path);
+    if (t.lags && !s->options->write_config)
+        return config_refuse_lag(s, from, err);
+    if (!encryption_config_equal(from, t.to))
+        return begin(s, &t, from, report, err) < 0 ? -1 : config_follow(s, report, err);
+    if (t.lags && config_follow(s, report, err) < 0)
+        return -1;
+    if (!t.lags && journal_set_custom(s->journal, t.custom))
+        s->journal->behind = true;
+    return nothing_to_do(s, from, report, err);
 }
 
 static int rotate(struct session *s, struct encrypt_report *report, struct error *err)
 {
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
-    struct encryption_config *to CLEANUP(cleanup_encryption_config) = NULL;
+    struct target t CLEANUP(target_free) = {0};
     if (preflight_agree(s, &from, err) < 0)
         return -1;
-    const struct encryption_key *active = encryption_active_key(from);
-    if (!from || !from->item_count || !active) {
-        error_set(err, RESULT_REFUSED, "can't rotate the key: encryption is not enabled%s",
-                  from && from->item_count ? " with a local key" : "");
-        error_next(err,
-                   "set services.kube-api.secrets_encryption_config.enabled: true in %s, then: "
-                   "encrypt up --config %s",
-                   s->options->config, s->options->config);
+    journal_add_config_keys(s->journal, from);
+    if (target_rotation(s->cluster, s->journal, from, &t, err) < 0 ||
+        config_check_edit(s, &t, err) < 0)
         return -1;
-    }
-    if (!encryption_config_is_managed(from))
-        return error_set(err, RESULT_REFUSED,
-                         "can't rotate the key: the apiservers run a custom configuration, which "
-                         "is not supported yet");
-    if (s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED) {
-        error_set(err, RESULT_REFUSED,
-                  "can't rotate the key: %s says that encryption is not enabled, and the cluster "
-                  "runs with it",
-                  s->options->config);
-        error_next(err,
-                   "make them agree: set secrets_encryption_config.enabled: true in %s, or disable "
-                   "it in the cluster with: encrypt up --config %s",
-                   s->options->config, s->options->config);
-        return -1;
-    }
-    if (fresh_managed(s, &to, err) < 0)
-        return -1;
-    set_key_name(report, to);
-    return begin(s, "rotate-key", from, to, report, err);
+    set_key_name(report, t.to);
+    if (t.kms)
+        tell(
+            s, ENCRYPT_NOTE, NULL, NULL,
+            "with a KMS, the key is rotated there, by its own means, and before this: everything "
+            "is "
+            "now encrypted anew, under another name of the same provider, and so by the remote key "
+            "that is in force there now");
+    return begin(s, &t, from, report, err) < 0 ? -1 : config_follow(s, report, err);
 }
 
 static int resume(struct session *s, struct encrypt_report *report, struct error *err)
@@ -321,8 +301,7 @@ static int resume(struct session *s, struct encrypt_report *report, struct error
     if (preflight_agree(s, &running, err) < 0)
         return -1;
     set_key_name(report, running);
-    report->nothing_to_do = true;
-    return state_agrees(s, running, err) < 0 ? -1 : state_bring_up_to_date(s, running, err);
+    return nothing_to_do(s, running, report, err) < 0 ? -1 : config_follow(s, report, err);
 }
 
 /* Where none is open. */
@@ -338,7 +317,8 @@ static int command(const struct encrypt_options *o, struct encrypt_report *repor
     int64_t began = loop_now();
     struct session *s CLEANUP(cleanup_session) = NULL;
     *report = (struct encrypt_report){0};
-    if (session_open(o, &s, err) < 0)
+    bool by_cluster_yml = what == up || what == rotate;
+    if (session_open(o, by_cluster_yml, &s, err) < 0)
         return -1;
     report->nodes = s->count;
     bool was_open = s->journal->transition != NULL;

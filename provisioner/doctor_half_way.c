@@ -15,17 +15,24 @@ static bool fits(const struct doctor *d, const struct encryption_config *to)
     return all;
 }
 
+static struct encryption_config *managed(const struct encryption_item *item,
+                                         enum provider_type type, const struct encryption_key *key)
+{
+    char **resources CLEANUP(cleanup_mem) = mem_alloc(item->resource_count + 1, sizeof(char *));
+    for (size_t i = 0; i < item->resource_count; i++)
+        resources[i] = item->resources[i];
+    return encryption_config_managed(type, resources, key);
+}
+
 static struct encryption_config *try_keys(const struct doctor *d, const struct encryption_config *c)
 {
     for (size_t i = 0; c && i < c->item_count; i++) {
         for (size_t k = 0; k < c->items[i].provider_count; k++) {
             const struct encryption_provider *p = &c->items[i].providers[k];
-            for (size_t j = 0; p->type == PROVIDER_AESCBC && j < p->key_count; j++) {
+            for (size_t j = 0; j < p->key_count; j++) {
                 struct encryption_config *to CLEANUP(cleanup_encryption_config) =
-                    p->keys[j].secret_len == 32
-                        ? encryption_config_managed(p->keys[j].name, p->keys[j].secret)
-                        : NULL;
-                if (to && fits(d, to))
+                    managed(&c->items[i], p->type, &p->keys[j]);
+                if (fits(d, to))
                     return STEAL(to);
             }
         }

@@ -198,7 +198,7 @@ static int rebuild_journal(struct doctor *d, struct rebuilt *r, struct error *er
     }
     struct encryption_config *to CLEANUP(cleanup_encryption_config) = doctor_half_way(d);
     if (to && !j->transition) {
-        journal_open(j, "enable", NULL, to);
+        journal_open(j, "enable", NULL, to, NULL);
         /* Anything may have been written with it. */
         j->transition->switched = true;
     }

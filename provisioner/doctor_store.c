@@ -252,44 +252,68 @@ static int look_at_resource(struct doctor *d, const struct resource *r, struct e
     return 0;
 }
 
-static const char **resources(struct doctor *d, size_t *count)
+static void add_name(char ***list, size_t *count, const char *name)
 {
-    const char **list = mem_alloc(1, sizeof(*list));
-    *count = 0;
-    list[(*count)++] = "secrets";
+    for (size_t i = 0; i < *count; i++)
+        if (str_eq((*list)[i], name))
+            return;
+    MEM_GROW(*list, *count + 1);
+    (*list)[(*count)++] = mem_strdup(name);
+    (*list)[*count] = NULL;
+}
+
+/* Secrets, and what any node's configuration names. */
+static char **resource_names(struct doctor *d)
+{
+    char **list = mem_alloc(2, sizeof(char *));
+    size_t count = 0;
+    add_name(&list, &count, "secrets");
     for (size_t i = 0; i < d->s->count; i++) {
         const struct encryption_config *c = d->nodes[i].config;
-        for (size_t k = 0; c && k < c->item_count; k++) {
-            for (size_t j = 0; j < c->items[k].resource_count; j++) {
-                bool there = false;
-                for (size_t n = 0; n < *count; n++)
-                    there = there || str_eq(list[n], c->items[k].resources[j]);
-                if (there)
-                    continue;
-                MEM_GROW(list, *count);
-                list[(*count)++] = c->items[k].resources[j];
-            }
-        }
+        for (size_t k = 0; c && k < c->item_count; k++)
+            for (size_t j = 0; j < c->items[k].resource_count; j++)
+                add_name(&list, &count, c->items[k].resources[j]);
     }
     return list;
+}
+
+/* Where discovery can't be had, those that are known without it; *whole: none was left out. */
+static int find_resources(struct doctor *d, const struct resources **out, bool *whole,
+                          struct error *err)
+{
+    struct error e CLEANUP(error_clear) = {0};
+    char **names CLEANUP(cleanup_encryption_resources) = resource_names(d);
+    *whole = true;
+    if (store_named(d->s, names, out, &e) == 0)
+        return 0;
+    if (e.result == RESULT_INTERRUPTED)
+        return error_move(err, &e);
+    size_t known = 0;
+    for (size_t i = 0; names[i]; i++) {
+        if (resource_find(names[i])) {
+            names[known++] = names[i];
+            continue;
+        }
+        saw(d, about, "%s: can't be counted: %s", names[i], e.message);
+        *whole = false;
+        mem_free(names[i]);
+    }
+    names[known] = NULL;
+    return store_built_in(d->s, names, out, err);
 }
 
 int doctor_store(struct doctor *d, struct error *err)
 {
     struct error why CLEANUP(error_clear) = {0};
-    size_t count = 0;
+    const struct resources *list = NULL;
     bool all = true;
     if (d->s->count == 0)
         return 0;
-    const char **list CLEANUP(cleanup_mem) = resources(d, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct resource *r = resource_find(list[i]);
-        all = all && r;
-        if (!r)
-            saw(d, about, "%s: not a resource that can be counted", list[i]);
-        else if (look_at_resource(d, r, &why) < 0)
+    if (find_resources(d, &list, &all, err) < 0)
+        return -1;
+    for (size_t i = 0; i < list->count && !why.result; i++)
+        if (look_at_resource(d, &list->list[i], &why) < 0)
             break;
-    }
     d->store_read = all && !why.result;
     if (!why.result)
         return 0;

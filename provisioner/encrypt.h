@@ -46,8 +46,9 @@ struct encrypt_options {
     bool take_over;          /* take the cluster's lock from another operator */
     const char *forget_node; /* a control-plane node that is gone for good and neither listed nor
                                 serving: go on without it; NULL: none */
-    int64_t timeout_ms;      /* how long one apiserver may take to become ready; 0: 5 minutes */
-    size_t concurrency;      /* objects being rewritten at once; 0: 64 */
+    bool write_config;  /* where cluster.yml's custom_config lags behind a rotation: write it */
+    int64_t timeout_ms; /* how long one apiserver may take to become ready; 0: 5 minutes */
+    size_t concurrency; /* objects being rewritten at once; 0: 64 */
 
     void (*event)(void *ctx, const struct encrypt_event *e); /* or NULL */
     /* Asks for a secret on the terminal: malloc'd, wiped by the caller; NULL: nobody to ask. */
@@ -60,8 +61,10 @@ struct encrypt_options {
 /* What was done. */
 struct encrypt_report {
     bool nothing_to_do;
-    bool resumed;     /* an open transition was finished, and no more was done */
-    bool aborted;     /* and it was taken back: `why` is what was */
+    bool resumed;        /* an open transition was finished, and no more was done */
+    bool aborted;        /* and it was taken back: `why` is what was */
+    bool config_written; /* the fresh key was written into cluster.yml's custom_config */
+    bool config_lags;    /* it was not, and must be before RKE's next `up`: it was shown how */
     char why[32];     /* "enable", "disable", "rotate-key", … of the transition; "" where none */
     char key[64];     /* the name of the key that writes now; "" where nothing is encrypted */
     size_t nodes;     /* control-plane nodes */
@@ -79,7 +82,8 @@ struct encrypt_report {
 int encrypt_init(struct error *err) MUST_CHECK;
 
 /*
- * Makes the cluster what cluster.yml says: enabled or disabled. Where a transition is open, goes on
+ * Makes the cluster what cluster.yml says: enabled, disabled, another provider, other resources, a
+ * custom_config: any configuration from any other. Where a transition is open, goes on
  * with that and does no more. Gives 0 when done or when nothing was to do; else -1 with err->result
  * as the exit codes have it: FAILED (the cluster is as it was), STOPPED (part-way, recorded),
  * REFUSED (nothing was changed), INTERRUPTED.
@@ -87,7 +91,9 @@ int encrypt_init(struct error *err) MUST_CHECK;
 int encrypt_up(const struct encrypt_options *o, struct encrypt_report *report,
                struct error *err) MUST_CHECK;
 
-/* A fresh key, the same provider. REFUSED where encryption is off or there is no state file. */
+/* A fresh key, the same provider; with a KMS, everything under its present remote key. REFUSED
+ * where encryption is off, where cluster.yml asks for something else than what runs, or there is no
+ * state file. */
 int encrypt_rotate_key(const struct encrypt_options *o, struct encrypt_report *report,
                        struct error *err) MUST_CHECK;
 

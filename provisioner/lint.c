@@ -3,6 +3,7 @@
 #include "provisioner/encrypt.h"
 #include "state/cluster_yml.h"
 #include "state/journal.h"
+#include "templates/encryption_features.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -51,13 +52,23 @@ static void check_history(const struct encrypt_options *o, const struct cluster 
     config_findings_move(f, &own, "custom_config", c->encryption != SECRETS_ENCRYPTION_ENABLED);
 }
 
-/* What kubernetes_version of cluster.yml doesn't know of the configuration; `c` may be NULL. */
-static void check_version(const struct cluster *cluster, const struct encryption_config *c,
-                          struct config_findings *f)
+/* What kubernetes_version of cluster.yml doesn't know of the configuration that is asked for. */
+static void check_version(const struct cluster *c, struct config_findings *f)
 {
-    (void)cluster;
-    (void)c;
-    (void)f;
+    unsigned char secret[32] = {0};
+    char name[] = "any";
+    const struct encryption_key key = {name, secret, sizeof(secret)};
+    struct error err CLEANUP(error_clear) = {0};
+    if (!c->kubernetes_version || c->encryption != SECRETS_ENCRYPTION_ENABLED || f->errors)
+        return;
+    struct encryption_config *asked CLEANUP(cleanup_encryption_config) =
+        c->custom ? encryption_config_copy(c->custom)
+                  : encryption_config_managed(c->provider, c->resources, &key);
+    if (encryption_config_check_version(asked, c->kubernetes_version,
+                                        "kubernetes_version of cluster.yml", NULL, &err) < 0)
+        config_findings_add(f, c->custom_config, false,
+                            c->custom ? "custom_config" : "secrets_encryption_config", err.message,
+                            err.next);
 }
 
 static void lint_cluster(const struct encrypt_options *o, const struct buf *text,
@@ -71,7 +82,7 @@ static void lint_cluster(const struct encrypt_options *o, const struct buf *text
     }
     config_findings_move(f, &c->findings, "", false);
     check_history(o, c, f);
-    check_version(c, c->custom, f);
+    check_version(c, f);
 }
 
 static bool is_cluster(const struct yaml *y)

@@ -91,6 +91,10 @@ struct driver {
     /* Where the configuration is to lie for an apiserver without the flag. */
     const char *default_config_path;
 
+    /* REFUSED where put_file() can't put a file there: the path does not lie on the node. Changes
+     * nothing. */
+    int (*check_place)(struct node *n, const char *path, struct error *err);
+
     /* Puts the file: 0600, owned by root, whole or not at all, on disk before it returns; then read
      * back and compared. `beside` (may be NULL) is another of the same folder, which gets into its
      * place first, in the same act. Left-over temporary files of killed runs are removed on the

@@ -2,6 +2,7 @@
 #include "provisioner/run.h"
 #include "provisioner/store.h"
 #include "provisioner/stubborn.h"
+#include "templates/encryption_features.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -113,19 +114,49 @@ static int check_addresses(struct session *s, char **addresses, const char *wher
     return 0;
 }
 
-/* Another path is an administrator's own (extra_args of kube-api). */
+/* Another path is an administrator's own (extra_args of kube-api): it is as good as the usual one,
+ * where all have it. */
 static int check_paths(struct session *s, struct error *err)
+{
+    const char *first = s->members[0].seen.config_path;
+    const char *usual = s->members[0].node.driver->default_config_path;
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (m->node.driver->check_place(&m->node, m->config_path, err) < 0) {
+            error_next(err,
+                       "mount the folder of %s from the node into the container (extra_binds of "
+                       "kube-api; the folder, not the file: a mounted file can't be replaced)",
+                       m->config_path);
+            return error_wrap(err, "node %s", m->node.name);
+        }
+    }
+    for (size_t i = 1; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        if (!str_eq(m->seen.config_path, first))
+            return error_set(err, RESULT_REFUSED,
+                             "node %s: its kube-apiserver reads %s, that of node %s reads %s: they "
+                             "must be told to read the same path",
+                             m->node.name, m->seen.config_path ? m->seen.config_path : "no file",
+                             s->members[0].node.name, first ? first : "no file");
+    }
+    if (first && !str_eq(first, usual))
+        tell(
+            s, ENCRYPT_NOTE, NULL, NULL,
+            "the apiservers read %s, a configuration of your own: it is taken as what runs, and is "
+            "changed where it lies; RKE's next `up` moves it to %s",
+            first, usual);
+    return 0;
+}
+
+int preflight_version(struct session *s, const struct encryption_config *to, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++) {
         const struct member *m = &s->members[i];
-        if (!m->seen.config_path ||
-            str_eq(m->seen.config_path, m->node.driver->default_config_path))
-            continue;
-        error_set(err, RESULT_REFUSED,
-                  "node %s: its kube-apiserver reads %s, a configuration of your own, and not %s: "
-                  "that is not supported yet",
-                  m->node.name, m->seen.config_path, m->node.driver->default_config_path);
-        return -1;
+        char *version CLEANUP(cleanup_mem) = NULL;
+        if (kube_server_version(&m->node.api, &version, err) < 0 ||
+            encryption_config_check_version(to, version, m->node.api.what,
+                                            apiserver_flag(&m->seen, "feature-gates"), err) < 0)
+            return -1;
     }
     return 0;
 }
@@ -289,9 +320,23 @@ static int refuse_unknown(struct session *s, const struct resource *r, const str
     return -1;
 }
 
-/* *bytes grows by what is stored. */
+/* aesgcm's nonces are random: after some 200,000 writes with a key they begin to be likely to
+ * repeat (kubernetes.io/docs/tasks/administer-cluster/encrypt-data). */
+static void warn_of_writes(struct session *s, const struct resource *r,
+                           const struct encryption_config *to, size_t values)
+{
+    enum { MOST = 200000 };
+    if (encryption_writes_with(to, r->name, PROVIDER_AESGCM))
+        tell(s, ENCRYPT_WARNING, "check", NULL,
+             "%s are written with aesgcm, whose key is good for %d writes: this change alone makes "
+             "%zu, and each later write of any of them is one more. Rotate the key before",
+             r->name, (int)MOST, values);
+}
+
+/* *bytes grows by what is to be rewritten. */
 static int check_resource(struct session *s, const struct resource *r,
-                          const struct encryption_config *from, int64_t *bytes, struct error *err)
+                          const struct encryption_config *from, const struct encryption_config *to,
+                          int64_t *bytes, struct error *err)
 {
     struct census c CLEANUP(census_free) = {0};
     union {
@@ -321,20 +366,22 @@ static int check_resource(struct session *s, const struct resource *r,
     tell(s, ENCRYPT_NODE, "check", NULL, "%s in etcd: %s", r->name, text);
     if (c.refused)
         return refuse_unknown(s, r, &c, text, err);
-    *bytes += c.bytes;
+    if (encryption_resource_changes(from, to, r->name)) {
+        *bytes += c.bytes;
+        warn_of_writes(s, r, to, c.values);
+    }
     return counted ? 0 : refuse_unreadable(s, r, &e, err);
 }
 
 int preflight_store(struct session *s, const struct encryption_config *from,
                     const struct encryption_config *to, struct error *err)
 {
-    const struct resource **list CLEANUP(cleanup_mem) = NULL;
-    size_t count = 0;
+    const struct resources *all = NULL;
     int64_t bytes = 0;
-    if (store_resources(from, to, &list, &count, err) < 0)
+    if (store_resources(s, from, to, &all, err) < 0)
         return -1;
-    for (size_t i = 0; i < count; i++) {
-        if (check_resource(s, list[i], from, &bytes, err) < 0)
+    for (size_t i = 0; i < all->count; i++) {
+        if (check_resource(s, &all->list[i], from, to, &bytes, err) < 0)
             return -1;
     }
     return check_room(s, bytes, err);

@@ -97,7 +97,7 @@ static int prove_resource(struct run *r, const struct resource *res, int64_t *re
     return error_set(err, RESULT_STOPPED, "no proof for %s", res->name);
 }
 
-static int prove_store(struct run *r, char **leaving, struct error *err)
+static int prove_store(struct run *r, char **leaving, int64_t *revision, struct error *err)
 {
     struct session *s = r->s;
     struct census c CLEANUP(census_free) = {0};
@@ -112,6 +112,8 @@ static int prove_store(struct run *r, char **leaving, struct error *err)
     tell(s, ENCRYPT_NODE, "prove", NULL,
          "whole store at revision %lld: %zu values, none under a key that goes",
          (long long)c.revision, c.values);
+    if (*revision == 0)
+        *revision = c.revision;
     return 0;
 }
 
@@ -133,13 +135,12 @@ static int wait_for_writes_in_flight(struct run *r, struct error *err)
 
 static int prove_resources(struct run *r, int64_t *revision, struct error *err)
 {
-    const struct transition *t = r->s->journal->transition;
-    const struct resource **list CLEANUP(cleanup_mem) = NULL;
-    size_t count = 0;
-    if (store_resources(t->from, t->to, &list, &count, err) < 0)
+    const struct resources *all = NULL;
+    if (run_resources(r, &all, err) < 0)
         return -1;
-    for (size_t i = 0; i < count; i++) {
-        if (prove_resource(r, list[i], revision, err) < 0)
+    for (size_t i = 0; i < all->count; i++) {
+        const struct resource *res = &all->list[i];
+        if (run_changes(r, res) && prove_resource(r, res, revision, err) < 0)
             return -1;
     }
     return 0;
@@ -168,6 +169,29 @@ static bool can_be_read(void *ctx, const struct resource *r, const unsigned char
     return encryption_config_reads(reader->config, r->name, value, len);
 }
 
+/* How many values of the resource this form can't read; *first: of them, where it is NULL so far.
+ */
+static int count_unreadable(struct run *r, const struct resource *res, enum form f,
+                            int64_t *revision, size_t *refused, char **first, struct error *err)
+{
+    struct session *s = r->s;
+    struct reader reader = {r->forms.config[f]};
+    struct census c CLEANUP(census_free) = {0};
+    if (census_resource(s, res, *revision, can_be_read, &reader, &c, err) < 0)
+        return -1;
+    *revision = c.revision;
+    *refused += c.refused;
+    if (c.refused && first && !*first)
+        *first = mem_printf("%s %s", res->name, c.examples[0]);
+    if (f != FORM_TO)
+        return 0;
+    char *text CLEANUP(cleanup_mem) = census_text(&c);
+    tell(s, ENCRYPT_NODE, "prove", NULL, "%s at revision %lld: %s", res->name,
+         (long long)c.revision, text);
+    r->report->proof_values += (int64_t)c.values;
+    return 0;
+}
+
 /*
  * Going back where nothing was ever meant to write with what is given up: nothing is rewritten, so
  * values keep whatever form they had; the configuration before must read them all. One that it
@@ -178,43 +202,61 @@ static int prove_untouched(struct run *r, char **leaving, struct error *err)
 {
     struct session *s = r->s;
     struct transition *t = s->journal->transition;
-    const struct resource **list CLEANUP(cleanup_mem) = NULL;
-    struct reader reader = {r->forms.config[FORM_TO]};
+    const struct resources *all = NULL;
     struct judge j = {.leaving = leaving};
-    size_t count = 0;
     int64_t revision = 0;
-    if (store_resources(t->from, t->to, &list, &count, err) < 0)
-        return -1;
-    size_t refused = 0;
+    size_t refused = 0, lost = 0; /* lost: by the other form too */
     char *first CLEANUP(cleanup_mem) = NULL;
-    for (size_t i = 0; i < count; i++) {
-        struct census c CLEANUP(census_free) = {0};
-        if (census_resource(s, list[i], revision, can_be_read, &reader, &c, err) < 0)
-            return -1;
-        revision = c.revision;
-        if (c.refused && !refused)
-            first = mem_strdup(c.examples[0]);
-        refused += c.refused;
-        r->report->proof_values += (int64_t)c.values;
-        char *text CLEANUP(cleanup_mem) = census_text(&c);
-        tell(s, ENCRYPT_NODE, "prove", NULL, "%s at revision %lld: %s", list[i]->name,
-             (long long)c.revision, text);
-    }
-    struct census all CLEANUP(census_free) = {0};
-    if (leaving[0] && census_store(s, revision, needs_nothing_that_goes, &j, &all, err) < 0)
+    if (run_resources(r, &all, err) < 0)
         return -1;
-    if (refused + all.refused == 0)
-        return run_check_identities(r, err) < 0 ? -1 : record_proof(r, revision, err);
-    if (all.refused == 0)
+    for (size_t i = 0; i < all->count; i++) {
+        size_t before = refused;
+        if (count_unreadable(r, &all->list[i], FORM_TO, &revision, &refused, &first, err) < 0)
+            return -1;
+        if (refused > before &&
+            count_unreadable(r, &all->list[i], FORM_FROM, &revision, &lost, NULL, err) < 0)
+            return -1;
+    }
+    struct census store CLEANUP(census_free) = {0};
+    if (leaving[0] && census_store(s, revision, needs_nothing_that_goes, &j, &store, err) < 0)
+        return -1;
+    if (revision == 0 && all->count == 0 &&
+        census_store(s, 0, needs_nothing_that_goes, &j, &store, err) < 0)
+        return -1;
+    if (refused + store.refused == 0)
+        return run_check_identities(r, err) < 0
+                   ? -1
+                   : record_proof(r, revision ? revision : store.revision, err);
+    if (store.refused == 0 && lost == refused)
         return error_set(
             err, RESULT_STOPPED,
             "%zu values can be read neither with the configuration before nor lie under "
             "what is given up, the first is %s: encrypt doctor tells of them",
             refused, first);
     tell(s, ENCRYPT_WARNING, "prove", NULL,
-         "%zu values lie under what is to be given up: they are rewritten first", all.refused);
+         "%zu values lie under what is to be given up: they are rewritten first",
+         store.refused > refused ? store.refused : refused);
     r->facts.switched = t->switched = true;
     return run_record(r, err);
+}
+
+static int holds_by_resource(struct run *r, bool *holds, struct error *err)
+{
+    const struct resources *all = NULL;
+    size_t refused = 0;
+    if (run_resources(r, &all, err) < 0)
+        return -1;
+    for (size_t i = 0; i < all->count && *holds; i++) {
+        struct reader reader = {r->forms.config[FORM_TO]};
+        struct census c CLEANUP(census_free) = {0};
+        if (!run_changes(r, &all->list[i]))
+            continue;
+        if (census_resource(r->s, &all->list[i], 0, can_be_read, &reader, &c, err) < 0)
+            return -1;
+        refused += c.refused;
+        *holds = refused == 0;
+    }
+    return 0;
 }
 
 int run_proof_holds(struct run *r, bool *holds, struct error *err)
@@ -230,21 +272,19 @@ int run_proof_holds(struct run *r, bool *holds, struct error *err)
         *holds = c.refused == 0;
     }
     encryption_resources_free(leaving);
-    return rc;
+    return rc < 0 ? -1 : holds_by_resource(r, holds, err);
 }
 
 int run_switch_reads_all(struct run *r, struct error *err)
 {
     struct session *s = r->s;
-    const struct transition *t = s->journal->transition;
-    const struct resource **list CLEANUP(cleanup_mem) = NULL;
+    const struct resources *all = NULL;
     struct reader reader = {r->forms.config[FORM_SWITCH]};
-    size_t count = 0;
-    if (store_resources(t->from, t->to, &list, &count, err) < 0)
+    if (run_resources(r, &all, err) < 0)
         return -1;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < all->count; i++) {
         struct census c CLEANUP(census_free) = {0};
-        if (census_resource(s, list[i], 0, can_be_read, &reader, &c, err) < 0)
+        if (census_resource(s, &all->list[i], 0, can_be_read, &reader, &c, err) < 0)
             return -1;
         char *text CLEANUP(cleanup_mem) = census_text(&c);
         if (c.refused)
@@ -254,7 +294,7 @@ int run_switch_reads_all(struct run *r, struct error *err)
                 "%zu of %zu %s (%s) can be read with neither key of this one, the first "
                 "is %s. No node was touched: restore a backup that was made since (the "
                 "key history in the state file has the keys of all)",
-                c.refused, c.values, list[i]->name, text, c.examples[0]);
+                c.refused, c.values, all->list[i].name, text, c.examples[0]);
     }
     return 0;
 }
@@ -272,7 +312,7 @@ int run_prove(struct run *r, struct error *err)
         rc = run_check_identities(r, err) < 0 ? -1 : prove_untouched(r, leaving, err);
     } else if (wait_for_writes_in_flight(r, err) == 0 && run_check_identities(r, err) == 0 &&
                prove_resources(r, &revision, err) == 0 &&
-               (!leaving[0] || prove_store(r, leaving, err) == 0) &&
+               ((!leaving[0] && revision) || prove_store(r, leaving, &revision, err) == 0) &&
                run_check_identities(r, err) == 0) {
         rc = record_proof(r, revision, err);
     }

@@ -18,16 +18,6 @@ static bool is_stored_as(void *ctx, const struct resource *r, const unsigned cha
     return prefix && str_eq(prefix, want->prefix);
 }
 
-/* What is looked for where etcd can't tell: every value may be stale. */
-static bool is_never(void *ctx, const struct resource *r, const unsigned char *value, size_t len)
-{
-    (void)ctx;
-    (void)r;
-    (void)value;
-    (void)len;
-    return false;
-}
-
 /* Patches it through that apiserver. *shown: it was stored in the new form; false where the patch
  * was not taken: one that can't be patched proves nothing, the rewrite lists it with its reason.
  * *answered: that didn't take long. */
@@ -133,8 +123,8 @@ static void forget_others(struct tally *t, size_t known, const bool *still)
 
 /* Walks etcd once, and patches by name what is stale and not known to be stubborn. `tried`: what
  * was stale, too, a moment ago. */
-static int sweep(struct run *r, struct tally *t, census_fn *is_current, struct stored_as *want,
-                 size_t tried, struct error *err)
+static int sweep(struct run *r, struct tally *t, struct stored_as *want, size_t tried,
+                 struct error *err)
 {
     struct session *s = r->s;
     char *after CLEANUP(cleanup_mem) = NULL;
@@ -144,9 +134,9 @@ static int sweep(struct run *r, struct tally *t, census_fn *is_current, struct s
     t->more = 0; /* they are met again */
     while (more) {
         struct census c CLEANUP(census_free) = {0};
-        if (census_names(s, t->resource, after, OBJECTS_AT_ONCE, is_current, want, &c, err) < 0)
+        if (census_names(s, t->resource, after, OBJECTS_AT_ONCE, is_stored_as, want, &c, err) < 0)
             return -1;
-        if (!after && is_current == is_stored_as)
+        if (!after)
             tell(s, ENCRYPT_NODE, "rewrite", NULL, "%zu of %zu %s in etcd are not in the new form",
                  c.refused + tried, c.values, t->resource->name);
         if (c.example_count == 0)
@@ -164,15 +154,15 @@ static int sweep(struct run *r, struct tally *t, census_fn *is_current, struct s
 }
 
 /* By etcd's keys: until a walk finds nothing stale but what was stubborn. */
-static int rewrite_stale(struct run *r, struct tally *t, bool can_tell, struct stored_as *want,
-                         size_t tried, struct error *err)
+static int rewrite_stale(struct run *r, struct tally *t, struct stored_as *want, size_t tried,
+                         struct error *err)
 {
     enum { SWEEPS = 5 }; /* nothing new comes in the old form: the second one finds nothing */
     for (int i = 0; i < SWEEPS; i++) {
         size_t before = t->patched + t->gone;
-        if (sweep(r, t, can_tell ? is_stored_as : is_never, want, i ? 0 : tried, err) < 0)
+        if (sweep(r, t, want, i ? 0 : tried, err) < 0)
             return -1;
-        if (!can_tell || t->patched + t->gone == before)
+        if (t->patched + t->gone == before)
             break;
     }
     return 0;
@@ -209,9 +199,7 @@ static int rewrite(struct run *r, const struct resource *res, struct buf *stubbo
     struct stored_as want = {encryption_write_prefix(r->forms.config[FORM_TO], res->name)};
     char *owner CLEANUP(cleanup_mem) = want.prefix;
     struct tally t CLEANUP(tally_free) = {.resource = res};
-    /* A prefix doesn't tell which remote key a KMS used. */
-    bool can_tell = !str_starts(owner, "k8s:enc:kms:");
-    bool by_etcd = r->resumed && can_tell;
+    bool by_etcd = r->resumed;
     int64_t began = loop_now();
     size_t tried = 0;
     if (try_each(r, res, &want, &tried, err) < 0)
@@ -231,7 +219,7 @@ static int rewrite(struct run *r, const struct resource *res, struct buf *stubbo
             by_etcd = true;
         }
     }
-    if ((by_etcd || (t.kept && can_tell)) && rewrite_stale(r, &t, can_tell, &want, tried, err) < 0)
+    if ((by_etcd || t.kept) && rewrite_stale(r, &t, &want, tried, err) < 0)
         return -1;
     int64_t took = loop_now() - began;
     r->report->rewritten += t.patched;
@@ -259,15 +247,14 @@ int run_rewrite_named(struct run *r, const struct resource *res, char *const *na
 int run_rewrite(struct run *r, struct error *err)
 {
     struct session *s = r->s;
-    const struct transition *t = s->journal->transition;
-    const struct resource **list CLEANUP(cleanup_mem) = NULL;
+    const struct resources *all = NULL;
     struct buf stubborn CLEANUP(buf_free) = {0};
-    size_t count = 0;
     tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
-    if (check_lease(s, err) < 0 || store_resources(t->from, t->to, &list, &count, err) < 0)
+    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0)
         return -1;
-    for (size_t i = 0; i < count; i++) {
-        if (rewrite(r, list[i], &stubborn, err) < 0)
+    for (size_t i = 0; i < all->count; i++) {
+        const struct resource *res = &all->list[i];
+        if (run_changes(r, res) && rewrite(r, res, &stubborn, err) < 0)
             return -1;
     }
     if (stubborn.len)

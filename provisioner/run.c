@@ -1,8 +1,9 @@
 #include "provisioner/run.h"
 
 #include "provisioner/cluster_state.h"
-#include "provisioner/kube/lease.h"
 #include "provisioner/stamp.h"
+#include "provisioner/store.h"
+#include "templates/encryption_features.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,32 @@ static void add_text(struct run *r, enum form f)
         r->text[f] = text.data;
     }
     sha256_hex(r->text[f], r->text[f] ? strlen(r->text[f]) : 0, r->sha256[f]);
+}
+
+void run_rke_text(const struct session *s, const struct encryption_config *c,
+                  const struct encryption_config *custom, struct buf *out)
+{
+    struct kube_version v = {0};
+    if (!custom) {
+        encryption_config_write(c, out);
+        return;
+    }
+    /* From 1.31 on kube-apiserver refuses what RKE renders: safe to deploy comes first. */
+    bool strict = s->cluster->kubernetes_version &&
+                  kube_version_parse(s->cluster->kubernetes_version, &v) &&
+                  kube_version_at_least(v, 1, 31);
+    encryption_config_write_rke_custom(c, strict ? RKE_HEADING_ONCE : RKE_HEADING_TWICE, out);
+}
+
+static void set_state_form(struct run *r, enum form f)
+{
+    const struct journal *j = r->s->journal;
+    const struct transition *t = j->transition;
+    const struct encryption_config *custom = t->aborting ? j->custom : t->custom;
+    struct buf text CLEANUP(buf_free) = {0};
+    if (r->text[f])
+        run_rke_text(r->s, r->forms.config[f], f == FORM_TO ? custom : NULL, &text);
+    rkestate_set_encryption(r->s->state, buf_str(&text), r->text[f] != NULL);
 }
 
 static char *command_line(const char *command, const struct encrypt_options *o)
@@ -161,66 +188,28 @@ int run_observe(struct run *r, struct error *err)
     return 0;
 }
 
+int run_resources(struct run *r, const struct resources **out, struct error *err)
+{
+    const struct transition *t = r->s->journal->transition;
+    return store_resources(r->s, t->from, t->to, out, err);
+}
+
+bool run_changes(const struct run *r, const struct resource *res)
+{
+    return encryption_resource_changes(r->forms.config[FORM_FROM], r->forms.config[FORM_TO],
+                                       res->name);
+}
+
 int run_record(struct run *r, struct error *err)
 {
     struct session *s = r->s;
     enum form f = plan_state_form(&r->forms, r->nodes, s->count, r->facts);
-    rkestate_set_encryption(s->state, r->text[f] ? r->text[f] : "", r->text[f] != NULL);
+    set_state_form(r, f);
     s->journal->transition->rewritten = r->facts.rewritten;
     if (journal_write(s->journal, s->state, err) < 0)
         return error_wrap(err, "writing down how far it is");
     r->changed = true;
     return 0;
-}
-
-int take_lease(struct session *s, struct error *err)
-{
-    const struct http_server *api = NULL;
-    if (session_ready_api(s, &api, err) < 0 ||
-        lease_take(api, s->lease_owner, s->who, s->options->take_over, err) < 0)
-        return -1;
-    s->lease_held = true;
-    return 0;
-}
-
-int check_lease(struct session *s, struct error *err)
-{
-    const struct http_server *api = NULL;
-    struct error e CLEANUP(error_clear) = {0};
-    if (session_ready_api(s, &api, &e) == 0) {
-        /* A run that began while no apiserver answered makes good what it left out then. */
-        bool gone = false;
-        if (!s->lease_held)
-            return take_lease(s, err) < 0 || stamp_check(s, err) < 0 ? -1
-                                                                     : preflight_addresses(s, err);
-        if (lease_check(api, s->lease_owner, &gone, err) == 0)
-            return 0;
-        if (!gone)
-            return -1;
-        /* Removed by hand, or gone with a restored etcd; whoever held it meanwhile left a stamp. */
-        error_clear(err);
-        s->store_doubtful = true;
-        tell(s, ENCRYPT_WARNING, NULL, NULL,
-             "the lock in the cluster was removed: taking it again");
-        return take_lease(s, err) < 0 ? -1 : stamp_check(s, err);
-    }
-    if (e.result == RESULT_INTERRUPTED)
-        return error_move(err, &e);
-    /* Without an apiserver nobody else can take it either; this is how one comes up again. */
-    tell(s, ENCRYPT_DEBUG, NULL, NULL, "the lock in the cluster can't be looked at: %s", e.message);
-    return stamp_check(s, err);
-}
-
-void give_lease_back(struct session *s)
-{
-    const struct http_server *api = NULL;
-    struct error e CLEANUP(error_clear) = {0};
-    if (session_ready_api(s, &api, &e) < 0 || lease_release(api, s->lease_owner, &e) < 0)
-        tell(s, ENCRYPT_WARNING, NULL, NULL,
-             "the lock in the cluster (Lease kube-system/encrypt) could not be given back: %s; the "
-             "next run of yours takes it again",
-             e.message);
-    s->lease_held = false;
 }
 
 /* The nodes are told of this generation by their stamps, also where no file is put. */
@@ -253,10 +242,9 @@ static int narrow(struct run *r, struct error *err)
 static int finish(struct run *r, struct error *err)
 {
     struct session *s = r->s;
-    const char *text = r->text[FORM_TO];
     if (stamp_all(s, err) < 0)
         return -1;
-    rkestate_set_encryption(s->state, text ? text : "", text != NULL);
+    set_state_form(r, FORM_TO);
     journal_close(s->journal);
     if (journal_write(s->journal, s->state, err) < 0) {
         error_state(err, "the cluster is what it should be; that it is could not be written down");

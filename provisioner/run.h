@@ -46,11 +46,22 @@ enum beginning {
 int run_transition(struct session *s, enum beginning how, struct encrypt_report *report,
                    struct error *err) MUST_CHECK;
 
+/* Appends what RKE must find in its state for c: of one that was made from a custom_config
+ * (`custom`; NULL: not), RKE's own rendering, byte for byte, or its next `up` would restart and
+ * rewrite. */
+void run_rke_text(const struct session *s, const struct encryption_config *c,
+                  const struct encryption_config *custom, struct buf *out);
+
 /* Looks at every node and fills r->nodes from that and the journal's records. */
 int run_observe(struct run *r, struct error *err) MUST_CHECK;
 
 /* The forms that the file on the member's node equals, byte for byte or parsed. */
 form_set run_file_forms(struct run *r, struct member *m);
+
+/* The resources that the transition's configurations name; owned by the session. */
+int run_resources(struct run *r, const struct resources **out, struct error *err) MUST_CHECK;
+/* True where values of the resource are to be rewritten. */
+bool run_changes(const struct run *r, const struct resource *res);
 
 /* Writes the journal; with the state's strings and flags brought to this moment's form. */
 int run_record(struct run *r, struct error *err) MUST_CHECK;
@@ -86,7 +97,8 @@ int run_rewrite_named(struct run *r, const struct resource *res, char *const *na
  */
 int run_prove(struct run *r, struct error *err) MUST_CHECK;
 
-/* While narrowing: whether the proof that was had still holds: nothing lies under what goes. */
+/* While narrowing: whether the proof that was had still holds: nothing lies under what goes, and
+ * what is stored of the resources that changed can be read without it. */
 int run_proof_holds(struct run *r, bool *holds, struct error *err) MUST_CHECK;
 
 /* REFUSED, with the first of them, where something stored of the transition's resources can't be
@@ -127,13 +139,18 @@ int preflight_addresses(struct session *s, struct error *err) MUST_CHECK;
 /* REFUSED where automatic reload is on: what an apiserver runs is then not told by its process. */
 int preflight_reload(struct session *s, struct error *err) MUST_CHECK;
 
+/* Every apiserver's version knows what `to` asks for. REFUSED, with the versions named, where not.
+ */
+int preflight_version(struct session *s, const struct encryption_config *to,
+                      struct error *err) MUST_CHECK;
+
 /* Everything stored of the resources that `from` and `to` name lies under prefixes that `from`
  * reads, and the API can read it; etcd has room for the rewrite. REFUSED, with the objects' names,
  * where not. */
 int preflight_store(struct session *s, const struct encryption_config *from,
                     const struct encryption_config *to, struct error *err) MUST_CHECK;
 
-/* The lock in the cluster. */
+/* --- run_lease.c: the lock in the cluster --- */
 int take_lease(struct session *s, struct error *err) MUST_CHECK;
 int check_lease(struct session *s, struct error *err) MUST_CHECK;
 void give_lease_back(struct session *s); /* a failure is a warning: the next run of ours takes it */

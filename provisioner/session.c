@@ -284,11 +284,25 @@ int member_observe(struct member *m, struct error *err)
     return 0;
 }
 
-int session_open(const struct encrypt_options *o, struct session **out, struct error *err)
+static int check_config(struct session *s, struct error *err)
+{
+    const struct config_findings *f = &s->cluster->findings;
+    for (size_t i = 0; i < f->count; i++) {
+        const struct config_finding *one = &f->list[i];
+        if (one->warning)
+            tell(s, ENCRYPT_WARNING, NULL, NULL, "%s:%zu: %s: %s", s->cluster->path, one->line,
+                 one->field, one->what);
+    }
+    return f->errors ? config_findings_error(f, s->cluster->path, err) : 0;
+}
+
+int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
+                 struct error *err)
 {
     struct session *s CLEANUP(cleanup_session) = mem_alloc(1, sizeof(*s));
     s->options = o;
-    if (read_files(s, err) < 0 || loop_new(&s->loop, err) < 0)
+    if (read_files(s, err) < 0 || (by_cluster_yml && check_config(s, err) < 0) ||
+        loop_new(&s->loop, err) < 0)
         goto refused;
     s->silence = loop_watch(s->loop, -1, 0, on_silence, s);
     session_moves(s);
@@ -344,6 +358,7 @@ void session_close(struct session *s)
     loop_free(s->loop);
     credentials_free(&s->admin);
     mem_free(s->etcd_prefix);
+    resources_free(&s->resources);
     mem_free(s->lease_owner);
     mem_free(s->who);
     mem_free(s->previous_step);

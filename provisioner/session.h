@@ -7,6 +7,7 @@
 
 #include "provisioner/encrypt.h"
 #include "provisioner/etcd/etcd.h"
+#include "provisioner/kube/discovery.h"
 #include "provisioner/kube/kube.h"
 #include "provisioner/node.h"
 #include "provisioner/planner.h"
@@ -53,7 +54,9 @@ struct session {
     struct absent *absent; /* of session_look() alone: `members` then are the others */
     size_t absent_count;
     struct etcd *etcd;
-    char *etcd_prefix;       /* "/registry" */
+    char *etcd_prefix;          /* "/registry" */
+    struct resources resources; /* of the transition: see store_resources() */
+    bool resources_known;
     char *lease_owner, *who; /* see lease.h */
     bool lease_held;
     bool store_doubtful;        /* etcd may have been restored since it was last looked into */
@@ -65,9 +68,10 @@ struct session {
 /*
  * Reads the files, takes the lock on this machine, connects to every control-plane node (all or
  * none), opens the drivers, and looks at each node once. REFUSED, with nothing changed, where any
- * of it fails.
+ * of it fails; also, before anything is connected to, where cluster.yml is to be followed
+ * (by_cluster_yml) and what it says of encryption is not valid.
  */
-int session_open(const struct encrypt_options *o, struct session **out,
+int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
                  struct error *err) MUST_CHECK;
 /*
  * For looking alone, where nothing may be as it should: reads cluster.yml and no more, takes no

@@ -87,12 +87,6 @@ static int same_etcd(struct session *s, struct member **out, struct error *err)
                 err, RESULT_REFUSED,
                 "node %s: its kube-apiserver has another --etcd-prefix than that of %s",
                 m->node.name, (*out)->node.name);
-        const char *overrides = apiserver_flag(&m->seen, "etcd-servers-overrides");
-        if (overrides && strstr(overrides, "/secrets#"))
-            return error_set(err, RESULT_REFUSED,
-                             "node %s: --etcd-servers-overrides puts secrets into an etcd of their "
-                             "own, which is not supported",
-                             m->node.name);
     }
     if (!*out)
         return error_set(err, RESULT_REFUSED,

@@ -63,6 +63,13 @@ int state_agrees(struct session *s, const struct encryption_config *running, str
     if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
         return error_wrap(err, "the state file's encryptionConfig");
     bool none = !running || !running->item_count;
+    /* An administrator's own file in the place of RKE's: what RKE rendered was never read, and is
+     * kept in the history all the same. */
+    const char *path = s->members[0].seen.config_path;
+    if (path && !str_eq(path, s->members[0].node.driver->default_config_path)) {
+        journal_add_config_keys(s->journal, c);
+        return 0;
+    }
     if (!c || !c->item_count || (!none && encryption_config_reads_all(running, c)) ||
         is_outdated_by_us(s, c, running))
         return 0;
@@ -115,7 +122,8 @@ int state_bring_up_to_date(struct session *s, const struct encryption_config *ru
         return error_wrap(err, "the state file's encryptionConfig");
     bool equal = encryption_config_equal(c, running);
     if (!equal) {
-        encryption_config_write(running, &right);
+        bool custom = encryption_config_equal(running, s->cluster->custom);
+        run_rke_text(s, running, custom ? running : NULL, &right);
         journal_add_config_keys(s->journal, running);
         rkestate_set_encryption(s->state, buf_str(&right), right.len > 0);
     }

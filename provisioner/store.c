@@ -64,6 +64,30 @@ static int on_value(void *ctx, const char *key, const unsigned char *value, size
     return 0;
 }
 
+/* --etcd-servers-overrides: "group/resource#servers,…", "/resource#…" for the core group. */
+static int check_override(struct session *s, const struct resource *r, struct error *err)
+{
+    const char *group = strchr(r->name, '.');
+    char *entry CLEANUP(cleanup_mem) = mem_printf("%s/%s#", group ? group + 1 : "", r->plural);
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        const char *overrides = apiserver_flag(&m->seen, "etcd-servers-overrides");
+        const char *at = overrides ? strstr(overrides, entry) : NULL;
+        if (at && (at == overrides || at[-1] == ','))
+            return error_set(err, RESULT_REFUSED,
+                             "node %s: --etcd-servers-overrides puts %s into an etcd of their own, "
+                             "where nothing can be proved",
+                             m->node.name, r->name);
+    }
+    return 0;
+}
+
+/* Opens the way to what is stored of the resource. */
+static int open_store(struct session *s, const struct resource *r, struct error *err)
+{
+    return session_open_etcd(s, err) < 0 ? -1 : check_override(s, r, err);
+}
+
 static int run_walk(struct session *s, struct walk *w, const char *prefix, int64_t revision,
                     struct error *err)
 {
@@ -81,7 +105,7 @@ static int run_walk(struct session *s, struct walk *w, const char *prefix, int64
 int census_resource(struct session *s, const struct resource *r, int64_t revision, census_fn *want,
                     void *ctx, struct census *out, struct error *err)
 {
-    if (session_open_etcd(s, err) < 0)
+    if (open_store(s, r, err) < 0)
         return -1;
     char *prefix CLEANUP(cleanup_mem) = store_key(s, r, "");
     struct walk w = {
@@ -92,7 +116,7 @@ int census_resource(struct session *s, const struct resource *r, int64_t revisio
 int census_names(struct session *s, const struct resource *r, const char *after, size_t most,
                  census_fn *want, void *ctx, struct census *out, struct error *err)
 {
-    if (session_open_etcd(s, err) < 0)
+    if (open_store(s, r, err) < 0)
         return -1;
     char *prefix CLEANUP(cleanup_mem) = store_key(s, r, "");
     char *key CLEANUP(cleanup_mem) = after ? store_key(s, r, after) : NULL;
@@ -119,7 +143,7 @@ int census_store(struct session *s, int64_t revision, census_fn *want, void *ctx
 int census_find(struct session *s, const struct resource *r, size_t count, census_fn *want,
                 void *ctx, char ***out, struct error *err)
 {
-    if (session_open_etcd(s, err) < 0)
+    if (open_store(s, r, err) < 0)
         return -1;
     struct census c CLEANUP(census_free) = {0};
     char *prefix CLEANUP(cleanup_mem) = store_key(s, r, "");
@@ -199,26 +223,78 @@ char **store_leaving(const struct encryption_config *from, const struct encrypti
     return list;
 }
 
-int store_resources(const struct encryption_config *a, const struct encryption_config *b,
-                    const struct resource ***out, size_t *count, struct error *err)
+static char *copy(const char *text)
+{
+    return mem_strdup(text);
+}
+
+/* Without discovery: what the table knows. */
+static int built_in(char *const *names, struct resources *out, struct error *err)
+{
+    for (size_t i = 0; names[i]; i++) {
+        const struct resource *r = resource_find(names[i]);
+        if (!r)
+            return error_set(err, RESULT_FAILED,
+                             "what the resource `%s` stands for can be told by an apiserver alone, "
+                             "and none is ready",
+                             names[i]);
+        MEM_GROW(out->list, out->count);
+        out->list[out->count++] = (struct resource){copy(r->name), copy(r->api), copy(r->plural),
+                                                    copy(r->etcd_dir), r->namespaced};
+    }
+    return 0;
+}
+
+static void tell_others(struct session *s, const struct resources *r)
+{
+    for (size_t i = 0; i < r->other_count; i++)
+        tell(s, ENCRYPT_WARNING, "check", NULL, "%s: not rewritten: %s", r->others[i].name,
+             r->others[i].why);
+}
+
+static void take_resources(struct session *s, struct resources *found, bool known)
+{
+    resources_free(&s->resources);
+    s->resources = *found;
+    *found = (struct resources){0};
+    s->resources_known = known;
+}
+
+int store_built_in(struct session *s, char *const *names, const struct resources **out,
+                   struct error *err)
+{
+    struct resources found CLEANUP(resources_free) = {0};
+    *out = &s->resources;
+    if (built_in(names, &found, err) < 0)
+        return -1;
+    take_resources(s, &found, false);
+    return 0;
+}
+
+int store_named(struct session *s, char *const *names, const struct resources **out,
+                struct error *err)
+{
+    *out = &s->resources;
+    if (s->resources_known)
+        return 0;
+    struct resources found CLEANUP(resources_free) = {0};
+    struct error e CLEANUP(error_clear) = {0};
+    const struct http_server *api = NULL;
+    if (session_ready_api(s, &api, &e) < 0)
+        return e.result == RESULT_FAILED ? store_built_in(s, names, out, err) : error_move(err, &e);
+    if (discovery_resources(api, names, &found, err) < 0)
+        return -1;
+    tell_others(s, &found);
+    take_resources(s, &found, true);
+    return 0;
+}
+
+int store_resources(struct session *s, const struct encryption_config *a,
+                    const struct encryption_config *b, const struct resources **out,
+                    struct error *err)
 {
     char **names = encryption_resources(a, b);
-    size_t n = 0;
-    while (names[n])
-        n++;
-    const struct resource **list = mem_alloc(n + 1, sizeof(*list));
-    for (size_t i = 0; i < n; i++) {
-        list[i] = resource_find(names[i]);
-        if (!list[i]) {
-            error_set(err, RESULT_REFUSED,
-                      "resource `%s`: not one that can be rewritten and proved", names[i]);
-            mem_free(list);
-            encryption_resources_free(names);
-            return -1;
-        }
-    }
+    int rc = store_named(s, names, out, err);
     encryption_resources_free(names);
-    *out = list;
-    *count = n;
-    return 0;
+    return rc;
 }

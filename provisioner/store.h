@@ -59,9 +59,18 @@ char *store_key(const struct session *s, const struct resource *r, const char *n
  * freed with encryption_resources_free(). Empty: nothing is to go. */
 char **store_leaving(const struct encryption_config *from, const struct encryption_config *to);
 
-/* All resources that the two name; *count of them; the array is to be freed. REFUSED for one that
- * is not known. */
-int store_resources(const struct encryption_config *a, const struct encryption_config *b,
-                    const struct resource ***out, size_t *count, struct error *err) MUST_CHECK;
+/* What the names stand for now, wildcards too: found out once a session (which owns it), by the
+ * API's discovery; where no apiserver answers, by the table of built-in ones, which knows no custom
+ * resource and no wildcard: FAILED then. What is covered and can't be rewritten through the API is
+ * told as a warning, the first time. */
+int store_named(struct session *s, char *const *names, const struct resources **out,
+                struct error *err) MUST_CHECK;
+/* The same without asking an apiserver: FAILED where one is not in the table. */
+int store_built_in(struct session *s, char *const *names, const struct resources **out,
+                   struct error *err) MUST_CHECK;
+/* As store_named(), for all resources that the two name. */
+int store_resources(struct session *s, const struct encryption_config *a,
+                    const struct encryption_config *b, const struct resources **out,
+                    struct error *err) MUST_CHECK;
 
 #endif

@@ -21,6 +21,7 @@ static void transition_free(struct transition *t)
     mem_free(t->proved_at);
     encryption_config_free(t->from);
     encryption_config_free(t->to);
+    encryption_config_free(t->custom);
     mem_free(t);
 }
 
@@ -76,6 +77,7 @@ void journal_free(struct journal *j)
     mem_free(j->nodes);
     mem_free(j->keys);
     transition_free(j->transition);
+    encryption_config_free(j->custom);
     mem_free(j->cluster_id);
     mem_free(j->sidecar_path);
     mem_free(j);
@@ -193,7 +195,7 @@ static char *user_and_host(void)
 }
 
 void journal_open(struct journal *j, const char *why, const struct encryption_config *from,
-                  const struct encryption_config *to)
+                  const struct encryption_config *to, const struct encryption_config *custom)
 {
     struct error err CLEANUP(error_clear) = {0};
     struct transition *t = mem_alloc(1, sizeof(*t));
@@ -204,6 +206,7 @@ void journal_open(struct journal *j, const char *why, const struct encryption_co
     t->by = user_and_host();
     t->from = from ? encryption_config_copy(from) : NULL;
     t->to = to ? encryption_config_copy(to) : NULL;
+    t->custom = custom ? encryption_config_copy(custom) : NULL;
     j->transition = t;
     j->generation++;
     each_key(j, from, add_found);
@@ -288,8 +291,20 @@ void journal_close(struct journal *j)
     j->generation++;
     for (size_t i = 0; i < j->node_count; i++)
         node_record_intend(&j->nodes[i], NULL, NULL);
+    if (!t->aborting)
+        journal_set_custom(j, t->custom);
     j->transition = NULL;
     transition_free(t);
+}
+
+bool journal_set_custom(struct journal *j, const struct encryption_config *custom)
+{
+    if (encryption_config_equal(j->custom, custom))
+        return false;
+    struct encryption_config *copy = custom ? encryption_config_copy(custom) : NULL;
+    encryption_config_free(j->custom);
+    j->custom = copy;
+    return true;
 }
 
 char *journal_uuid(struct error *err)

@@ -6,18 +6,24 @@
  *
  * Intent is written before an act, observation after it. Both files are 0600: they hold keys.
  *
- *   { "version": 2, "sequence": 42, "cluster": "<uuid>", "generation": 3,
+ *   { "version": 3, "sequence": 42, "cluster": "<uuid>", "generation": 3,
  *     "transition": null | {
  *       "id": "<uuid>", "why": "rotate-key", "opened": "2026-…Z", "by": "user@host",
  *       "stage": "open" | "narrowing",
- *       "from": "<yaml>", "to": "<yaml>",
+ *       "from": "<yaml>", "to": "<yaml>", "custom": "<yaml>",
  *       "aborting": false, "reopened": false, "switched": false, "rewritten": false, "proved": null
  * | {"revision": 123, "values": 2000, "at": "…"} }, "nodes": { "<address>": { "intent": null |
  * {"form": "switch", "process": null |
  * "<identity>"}, "placed": null | {"sha256": "<of the file>", "process": null | "<identity>"},
  *                               "runs":   null | {"sha256": "…", "process": null | "…"} } },
+ *     "custom": "<yaml>",
  *     "keys": [ { "name": "key-…", "type": "aescbc", "secret": "<base64>", "fingerprint": "…",
  *                 "created": null | "…", "activated": null | "…", "retired": null | "…" } ] }
+ *
+ * `custom` is the custom_config of cluster.yml that what runs (in a transition: `to`) was made
+ * from,
+ * "" where it was made from none. After rotate-key it lags behind: cluster.yml does not have the
+ * fresh key until it is written there.
  *
  * sha256 "none" stands for "no file, no flag". A process identity is opaque text from the driver.
  * Texts are UTF-8 in one line; the members are these and no others.
@@ -36,6 +42,7 @@ struct transition {
     char *id, *why, *opened, *by;
     enum transition_stage stage;
     struct encryption_config *from, *to; /* NULL: none */
+    struct encryption_config *custom;    /* what `to` was made from; NULL: not from custom_config */
     bool
         switched; /* SWITCH was meant for some node: values may have been written with `to` since */
     bool aborting; /* it is being taken back: the way leads to `from` */
@@ -73,6 +80,8 @@ struct journal {
     int64_t generation;            /* raised when a transition is opened, aborted, begins to narrow,
                                       is finished: a copy of the state with a lower one is older */
     struct transition *transition; /* NULL: none is open */
+    struct encryption_config *custom; /* what runs was made from; NULL: not from custom_config, or
+                                         that isn't known */
     struct node_record *nodes;
     size_t node_count;
     struct key_record *keys; /* all keys ever, in order; never dropped but by `keys forget` */
@@ -117,10 +126,11 @@ void node_record_intend(struct node_record *n, const char *form, const char *pro
 void node_record_placed(struct node_record *n, const char *sha256, const char *process);
 void node_record_runs(struct node_record *n, const char *sha256, const char *process);
 
-/* Opens a transition (replacing none; one that is open already is a bug: abort(3)). from/to are
- * copied; their keys enter the history; generation + 1. */
+/* Opens a transition (replacing none; one that is open already is a bug: abort(3)). from, to and
+ * custom (the custom_config that `to` was made from, or NULL) are copied; the keys of from and to
+ * enter the history; generation + 1. */
 void journal_open(struct journal *j, const char *why, const struct encryption_config *from,
-                  const struct encryption_config *to);
+                  const struct encryption_config *to, const struct encryption_config *custom);
 /* Turns the open transition back: what was rewritten and proved on the way there counts no more,
  * the nodes' intents get the names that the forms have on the way back (forms_turn_back());
  * generation
@@ -132,9 +142,13 @@ void journal_narrow(struct journal *j);
  * what was rewritten and proved counts no more; generation + 1. */
 void journal_reopen(struct journal *j);
 /* Closes it: keys of `to` are activated (where they were not) and no longer retired, keys of `from`
- * that `to` lacks are retired; where it was aborted the other way round; generation + 1; the nodes'
- * intents are cleared. */
+ * that `to` lacks are retired, and its `custom` is that of what runs; where it was aborted the
+ * other way round; generation + 1; the nodes' intents are cleared. */
 void journal_close(struct journal *j);
+
+/* What runs was made from this custom_config (copied; NULL: from none). False where that was known.
+ */
+bool journal_set_custom(struct journal *j, const struct encryption_config *custom);
 
 /* Enters a key into the history, where (type, name, secret) is not there yet: as made now. */
 void journal_add_key(struct journal *j, enum provider_type type, const struct encryption_key *k);

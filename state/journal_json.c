@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Version 1 had neither `aborting` nor `reopened`. */
-enum { VERSION = 2, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
+/* Version 1 had neither `aborting` nor `reopened`, version 2 no `custom`. */
+enum { VERSION = 3, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
 /* What any reader of JSON keeps exactly. */
 #define MAX_NUMBER ((int64_t)1 << 53)
 
@@ -148,13 +148,13 @@ static int get_one_of(struct reader *r, const json_t *from, const char *where, c
     return damaged(r, "%s.%s is not one of what it can be", where, member);
 }
 
-static int get_config(struct reader *r, const json_t *from, const char *member,
+static int get_config(struct reader *r, const json_t *from, const char *where, const char *member,
                       struct encryption_config **out)
 {
     char *text CLEANUP(cleanup_mem) = NULL;
-    if (get_text(r, from, "transition", member, CONFIG, &text) != 0 || !text)
+    if (get_text(r, from, where, member, CONFIG, &text) != 0 || !text)
         return -1;
-    char *name CLEANUP(cleanup_mem) = mem_printf("%s: damaged: transition.%s", r->name, member);
+    char *name CLEANUP(cleanup_mem) = mem_printf("%s: damaged: %s.%s", r->name, where, member);
     struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
     if (encryption_config_read(text, strlen(text), name, ENCRYPTION_LENIENT, &c, r->err) != 0)
         return -1;
@@ -178,9 +178,12 @@ static int get_proof(struct reader *r, const json_t *json, struct transition *t)
 
 static int get_transition(struct reader *r, const json_t *json, struct journal *j)
 {
-    static const char *const members[] = {"id",       "why",    "opened",   "by",       "stage",
-                                          "from",     "to",     "switched", "aborting", "rewritten",
-                                          "reopened", "proved", NULL};
+    static const char *const members[] = {"id",        "why",      "opened", "by",       "stage",
+                                          "from",      "to",       "custom", "switched", "aborting",
+                                          "rewritten", "reopened", "proved", NULL};
+    static const char *const members_2[] = {
+        "id",       "why",      "opened",    "by",       "stage",  "from", "to",
+        "switched", "aborting", "rewritten", "reopened", "proved", NULL};
     static const char *const members_1[] = {"id",        "why",    "opened", "by",
                                             "stage",     "from",   "to",     "switched",
                                             "rewritten", "proved", NULL};
@@ -190,13 +193,15 @@ static int get_transition(struct reader *r, const json_t *json, struct journal *
     /* The journal owns it from here on, whatever fails. */
     struct transition *t = j->transition = mem_alloc(1, sizeof(*t));
     size_t stage = 0;
-    if (want_object(r, json, where, r->version == 1 ? members_1 : members) != 0 ||
-        get_uuid(r, json, where, "id", &t->id) != 0 ||
+    const char *const *those = r->version == 1 ? members_1 : r->version == 2 ? members_2 : members;
+    if (want_object(r, json, where, those) != 0 || get_uuid(r, json, where, "id", &t->id) != 0 ||
         get_text(r, json, where, "why", LINE, &t->why) != 0 ||
         get_moment(r, json, where, "opened", &t->opened) != 0 ||
         get_text(r, json, where, "by", LINE, &t->by) != 0 ||
         get_one_of(r, json, where, "stage", stage_names, ARRAY_LEN(stage_names), &stage) != 0 ||
-        get_config(r, json, "from", &t->from) != 0 || get_config(r, json, "to", &t->to) != 0 ||
+        get_config(r, json, where, "from", &t->from) != 0 ||
+        get_config(r, json, where, "to", &t->to) != 0 ||
+        (r->version > 2 && get_config(r, json, where, "custom", &t->custom) != 0) ||
         (r->version > 1 && (get_bool(r, json, where, "aborting", &t->aborting) != 0 ||
                             get_bool(r, json, where, "reopened", &t->reopened) != 0)) ||
         get_bool(r, json, where, "switched", &t->switched) != 0 ||
@@ -347,8 +352,11 @@ static int get_keys(struct reader *r, const json_t *json, struct journal *j)
 
 int journal_from_json(const json_t *json, const char *name, struct journal **out, struct error *err)
 {
-    static const char *const members[] = {"version",    "sequence", "cluster", "generation",
-                                          "transition", "nodes",    "keys",    NULL};
+    static const char *const members[] = {"version",    "sequence",   "cluster",
+                                          "generation", "transition", "nodes",
+                                          "custom",     "keys",       NULL};
+    static const char *const members_2[] = {"version",    "sequence", "cluster", "generation",
+                                            "transition", "nodes",    "keys",    NULL};
     struct reader r = {.name = name, .err = err};
     struct journal *j CLEANUP(cleanup_journal) = mem_alloc(1, sizeof(*j));
     /* First, since a newer one may have other members. */
@@ -361,12 +369,13 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
                          "%s: written by a newer encrypt (version %lld of the journal; this one "
                          "knows %d)",
                          name, (long long)r.version, VERSION);
-    if (want_object(&r, json, "journal", members) != 0 ||
+    if (want_object(&r, json, "journal", r.version < 3 ? members_2 : members) != 0 ||
         get_number(&r, json, "journal", "sequence", 1, &j->sequence) != 0 ||
         get_uuid(&r, json, "journal", "cluster", &j->cluster_id) != 0 ||
         get_number(&r, json, "journal", "generation", 0, &j->generation) != 0 ||
         get_transition(&r, json_object_get(json, "transition"), j) != 0 ||
         get_nodes(&r, json_object_get(json, "nodes"), j) != 0 ||
+        (r.version > 2 && get_config(&r, json, "journal", "custom", &j->custom) != 0) ||
         get_keys(&r, json_object_get(json, "keys"), j) != 0)
         return -1;
     *out = STEAL(j);
@@ -402,6 +411,7 @@ static json_t *transition_to_json(const struct transition *t, bool *ok)
     put_text(json, "stage", stage_names[t->stage == TRANSITION_NARROWING], ok);
     put_config(json, "from", t->from, ok);
     put_config(json, "to", t->to, ok);
+    put_config(json, "custom", t->custom, ok);
     json_put(json, "aborting", json_boolean(t->aborting));
     json_put(json, "reopened", json_boolean(t->reopened));
     json_put(json, "switched", json_boolean(t->switched));
@@ -464,6 +474,7 @@ int journal_to_json(const struct journal *j, json_t **out, struct error *err)
     json_put(json, "generation", json_integer(j->generation));
     json_put(json, "transition", transition_to_json(j->transition, &ok));
     json_put(json, "nodes", nodes);
+    put_config(json, "custom", j->custom, &ok);
     json_put(json, "keys", keys);
     for (size_t i = 0; i < j->node_count; i++) {
         json_t *node = node_to_json(&j->nodes[i], &ok);

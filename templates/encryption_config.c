@@ -151,36 +151,34 @@ bool encryption_config_is_plain(const struct encryption_config *c)
     return true;
 }
 
-struct encryption_config *encryption_config_managed(const char *key_name,
-                                                    const unsigned char secret[32])
+struct encryption_config *encryption_config_managed(enum provider_type type, char *const *resources,
+                                                    const struct encryption_key *key)
 {
-    struct encryption_key key = {mem_strdup(key_name), mem_alloc(32, 1), 32};
-    memcpy(key.secret, secret, 32);
+    static char secrets[] = "secrets";
+    static char *const only_secrets[] = {secrets, NULL};
     struct encryption_config *c = mem_alloc(1, sizeof(*c));
-    c->item_count = 1;
-    c->items = mem_alloc(1, sizeof(*c->items));
-    struct encryption_item *item = &c->items[0];
-    item->resource_count = 1;
-    item->resources = mem_alloc(1, sizeof(*item->resources));
-    item->resources[0] = mem_strdup("secrets");
-    encryption_provider_add(
-        item, &(struct encryption_provider){.type = PROVIDER_AESCBC, .keys = &key, .key_count = 1});
-    encryption_provider_add(item, &(struct encryption_provider){.type = PROVIDER_IDENTITY});
-    key_free(&key);
+    struct encryption_item item = {0};
+    struct encryption_provider p = {.type = type};
+    for (char *const *r = resources ? resources : only_secrets; *r; r++) {
+        MEM_GROW(item.resources, item.resource_count);
+        item.resources[item.resource_count++] = mem_strdup(*r);
+    }
+    encryption_key_add(&p, key);
+    encryption_provider_add(&item, &p);
+    encryption_provider_add(&item, &(struct encryption_provider){.type = PROVIDER_IDENTITY});
+    provider_free(&p);
+    MEM_GROW(c->items, c->item_count);
+    c->items[c->item_count++] = item;
     return c;
 }
 
 bool encryption_config_is_managed(const struct encryption_config *c)
 {
-    if (!c || c->item_count != 1)
+    if (!c || c->item_count != 1 || c->items[0].provider_count != 2)
         return false;
-    const struct encryption_item *item = &c->items[0];
-    if (item->resource_count != 1 || !str_eq(item->resources[0], "secrets") ||
-        item->provider_count != 2)
-        return false;
-    enum provider_type first = item->providers[0].type, second = item->providers[1].type;
-    return (first == PROVIDER_AESCBC && second == PROVIDER_IDENTITY) ||
-           (first == PROVIDER_IDENTITY && second == PROVIDER_AESCBC);
+    const struct encryption_provider *p = c->items[0].providers;
+    size_t identity = p[0].type == PROVIDER_IDENTITY ? 0 : 1;
+    return p[identity].type == PROVIDER_IDENTITY && p[1 - identity].key_count > 0;
 }
 
 const char *provider_type_name(enum provider_type type)

@@ -119,13 +119,35 @@ bool encryption_key_equal(const struct encryption_key *a, const struct encryptio
 /* True where nothing is encrypted by it: none, or every item has identity alone. */
 bool encryption_config_is_plain(const struct encryption_config *c);
 
-/* The managed form: resource `secrets`, provider aescbc with this one 32-byte key, then identity.
- */
-struct encryption_config *encryption_config_managed(const char *key_name,
-                                                    const unsigned char secret[32]);
-/* True where c has the managed form (one or more aescbc keys for `secrets` alone, and identity, in
- * whichever order). */
+/* The managed form: one item with these resources (NULL-terminated; NULL: `secrets` alone), a
+ * provider of this local type with this one key (copied), then identity. */
+struct encryption_config *encryption_config_managed(enum provider_type type, char *const *resources,
+                                                    const struct encryption_key *key);
+/* True where c has the managed form: one item with one provider of a local type, with one or more
+ * keys, and identity, in whichever order. */
 bool encryption_config_is_managed(const struct encryption_config *c);
+
+/*
+ * The same structure with fresh writers: each local key that a resource is written with is replaced
+ * by a fresh one of its type and length, wherever it stands; each kms provider that writes gets
+ * another name. `fresh_key` gives a key of at least that many bytes for the one that it is to
+ * replace (its parts are taken over; cut to the length); `fresh_name` a name (mem_free) for a kms
+ * provider. An error of theirs is given back. *count: how many were replaced; 0: nothing writes
+ * with either.
+ */
+struct encryption_freshener {
+    int (*fresh_key)(void *ctx, struct encryption_key *out, struct error *err);
+    int (*fresh_name)(void *ctx, const char *old, char **out, struct error *err);
+    void *ctx;
+};
+int encryption_config_refresh(const struct encryption_config *c,
+                              const struct encryption_freshener *f, struct encryption_config **out,
+                              size_t *count, struct error *err) MUST_CHECK;
+
+/* True where both have the same items, resources, providers and numbers of keys: only names of
+ * keys, secrets and names of kms providers may differ. */
+bool encryption_config_same_shape(const struct encryption_config *a,
+                                  const struct encryption_config *b);
 
 /* What reads everything that `write` or `read` can read and writes as `write` does, resource by
  * resource. Local keys of one type stand in one provider entry, in order (with two entries of a
@@ -141,10 +163,21 @@ int encryption_config_union(const struct encryption_config *write,
 bool encryption_config_reads_all(const struct encryption_config *a,
                                  const struct encryption_config *b);
 
+/* True where values of this resource (a resource, no wildcard) are to be rewritten on the way from
+ * `from` to `to`: they are written with another provider or key, or one that `from` reads is
+ * dropped. */
+bool encryption_resource_changes(const struct encryption_config *from,
+                                 const struct encryption_config *to, const char *resource);
+
+/* True where the resource is written by a provider of this type. */
+bool encryption_writes_with(const struct encryption_config *c, const char *resource,
+                            enum provider_type type);
+
 /* The distinct resources that any of the two names, in order of appearance; a NULL-terminated
  * array, each and the array to be freed with encryption_resources_free(). */
 char **encryption_resources(const struct encryption_config *a, const struct encryption_config *b);
 void encryption_resources_free(char **resources);
+void cleanup_encryption_resources(char ***resources);
 
 /* The prefix of what c writes for this resource, e.g. "k8s:enc:aescbc:v1:key-a1b2c:",
  * "k8s:enc:kms:v2:name:", or "" for plain. To be freed with mem_free(). */

@@ -171,6 +171,38 @@ bool encryption_config_reads_all(const struct encryption_config *a,
     return true;
 }
 
+static bool same_writer(const struct encryption_chain *a, const struct encryption_chain *b)
+{
+    static const struct encryption_provider identity = {.type = PROVIDER_IDENTITY};
+    const struct encryption_provider *p = a->count ? a->providers[0] : &identity;
+    const struct encryption_provider *q = b->count ? b->providers[0] : &identity;
+    if (!encryption_same_prefix(p, q))
+        return false;
+    if (p->type == PROVIDER_KMS)
+        return str_eq(p->kms_endpoint, q->kms_endpoint);
+    return p->type == PROVIDER_IDENTITY || encryption_key_equal(&p->keys[0], &q->keys[0]);
+}
+
+bool encryption_resource_changes(const struct encryption_config *from,
+                                 const struct encryption_config *to, const char *resource)
+{
+    struct encryption_chain a CLEANUP(encryption_chain_free) = encryption_chain_of(from, resource);
+    struct encryption_chain b CLEANUP(encryption_chain_free) = encryption_chain_of(to, resource);
+    if (!same_writer(&a, &b) || (!a.count && !reads_plain(&b)))
+        return true;
+    for (size_t i = 0; i < a.count; i++)
+        if (!reads_provider(&b, a.providers[i]))
+            return true;
+    return false;
+}
+
+bool encryption_writes_with(const struct encryption_config *c, const char *resource,
+                            enum provider_type type)
+{
+    struct encryption_chain chain CLEANUP(encryption_chain_free) = encryption_chain_of(c, resource);
+    return (chain.count ? chain.providers[0]->type : PROVIDER_IDENTITY) == type;
+}
+
 char *encryption_write_prefix(const struct encryption_config *c, const char *resource)
 {
     struct encryption_chain chain CLEANUP(encryption_chain_free) = encryption_chain_of(c, resource);

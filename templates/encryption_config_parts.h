@@ -26,8 +26,6 @@ const struct encryption_provider *encryption_first_match(const struct encryption
 const struct encryption_key *encryption_key_named(const struct encryption_provider *p,
                                                   const char *name);
 
-void cleanup_encryption_resources(char ***resources);
-
 /* True where kube-apiserver takes the wildcard for this resource, or for this narrower wildcard. */
 bool encryption_wildcard_covers(const char *wildcard, const char *resource);
 

@@ -1,6 +1,7 @@
 #include "provisioner/drivers/rke.h"
 
 #include "provisioner/docker/files.h"
+#include "provisioner/docker/settings.h"
 
 #include <string.h>
 
@@ -206,6 +207,13 @@ static int rke_read_file(struct node *n, const char *path, struct buf *out, bool
     return docker_file_read(&r->docker, id, path, out, missing, err);
 }
 
+static int rke_check_place(struct node *n, const char *path, struct error *err)
+{
+    json_auto_t *it = rke_base(rke_of(n), err);
+    char *bind CLEANUP(cleanup_mem) = it ? settings_bind_for(it, path, err) : NULL;
+    return bind ? 0 : -1;
+}
+
 static int rke_put_file(struct node *n, const struct node_text *file,
                         const struct node_text *beside, struct error *err)
 {
@@ -243,6 +251,7 @@ const struct driver driver_rke = {
     .observe = rke_observe,
     .read_file = rke_read_file,
     .default_config_path = "/etc/kubernetes/ssl/encryption.yaml",
+    .check_place = rke_check_place,
     .put_file = rke_put_file,
     .remove_file = rke_remove_file,
     .start = rke_start,

@@ -65,9 +65,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_as(text, size, ENCRYPTION_STRICT);
     if (c && (!lenient || !encryption_config_equal(c, lenient)))
         abort();
-    static const unsigned char secret[32] = "another key of thirty-two bytes";
-    struct encryption_config *other CLEANUP(cleanup_encryption_config) =
-        encryption_config_managed("key-other", secret);
+    unsigned char secret[32] = "another key of thirty-two bytes";
+    char name[] = "key-other";
+    struct encryption_config *other CLEANUP(cleanup_encryption_config) = encryption_config_managed(
+        PROVIDER_AESCBC, NULL, &(struct encryption_key){name, secret, sizeof(secret)});
     if (lenient)
         check_union(other, lenient, c != NULL);
     if (!c)

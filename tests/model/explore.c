@@ -169,6 +169,22 @@ static void note_switch(const struct plan_step *step, struct state *s)
         s->switched = 1;
 }
 
+/* What is rewritten and proved: the resources that the engine takes to change. */
+static uint32_t changing(const struct search *x, const struct state *s)
+{
+    const struct transition *t = x->t;
+    uint32_t all = s->back ? t->changes_back : t->changes;
+    if (x->broken != BREAK_REWRITE_WRITERS)
+        return all;
+    /* Those alone whose writer is another: what is dropped as a reader is forgotten. */
+    for (size_t r = 0; r < RESOURCES; r++) {
+        uint32_t bits = ((1u << MAX_VALUES) - 1) << (r * MAX_VALUES);
+        if (!((t->writes[FORM_FROM] ^ t->writes[FORM_TO]) & bits))
+            all &= ~bits;
+    }
+    return all;
+}
+
 /* Is it what the proof asks for? Where nothing was switched, going back asks no more than that all
  * can be read. */
 static bool can_be_proved(const struct search *x, const struct state *s)
@@ -177,7 +193,7 @@ static bool can_be_proved(const struct search *x, const struct state *s)
     bool lenient = s->back && !s->switched;
     for (size_t i = 0; i < x->n; i++)
         lenient = lenient && !is_given_up(x, s->nodes[i].file) && !is_given_up(x, s->nodes[i].runs);
-    return !(s->store & ~(lenient ? t->reads[FORM_FROM] : t->writes[goal(s)]));
+    return !(s->store & ~(lenient ? t->reads[FORM_FROM] : t->writes[goal(s)] | ~changing(x, s)));
 }
 
 /* The state after the planner's step, carried out in full; *done where there is none. */
@@ -207,7 +223,7 @@ static struct state full_step(struct search *x, const struct state *s, const str
         break;
     case PLAN_REWRITE:
         /* Everything is stored as the apiservers write it now; enter() adds what they write. */
-        next.store = 0;
+        next.store = s->store & ~changing(x, s) & ((1u << STORE_BITS) - 1);
         next.rewritten = 1;
         break;
     case PLAN_PROVE:

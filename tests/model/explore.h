@@ -77,6 +77,7 @@ enum breakage {
     BREAK_UNION_SWAPPED,
     BREAK_UNION_FIRST_ONLY,
     BREAK_UNION_NO_IDENTITY,
+    BREAK_REWRITE_WRITERS, /* what changes in its readers alone is not rewritten */
     BREAK_COUNT,
 };
 

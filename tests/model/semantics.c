@@ -143,6 +143,12 @@ static void boil_resource(struct transition *t, size_t r)
         for (size_t i = 0; i < pool.count; i++)
             if (reads(&lists[f], &pool.values[i]))
                 t->reads[f] |= 1u << (r * MAX_VALUES + i);
+    const uint32_t all = ((1u << MAX_VALUES) - 1) << (r * MAX_VALUES);
+    struct encryption_config *const *c = t->forms.config;
+    if (encryption_resource_changes(c[FORM_FROM], c[FORM_TO], resources[r]))
+        t->changes |= all;
+    if (encryption_resource_changes(c[FORM_SWITCH], c[FORM_FROM], resources[r]))
+        t->changes_back |= all;
     t->value_count[r] = pool.count;
     for (size_t i = 0; i < pool.count; i++)
         mem_free(pool.values[i].bytes);
@@ -166,5 +172,6 @@ bool same_transition(const struct transition *a, const struct transition *b)
     return memcmp(a->canon, b->canon, sizeof(a->canon)) == 0 &&
            memcmp(a->none, b->none, sizeof(a->none)) == 0 && a->from_wide == b->from_wide &&
            memcmp(a->writes, b->writes, sizeof(a->writes)) == 0 &&
-           memcmp(a->reads, b->reads, sizeof(a->reads)) == 0;
+           memcmp(a->reads, b->reads, sizeof(a->reads)) == 0 && a->changes == b->changes &&
+           a->changes_back == b->changes_back;
 }

@@ -35,6 +35,8 @@ struct transition {
     size_t value_count[RESOURCES];
     uint32_t writes[FORM_COUNT]; /* a bit for each resource */
     uint32_t reads[FORM_COUNT];  /* a bit for each value of each resource */
+    uint32_t changes,
+        changes_back; /* all bits of each resource that is rewritten, there and back */
 };
 
 /* Fills in everything else from t->forms; t is zeroed but for them. Ends the process (2) where

@@ -64,8 +64,11 @@ static void only_binds_that_a_socket_needs_are_added(void **state)
     assert_string_equal(binds[1], "/run/kms:/kms");
     assert_null(binds[2]);
     assert_null(kms_binds(cluster, NULL));
+    unsigned char secret[32] = {1};
+    char name[] = "key";
+    struct encryption_key key = {name, secret, sizeof(secret)};
     struct encryption_config *plain CLEANUP(cleanup_encryption_config) =
-        encryption_config_managed("key", (const unsigned char *)"0123456789abcdef0123456789abcdef");
+        encryption_config_managed(PROVIDER_AESCBC, NULL, &key);
     assert_null(kms_binds(cluster, plain));
 }
 

@@ -21,7 +21,8 @@ static struct encryption_config *managed(char letter)
     unsigned char secret[32];
     memset(secret, letter, sizeof(secret));
     char name[] = {'k', letter, '\0'};
-    return encryption_config_managed(name, secret);
+    return encryption_config_managed(PROVIDER_AESCBC, NULL,
+                                     &(struct encryption_key){name, secret, sizeof(secret)});
 }
 
 static struct forms make(struct encryption_config *from, struct encryption_config *to)

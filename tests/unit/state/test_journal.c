@@ -23,7 +23,9 @@ static struct encryption_config *managed(const char *name, int with)
 {
     unsigned char secret[32];
     fill(secret, with);
-    return encryption_config_managed(name, secret);
+    char *copy CLEANUP(cleanup_mem) = mem_strdup(name);
+    return encryption_config_managed(PROVIDER_AESCBC, NULL,
+                                     &(struct encryption_key){copy, secret, sizeof(secret)});
 }
 
 static const struct key_record *find(const struct journal *j, const char *name)
@@ -90,7 +92,7 @@ static void a_transition_moves_its_keys_through_the_history(void **state)
     struct journal *j CLEANUP(cleanup_journal) = fresh();
     struct encryption_config *a CLEANUP(cleanup_encryption_config) = managed("a", 1);
     struct encryption_config *b CLEANUP(cleanup_encryption_config) = managed("b", 2);
-    journal_open(j, "rotate-key", a, b);
+    journal_open(j, "rotate-key", a, b, NULL);
     assert_string_equal(j->transition->why, "rotate-key");
     assert_non_null(strchr(j->transition->by, '@'));
     assert_true(timestamp_valid(j->transition->opened));
@@ -115,18 +117,18 @@ static void a_transition_moves_its_keys_through_the_history(void **state)
     assert_string_equal(j->nodes[0].placed.sha256, HASH);
 
     /* Disabled: nothing is forgotten. */
-    journal_open(j, "up", b, NULL);
+    journal_open(j, "up", b, NULL, NULL);
     journal_close(j);
     assert_int_equal(j->key_count, 2);
     assert_non_null(find(j, "b")->retired);
     assert_int_equal(j->generation, 4);
 
     /* A key that comes back is no longer retired; one in both never was. */
-    journal_open(j, "up", NULL, a);
+    journal_open(j, "up", NULL, a, NULL);
     journal_close(j);
     assert_null(find(j, "a")->retired);
     assert_non_null(find(j, "a")->activated);
-    journal_open(j, "up", a, a);
+    journal_open(j, "up", a, a, NULL);
     journal_close(j);
     assert_null(find(j, "a")->retired);
     assert_int_equal(j->key_count, 2);
@@ -140,7 +142,7 @@ static void an_aborted_transition_ends_where_it_began(void **state)
     struct journal *j CLEANUP(cleanup_journal) = fresh();
     struct encryption_config *a CLEANUP(cleanup_encryption_config) = managed("a", 1);
     struct encryption_config *b CLEANUP(cleanup_encryption_config) = managed("b", 2);
-    journal_open(j, "rotate-key", a, b);
+    journal_open(j, "rotate-key", a, b, NULL);
     static const char *const intents[][2] = {
         {"from", "narrow"}, {"widen", "switch"}, {"switch", "widen"}};
     for (size_t i = 0; i < ARRAY_LEN(intents); i++)
@@ -207,9 +209,9 @@ static struct journal *full(void)
     struct journal *j = fresh();
     struct encryption_config *a CLEANUP(cleanup_encryption_config) = managed("a", 1);
     struct encryption_config *b CLEANUP(cleanup_encryption_config) = managed("b: \"\xc3\xa4\"", 2);
-    journal_open(j, "up", NULL, a);
+    journal_open(j, "up", NULL, a, NULL);
     journal_close(j);
-    journal_open(j, "rotate-key", a, b);
+    journal_open(j, "rotate-key", a, b, NULL);
     j->sequence = 42;
     j->transition->stage = TRANSITION_NARROWING;
     j->transition->rewritten = true;
@@ -268,15 +270,17 @@ static void a_tampered_journal_is_refused(void **state)
     static const struct {
         const char *what, *with, *want;
     } table[] = {
-        {"\"version\": 2", "\"version\": 3", "f: written by a newer encrypt (version 3 of the"},
-        {"\"version\": 2", "\"version\": 1", "transition has a member that does not belong"},
+        {"\"version\": 3", "\"version\": 4", "f: written by a newer encrypt (version 4 of the"},
+        {"\"version\": 3", "\"version\": 1", "journal has a member that does not belong"},
+        {"\"custom\": \"\"", "\"custom\": null", "transition.custom is not a text"},
+        {"\"custom\": \"\",", "", "transition.custom is missing"},
         {"\"aborting\": false", "\"aborting\": 0", "transition.aborting is neither"},
         {"\"aborting\": false,", "", "transition.aborting is missing"},
         {"\"reopened\": false", "\"reopened\": null", "transition.reopened is neither"},
-        {"\"version\": 2", "\"version\": 0", "f: damaged: journal.version is out of range"},
-        {"\"version\": 2", "\"version\": \"1\"", "journal.version is not a whole number"},
-        {"\"version\": 2,", "", "journal.version is not a whole number"},
-        {"\"version\": 2", "\"version\": 2, \"" MARKER "\": 1", "journal has a member that does"},
+        {"\"version\": 3", "\"version\": 0", "f: damaged: journal.version is out of range"},
+        {"\"version\": 3", "\"version\": \"1\"", "journal.version is not a whole number"},
+        {"\"version\": 3,", "", "journal.version is not a whole number"},
+        {"\"version\": 3", "\"version\": 2, \"" MARKER "\": 1", "journal has a member that does"},
         {"\"sequence\": 42", "\"sequence\": 0", "journal.sequence is out of range"},
         {"\"sequence\": 42", "\"sequence\": -1", "journal.sequence is out of range"},
         {"\"sequence\": 42", "\"sequence\": 42.0", "journal.sequence is not a whole number"},

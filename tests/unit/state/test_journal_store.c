@@ -35,7 +35,9 @@ static struct encryption_config *managed(const char *name, int with)
 {
     unsigned char secret[32];
     memset(secret, with, 32);
-    return encryption_config_managed(name, secret);
+    char *copy CLEANUP(cleanup_mem) = mem_strdup(name);
+    return encryption_config_managed(PROVIDER_AESCBC, NULL,
+                                     &(struct encryption_key){copy, secret, sizeof(secret)});
 }
 
 static bool has_key(const struct journal *j, const char *name)
@@ -97,7 +99,7 @@ static void what_was_written_is_read_from_either_place(void **state)
     struct rkestate *s CLEANUP(cleanup_rkestate) = read_state(path);
     struct journal *j CLEANUP(cleanup_journal) = read_journal(s, path);
     assert_string_equal(j->sidecar_path, sidecar);
-    journal_open(j, "up", NULL, a);
+    journal_open(j, "up", NULL, a, NULL);
     rkestate_set_encryption(s, "apiVersion: v1\n", true);
     OK(journal_write(j, s, &err));
     assert_int_equal(j->sequence, 1);
@@ -263,11 +265,11 @@ static void a_damaged_copy_is_refused_by_name_without_quoting_it(void **state)
     assert_int_equal(chmod(sidecar, 0644), 0);
     REFUSES(journal_read(s, path, &k, &err), RESULT_REFUSED, sidecar);
     assert_int_equal(unlink(sidecar), 0);
-    tamper(path, "\"version\": 2", "\"version\": \"" MARKER "\"");
+    tamper(path, "\"version\": 3", "\"version\": \"" MARKER "\"");
     struct rkestate *t CLEANUP(cleanup_rkestate) = read_state(path);
     REFUSES(journal_read(t, path, &k, &err), RESULT_REFUSED,
             "cluster.rkestate: encrypt: damaged: journal.version");
-    tamper(path, "\"version\": \"" MARKER "\"", "\"version\": 3");
+    tamper(path, "\"version\": \"" MARKER "\"", "\"version\": 4");
     struct rkestate *u CLEANUP(cleanup_rkestate) = read_state(path);
     REFUSES(journal_read(u, path, &k, &err), RESULT_REFUSED, "written by a newer encrypt");
     assert_null(k);
@@ -377,7 +379,7 @@ static void what_could_not_be_read_back_is_not_written(void **state)
     node_record_runs(journal_node(j, "a"), "not a hash", NULL);
     REFUSES(journal_write(j, NULL, &err), RESULT_FAILED, "is not a SHA-256");
     node_record_runs(journal_node(j, "a"), NULL, NULL);
-    journal_open(j, "up", NULL, NULL);
+    journal_open(j, "up", NULL, NULL, NULL);
     j->transition->stage = TRANSITION_NARROWING;
     REFUSES(journal_write(j, NULL, &err), RESULT_FAILED, "nothing is proved");
     assert_int_equal(count_files(state), 0);
@@ -407,9 +409,11 @@ static void a_journal_of_version_1_reads(void **state)
     OK(journal_write(j, NULL, &err));
     slurp(sidecar, &after);
     edit(&before, "\"sequence\": 1", "\"sequence\": 2");
-    edit(&before, "\"version\": 1", "\"version\": 2");
+    edit(&before, "\"version\": 1", "\"version\": 3");
     edit(&before, "\"switched\": true",
-         "\"aborting\": false,\n    \"reopened\": false,\n    \"switched\": true");
+         "\"custom\": \"\",\n    \"aborting\": false,\n    \"reopened\": false,\n    \"switched\": "
+         "true");
+    edit(&before, "\"keys\": [", "\"custom\": \"\",\n  \"keys\": [");
     assert_string_equal(before.data, after.data);
 }
 

@@ -68,9 +68,10 @@ static void test_managed(void **state)
 {
     (void)state;
     unsigned char secret[32];
+    char name[] = "key-a1b2c";
     memset(secret, 'A', sizeof(secret));
-    struct encryption_config *c CLEANUP(cleanup_encryption_config) =
-        encryption_config_managed("key-a1b2c", secret);
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = encryption_config_managed(
+        PROVIDER_AESCBC, NULL, &(struct encryption_key){name, secret, sizeof(secret)});
     static const char text[] =
         HEAD "- resources:\n  - secrets\n  providers:\n  - aescbc:\n"
              "      keys:\n      - name: key-a1b2c\n        secret: " K1 "\n  - identity: {}\n";
