@@ -56,7 +56,6 @@ static json_t *load(const char *version)
 #define RECORDED(version)                                                                          \
     struct recorded r CLEANUP(recorded_stop) = {.answers = load(version)};                         \
     struct standin s CLEANUP(standin_stop) = {.fn = answer_recorded, .ctx = &r};                   \
-    struct error err CLEANUP(error_clear) = {0};                                                   \
     struct resources out CLEANUP(resources_free) = {0};                                            \
     standin_start(&s, *state, "kube-apiserver on a")
 #define NAMES(...) ((char *const[]){__VA_ARGS__, NULL})
@@ -440,6 +439,7 @@ static void test_verbs_decide(void **state)
 static void test_failures_name_the_question(void **state)
 {
     RECORDED("1.31");
+    struct error err CLEANUP(error_clear) = {0};
     r.fail = "/apis/batch/v1";
     r.status = 403;
     r.times = 100;
@@ -495,6 +495,7 @@ static void test_other_answers_are_refused(void **state)
                                         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         RECORDED("1.31");
+        struct error err CLEANUP(error_clear) = {0};
         json_object_set_new(r.answers, paths[i], json_pack("{ss}", "kind", "SecretList"));
         assert_int_equal(discovery_resources(&s.server, NAMES("jobs.batch"), &out, &err), -1);
         assert_non_null(strstr(err.message, paths[i]));
