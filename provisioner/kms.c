@@ -88,8 +88,8 @@ static int ask(struct member *m, const struct encryption_provider *p, const char
             return error_move(err, &e);
         if (ssh_last_channel_error(m->node.ssh))
             return 0;
-        return error_set(err, RESULT_REFUSED,
-                         "the plugin takes the connection and does not answer (%s)", r.failure);
+        return error_set(err, RESULT_REFUSED, "it takes the connection and gives no answer (%s)",
+                         r.failure);
     }
     if (r.status != 200)
         return error_set(err, RESULT_REFUSED,
