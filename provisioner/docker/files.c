@@ -101,9 +101,9 @@ static int create_helper(const struct http_server *d, const json_t *base, json_t
     const json_t *from = json_object_get(base, "HostConfig");
     json_auto_t *settings = json_pack(
         "{s:O, s:[s], s:O, s:s, s:s, s:O, s:{s:s, s:b, s:b, s:{s:s}, s:o, s:[s], s:[s,s,s]}}",
-        "Image", json_object_get(base, "Image"), "Entrypoint", "/bin/sh", "Cmd", command, "User",
-        "0:0", "WorkingDir", "/", "Labels", labels, "HostConfig", "NetworkMode", "none",
-        "ReadonlyRootfs", 1, "AutoRemove", 0, "RestartPolicy", "Name", "no", "SecurityOpt",
+        "Image", json_object_get(base, "Image"), "Entrypoint", "/bin/sh", "Cmd", owned_command,
+        "User", "0:0", "WorkingDir", "/", "Labels", owned_labels, "HostConfig", "NetworkMode",
+        "none", "ReadonlyRootfs", 1, "AutoRemove", 0, "RestartPolicy", "Name", "no", "SecurityOpt",
         security_options(from), "CapDrop", "ALL", "CapAdd", "CHOWN", "DAC_OVERRIDE", "FOWNER");
     if (!settings)
         return error_set(err, RESULT_FAILED, "%s: the container kube-apiserver shows no image",
@@ -113,7 +113,7 @@ static int create_helper(const struct http_server *d, const json_t *base, json_t
         if (value)
             json_object_set(json_object_get(settings, "HostConfig"), copied[i], value);
     }
-    json_object_update(json_object_get(settings, "HostConfig"), mounts);
+    json_object_update(json_object_get(settings, "HostConfig"), owned_mounts);
     return docker_create(d, name, settings, id, err);
 }
 
