@@ -62,7 +62,7 @@ python() { near /usr/bin/python3 -B "$LIB/$1.py" "$DIR" "$(for node in "${NODES[
 
 command_fill() {
     load
-    python data fill "${1:?usage: testbed fill COUNT [SIZE]}" "${2:-1500}"
+    python data fill "${1:?usage: testbed fill COUNT [SIZE [secrets|configmaps]]}" "${2:-1500}" "${3:-secrets}"
 }
 
 command_check_data() {

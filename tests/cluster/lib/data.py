@@ -1,6 +1,7 @@
-"""data.py DIR ADDRESS,... fill COUNT SIZE | check: secrets whose content follows from their names, made and checked through the API.
+"""data.py DIR ADDRESS,... fill COUNT SIZE [configmaps] | check: secrets, or configmaps, whose content follows from their names, made and
+checked through the API.
 
-DIR/fill.json says what was made: a list of [first, count, size]. `check` compares every secret, through every apiserver.
+DIR/fill.json says what was made: a list of [first, count, size, resource]. `check` compares every object, through every apiserver.
 """
 import base64
 import http.client
@@ -20,17 +21,26 @@ record = os.path.join(folder, "fill.json")
 context = kube.tls_context(folder)
 
 
-def where(number):
-    return NAMESPACES[number % len(NAMESPACES)], f"secret-{number:06d}"
+def where(number, resource):
+    return NAMESPACES[number % len(NAMESPACES)], f"{resource[:-1]}-{number:06d}"
 
 
-def content(number, size):
+def content(number, size, resource):
     """Two or three members: most of the size in one, a small one, and now and then an empty one."""
-    name = "/".join(where(number))
+    name = "/".join(where(number, resource))
     data = {"password": kube.bytes_for(name + "/password", 24), "blob": kube.bytes_for(name + "/blob", max(0, size - 24))}
     if number % 10 == 0:
         data["empty"] = b""
     return data
+
+
+def body(number, size, resource):
+    """The object. A configmap's bytes are `binaryData`."""
+    secret = resource == "secrets"
+    made = {"apiVersion": "v1", "kind": "Secret" if secret else "ConfigMap",
+            "metadata": {"name": where(number, resource)[1], "labels": {"made-by": "fill"}},
+            "data" if secret else "binaryData": {key: kube.encoded(value) for key, value in content(number, size, resource).items()}}
+    return {**made, "type": "Opaque"} if secret else made
 
 
 def made():
@@ -52,12 +62,12 @@ def create(connection, path, body):
     sys.exit(f"fill: POST {path} through {connection.address}: {status} {answer.decode(errors='replace')}")
 
 
-def fill(count, size):
+def fill(count, size, resource):
     runs = made()
     first = sum(run[1] for run in runs)
     # Written down before: a fill that was cut short shows as missing secrets.
     with open(record + ".new", "w", encoding="ascii") as file:
-        json.dump(runs + [[first, count, size]], file)
+        json.dump(runs + [[first, count, size, resource]], file)
     os.replace(record + ".new", record)
     connection = kube.Connection(context, addresses[0])
     for namespace in NAMESPACES:
@@ -72,10 +82,7 @@ def fill(count, size):
                     number = next(numbers, None)
                 if number is None:
                     return
-                namespace, name = where(number)
-                create(connection, f"/api/v1/namespaces/{namespace}/secrets", {
-                    "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": name, "labels": {"made-by": "fill"}},
-                    "data": {key: kube.encoded(value) for key, value in content(number, size).items()}})
+                create(connection, f"/api/v1/namespaces/{where(number, resource)[0]}/{resource}", body(number, size, resource))
         except BaseException as error:  # also SystemExit: main prints it
             failed.append(error)
 
@@ -87,42 +94,41 @@ def fill(count, size):
         thread.join()
     if failed:
         sys.exit(f"fill: {failed[0]}")
-    print(f"{count} secrets of {size} bytes in {time.monotonic() - started:.1f} s", file=sys.stderr)
+    print(f"{count} {resource} of {size} bytes in {time.monotonic() - started:.1f} s", file=sys.stderr)
 
 
-def check():
-    expected = {where(number): content(number, size) for first, count, size in made() for number in range(first, first + count)}
-    problems = []
+def check(resource):
+    expected = {where(number, resource): content(number, size, resource)
+                for first, count, size, kind in made() if kind == resource for number in range(first, first + count)}
+    problems, member = [], "data" if resource == "secrets" else "binaryData"
     for address in addresses:
         connection = kube.Connection(context, address, timeout=30)
         seen = 0
         for namespace in NAMESPACES:
             wanted = {name: data for (space, name), data in expected.items() if space == namespace}
             try:
-                items = list(listed(connection, namespace))
+                items = list(listed(connection, namespace, resource))
             except (OSError, ValueError, http.client.HTTPException) as error:
-                problems.append(f"{address}: {namespace} can't be listed: {error}")
+                problems.append(f"{address}: {resource} of {namespace} can't be listed: {error}")
                 continue
             for item in items:
                 name = item["metadata"]["name"]
                 data = wanted.pop(name, None)
                 if data is None:
                     problems.append(f"{address}: {namespace}/{name} was not made by fill")
-                elif {key: base64.b64decode(value) for key, value in (item.get("data") or {}).items()} != data:
+                elif {key: base64.b64decode(value) for key, value in (item.get(member) or {}).items()} != data:
                     problems.append(f"{address}: {namespace}/{name} has other data than was written")
                 else:
                     seen += 1
             problems += [f"{address}: {namespace}/{name} is missing" for name in wanted]
-        print(f"{address}: {seen} of {len(expected)} secrets as written")
-    for problem in problems:
-        print(problem)
-    sys.exit(1 if problems else 0)
+        print(f"{address}: {seen} of {len(expected)} {resource} as written")
+    return problems
 
 
-def listed(connection, namespace):
+def listed(connection, namespace, resource):
     more = ""
     while True:
-        status, answer = connection.request("GET", f"/api/v1/namespaces/{namespace}/secrets?limit=500{more}")
+        status, answer = connection.request("GET", f"/api/v1/namespaces/{namespace}/{resource}?limit=500{more}")
         if status != 200:
             raise ValueError(f"{status} {answer.decode(errors='replace').strip()}")
         page = json.loads(answer)
@@ -133,6 +139,9 @@ def listed(connection, namespace):
 
 
 if command == "fill":
-    fill(int(sys.argv[4]), int(sys.argv[5]))
+    fill(int(sys.argv[4]), int(sys.argv[5]), sys.argv[6] if len(sys.argv) > 6 else "secrets")
 else:
-    check()
+    found = [problem for resource in sorted({run[3] for run in made()}) for problem in check(resource)]
+    for line in found:
+        print(line)
+    sys.exit(1 if found else 0)
