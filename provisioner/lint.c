@@ -93,7 +93,7 @@ static bool is_cluster(const struct yaml *y)
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         if (yaml_get(y, members[i]))
             return false;
-    return true;
+    return y->kind == YAML_KIND_MAP;
 }
 
 static void hand_over(struct config_findings *f, struct encrypt_lint *out)

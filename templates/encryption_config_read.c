@@ -271,6 +271,11 @@ static void read_kms(struct config_reader *r, const struct yaml *y, struct encry
         encryption_check_kms(r, y, p);
 }
 
+static bool is_behind(const struct yaml *a, const struct yaml *b)
+{
+    return a->line > b->line || (a->line == b->line && a->column > b->column);
+}
+
 /* False where it is none that can be read. */
 static bool read_provider(struct config_reader *r, const struct yaml *y,
                           struct encryption_provider *p)
@@ -279,21 +284,22 @@ static bool read_provider(struct config_reader *r, const struct yaml *y,
                                                PROVIDER_SECRETBOX, PROVIDER_KMS};
     static const char *const fields[] = {"identity", "aescbc", "aesgcm", "secretbox", "kms", NULL};
     static const char *const none[] = {NULL};
+    size_t errors = r->findings->errors;
     if (!check_map(r, y, fields))
         return false;
     const struct yaml *body = NULL;
-    size_t errors = r->findings->errors;
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         const struct yaml *found = yaml_get(y, fields[i]);
         if (yaml_is_null(found)) /* kube-apiserver takes null for absent */
             continue;
         if (body)
-            config_fault(r, found, "", "write each behind a \"- \" of its own",
+            config_fault(r, is_behind(found, body) ? found : body, "",
+                         "write each behind a \"- \" of its own",
                          "more than one provider in one entry");
         body = found;
         p->type = types[i];
     }
-    if (!body)
+    if (!body && r->findings->errors == errors)
         config_fault(r, y, "", "identity is written \"identity: {}\"", "no provider in this entry");
     if (r->findings->errors > errors)
         return false;

@@ -42,7 +42,7 @@ static void check_kms_name(struct whole *w, size_t i, size_t j, size_t e, size_t
 {
     const struct encryption_provider *p = &w->config->items[i].providers[j];
     const struct encryption_provider *q = &w->config->items[e].providers[f];
-    if (p->type == PROVIDER_KMS && q->type == PROVIDER_KMS && *p->kms_name &&
+    if (p->type == PROVIDER_KMS && q->type == PROVIDER_KMS && p->kms_name && *p->kms_name &&
         str_eq(p->kms_name, q->kms_name) &&
         (p->kms_v2 || q->kms_v2 || e == i || !str_eq(p->kms_endpoint, q->kms_endpoint)))
         config_fault(w->reader, key_member(w, i, j, 0, "name"), "kms.name",
@@ -154,6 +154,14 @@ static void check_masked(struct whole *w, size_t i)
     }
 }
 
+static bool is_in(const struct encryption_chain *chain, const struct encryption_provider *p)
+{
+    for (size_t i = 0; i < chain->count; i++)
+        if (chain->providers[i] == p)
+            return true;
+    return false;
+}
+
 /* An entry whose prefix an earlier one of the chain has: older apiservers never come to it. */
 static void check_reached(struct whole *w, size_t i)
 {
@@ -177,7 +185,8 @@ static void check_reached(struct whole *w, size_t i)
         for (size_t k = 0; k < item->resource_count && !said; k++) {
             struct encryption_chain chain CLEANUP(encryption_chain_free) =
                 encryption_chain_of(w->config, item->resources[k]);
-            const struct encryption_provider *first = encryption_first_match(&chain, p);
+            const struct encryption_provider *first =
+                is_in(&chain, p) ? encryption_first_match(&chain, p) : NULL;
             for (size_t l = 0; first && first != p && l < p->key_count && !said; l++) {
                 const struct encryption_key *key = encryption_key_named(first, p->keys[l].name);
                 said = !key || !encryption_key_equal(key, &p->keys[l]);

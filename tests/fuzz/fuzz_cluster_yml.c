@@ -28,6 +28,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         controlplane = controlplane || n->controlplane;
     }
     must(controlplane && (!c->bastion || *c->bastion->address));
+    must(c->resources && *c->resources && (c->findings.errors == 0 || c->findings.count > 0));
+    must(!c->custom || c->custom_config);
+    must(c->encryption == SECRETS_ENCRYPTION_ENABLED || c->findings.errors == 0);
+    must((c->own_config_path != NULL) == (c->own_config_line != 0));
     must((c->encryption == SECRETS_ENCRYPTION_ABSENT) == (c->encryption_line == 0));
     return 0;
 }

@@ -1,5 +1,6 @@
 /*
- * Any bytes. What reads strictly reads leniently to the same; written and read again strictly it is
+ * Any bytes. The strict findings are in order, have a place in the file, and say why where nothing
+ * was read. What reads strictly reads leniently to the same; written and read again strictly it is
  * equal; its unions with a fixed other configuration read all of both, write as the first, and
  * survive the round trip as well.
  */
@@ -21,6 +22,33 @@ static struct encryption_config *read_as(const char *text, size_t len, enum encr
         return NULL;
     }
     return c;
+}
+
+static void check_findings(const char *text, size_t len, const struct encryption_config *read)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    struct yaml *y CLEANUP(cleanup_yaml) = NULL;
+    struct config_findings f CLEANUP(config_findings_free) = {0};
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    if (yaml_read(text, len, "fuzz", &y, &err) != 0)
+        return;
+    encryption_config_check(y, &f, &c);
+    if ((c == NULL) != (f.errors > 0) || (c && !encryption_config_equal(c, read)))
+        abort();
+    size_t errors = 0;
+    for (size_t i = 0; i < f.count; i++) {
+        const struct config_finding *one = &f.list[i];
+        if (!one->line || !one->column || !one->field || !*one->what)
+            abort();
+        if (i && (one->line < one[-1].line ||
+                  (one->line == one[-1].line && one->column < one[-1].column)))
+            abort();
+        errors += !one->warning;
+    }
+    if (errors > f.errors || (errors < f.errors && f.count < CONFIG_FINDINGS_MAX))
+        abort();
+    if ((config_findings_error(&f, "fuzz", &err) != 0) != (f.errors > 0))
+        abort();
 }
 
 static void round_trip(const struct encryption_config *c)
@@ -63,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_as(text, size, ENCRYPTION_LENIENT);
     struct encryption_config *c CLEANUP(cleanup_encryption_config) =
         read_as(text, size, ENCRYPTION_STRICT);
+    check_findings(text, size, c);
     if (c && (!lenient || !encryption_config_equal(c, lenient)))
         abort();
     unsigned char secret[32] = "another key of thirty-two bytes";
