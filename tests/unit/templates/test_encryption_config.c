@@ -247,6 +247,99 @@ static void test_strict_findings(void **state)
         finding(cases[i].text, cases[i].message);
 }
 
+static void check_all(const char *text, struct config_findings *f, struct encryption_config **c)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    struct yaml *y CLEANUP(cleanup_yaml) = NULL;
+    if (yaml_read(text, strlen(text), "e.yml", &y, &err) != 0)
+        fail_msg("%s", err.message);
+    encryption_config_check(y, f, c);
+}
+
+static void test_all_findings(void **state)
+{
+    (void)state;
+    struct config_findings f CLEANUP(config_findings_free) = {0};
+    struct error err CLEANUP(error_clear) = {0};
+    struct encryption_config *c = NULL;
+    check_all(HEAD ITEM("Secrets, secret", CBC(KEY("'a:b'", K1) ", {name: x}") ", {rot13: {}}")
+                  ITEM("'*'", "{kms: {name: k}}"),
+              &f, &c);
+    assert_null(c);
+    assert_int_equal(config_findings_error(&f, "e.yml", &err), -1);
+    assert_string_equal(
+        err.message,
+        "e.yml:4:15: resources[0].resources[0]: only small letters, digits, '-' and '.', or a "
+        "wildcard; resources are written like secrets or deployments.apps\n"
+        "e.yml:4:24: resources[0].resources[1]: no resource of the core group: kube-apiserver "
+        "would encrypt nothing by it; write the plural, as in secrets\n"
+        "e.yml:5:39: resources[0].providers[0].aescbc.keys[0].name: must not contain a colon: it "
+        "ends the prefix in the store\n"
+        "e.yml:5:101: resources[0].providers[0].aescbc.keys[1].secret: must not be empty\n"
+        "e.yml:5:116: resources[0].providers[1]: unknown field; known here: identity, aescbc, "
+        "aesgcm, secretbox, kms\n"
+        "e.yml:6:15: resources[1].resources[0]: no such wildcard; use \"*.\" for the core group, "
+        "\"*.*\" for everything\n"
+        "e.yml:7:21: resources[1].providers[0].kms.endpoint: must not be empty; write the "
+        "socket's path: unix:///run/kmsplugin/socket.sock");
+}
+
+static void test_warnings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *field, *what;
+    } cases[] = {
+        {HEAD ITEM("secrets", CBC(KEY("a", K1))), "resources[0].providers", "no identity: what is"},
+        {HEAD ITEM("secrets", ID ", " CBC(KEY("a", K1))), "resources[0].providers[0]",
+         "everything is stored plain, the others only read"},
+        {HEAD ITEM("secrets", GCM(KEY("a", K1)) ", " ID), "resources[0].providers[0].aesgcm",
+         "200,000 writes"},
+        {HEAD ITEM("secrets", CBC(KEY("a", K1) ", " KEY("b", K1)) ", " ID),
+         "resources[0].providers[0].aescbc.keys[1].secret", "the same as in resources[0]"},
+        {HEAD ITEM("secrets", CBC(KEY("a", K1)) ", " BOX(KEY("a", K1)) ", " ID),
+         "resources[0].providers[1].secretbox.keys[0].secret", "the same as in resources[0]"},
+        {HEAD ITEM("secrets", CBC(KEY("a", K1)) ", " ID)
+             ITEM("secrets, pods", BOX(KEY("b", K2)) ", " ID),
+         "resources[1].resources[0]", "the providers there come first"},
+        {HEAD ITEM("secrets", CBC(KEY("a", "0123456789abcdef0123456789abcdef")) ", " ID),
+         "resources[0].providers[0].aescbc.keys[0].secret", "hexadecimal digits"},
+        {HEAD ITEM("secrets", KMS2("k", "@name") ", " ID), "resources[0].providers[0].kms.endpoint",
+         "an abstract socket"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config_findings f CLEANUP(config_findings_free) = {0};
+        struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+        check_all(cases[i].text, &f, &c);
+        assert_non_null(c);
+        assert_int_equal(f.errors, 0);
+        assert_int_equal(f.count, 1);
+        assert_true(f.list[0].warning);
+        assert_string_equal(f.list[0].field, cases[i].field);
+        if (!strstr(f.list[0].what, cases[i].what))
+            fail_msg("'%s' lacks '%s'", f.list[0].what, cases[i].what);
+    }
+}
+
+/* One with everything that is legal and unusual: nothing is to be said of it. */
+static void test_no_findings(void **state)
+{
+    (void)state;
+    struct config_findings f CLEANUP(config_findings_free) = {0};
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    check_all("kind: EncryptionConfig\napiVersion: v1\nresources:\n" ITEM(
+                  "secrets, leases.coordination.k8s.io",
+                  CBC("&a " KEY("a", K1) ", " KEY("'1'", K16)) ", " BOX(KEY("a", K2)) ", " ID)
+                  ITEM("widgets.v.example.com", "{aescbc: {keys: [*a]}}, " ID)
+                      ITEM("'*.'", "{kms: {name: k, endpoint: 'unix:///s', cachesize: -1, "
+                                   "timeout: 1m}}, " ID) ITEM("'*.*'", CBC("*a") ", " ID),
+              &f, &c);
+    for (size_t i = 0; i < f.count; i++)
+        print_error("%s: %s\n", f.list[i].field, f.list[i].what);
+    assert_int_equal(f.count, 0);
+    assert_non_null(c);
+}
+
 static void stored_under(const char *value, size_t len, const char *prefix)
 {
     char *got CLEANUP(cleanup_mem) = encryption_stored_prefix(value, len);
@@ -333,10 +426,12 @@ static void test_resources(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_managed),         cmocka_unit_test(test_none),
-        cmocka_unit_test(test_round_trips),     cmocka_unit_test(test_lenient),
-        cmocka_unit_test(test_strict_findings), cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_reads),           cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_managed),      cmocka_unit_test(test_none),
+        cmocka_unit_test(test_round_trips),  cmocka_unit_test(test_lenient),
+        cmocka_unit_test(test_all_findings), cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_no_findings),  cmocka_unit_test(test_strict_findings),
+        cmocka_unit_test(test_prefixes),     cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_resources),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
