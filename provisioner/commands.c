@@ -12,7 +12,14 @@ enum { START_AGAIN_MS = 60000, ANSWER_MS = 15000 };
 static void set_key_name(struct encrypt_report *report, const struct encryption_config *c)
 {
     const struct encryption_key *k = encryption_active_key(c);
-    snprintf(report->key, sizeof(report->key), "%s", k ? k->name : "");
+    char *prefix CLEANUP(cleanup_mem) = encryption_write_prefix(c, "secrets");
+    static const char kms[] = "k8s:enc:kms:v1:"; /* v2 is as long */
+    report->kms = encryption_writes_with(c, "secrets", PROVIDER_KMS);
+    if (report->kms)
+        snprintf(report->key, sizeof(report->key), "%.*s", (int)(strlen(prefix) - strlen(kms) - 1),
+                 prefix + strlen(kms));
+    else
+        snprintf(report->key, sizeof(report->key), "%s", k ? k->name : "");
 }
 
 /* What runs is assumed from what lies on the nodes, once, when a transition begins; the check of
@@ -128,6 +135,8 @@ static int begin(struct session *s, const struct target *target,
         names[i] = s->members[i].node.name;
     journal_keep_nodes(s->journal, names);
     journal_open(s->journal, target->why, from, to, target->custom);
+    for (size_t i = 0; i < s->count; i++)
+        node_record_path(journal_node(s->journal, names[i]), s->members[i].config_path);
     record_what_runs(s, from, to);
     if (run_transition(s, BEGIN_OPENED, report, err) == 0)
         return 0;
@@ -228,7 +237,7 @@ static int go_on(struct session *s, bool aborts, struct encrypt_report *report, 
         return -1;
     if (run_transition(s, turns ? BEGIN_TURNED : BEGIN_RESUMED, report, err) < 0)
         return -1;
-    return config_follow(s, report, err);
+    return config_follow(s, NULL, report, err);
 }
 
 static void refused(struct session *s, bool was_open, struct error *err)
@@ -242,11 +251,77 @@ static void refused(struct session *s, bool was_open, struct error *err)
     error_next(err, "mend that, then run the same command again");
 }
 
+/* The file on each node is the one that was put there last, byte for byte. */
+static bool files_are_ours(struct session *s)
+{
+    bool ours = true;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        const struct node_record *n = journal_node(s->journal, m->node.name);
+        ours = ours && (!m->seen.config_path || str_eq(n->runs.sha256, m->file_sha256));
+    }
+    return ours;
+}
+
+/*
+ * Somebody else put the file there: RKE, perhaps from a cluster.yml of before a rotation. Whether
+ * what is stored can be read by it is asked once, before it is called good, and the file noted.
+ */
+static int check_foreign_files(struct session *s, const struct encryption_config *running,
+                               struct error *err)
+{
+    if (files_are_ours(s))
+        return 0;
+    tell(s, ENCRYPT_STEP, "check", NULL,
+         "the file on the nodes was put there by somebody else: can it read all that is stored");
+    const struct encryption_config *before = s->journal->custom;
+    if (preflight_readable(s, running, before, err) < 0)
+        return -1;
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        node_record_runs(journal_node(s->journal, m->node.name),
+                         m->seen.config_path ? m->file_sha256 : "none", m->seen.process);
+    }
+    s->journal->behind = true;
+    return 0;
+}
+
 static int nothing_to_do(struct session *s, const struct encryption_config *running,
                          struct encrypt_report *report, struct error *err)
 {
     report->nothing_to_do = true;
-    return state_agrees(s, running, err) < 0 ? -1 : state_bring_up_to_date(s, running, err);
+    if (check_foreign_files(s, running, err) < 0 || state_agrees(s, running, err) < 0)
+        return -1;
+    return state_bring_up_to_date(s, running, err);
+}
+
+/* An administrator's own file, by cluster.yml: do the apiservers read it? */
+static int check_theirs(struct session *s, struct error *err)
+{
+    const char *path = s->cluster->own_config_path;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        if (str_eq(m->seen.config_path, path))
+            continue;
+        error_set(
+            err, RESULT_REFUSED,
+            "%s:%zu: extra_args names a configuration of your own (%s), and kube-apiserver on "
+            "node %s reads %s: RKE's next `up` would give it your file, and where that lacks "
+            "a key that is in use, what is stored under it could not be read",
+            s->cluster->path, s->cluster->own_config_line, path, m->node.name,
+            m->seen.config_path ? m->seen.config_path : "none");
+        error_next(
+            err,
+            "to disable encryption: take encryption-provider-config out of extra_args, then: "
+            "encrypt up --config %s. To have a configuration of your own: make it a "
+            "custom_config (enabled: true)",
+            s->options->config);
+        return -1;
+    }
+    tell(s, ENCRYPT_NOTE, NULL, NULL,
+         "the apiservers read a configuration of your own (%s, by extra_args): it is left alone",
+         path);
+    return 0;
 }
 
 static int up(struct session *s, struct encrypt_report *report, struct error *err)
@@ -258,16 +333,14 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
         config_check_history(s, &t, err) < 0)
         return -1;
     set_key_name(report, t.to);
-    if (t.theirs)
-        tell(
-            s, ENCRYPT_NOTE, NULL, NULL,
-            "the apiservers read a configuration of your own (%s, by extra_args): it is left alone",
-            s->cluster->own_config_path);
+    if (t.theirs && check_theirs(s, err) < 0)
+        return -1;
+    config_warn_of_retired(s, &t, from);
     if (t.lags && !s->options->write_config)
         return config_refuse_lag(s, from, err);
     if (!encryption_config_equal(from, t.to))
-        return begin(s, &t, from, report, err) < 0 ? -1 : config_follow(s, report, err);
-    if (t.lags && config_follow(s, report, err) < 0)
+        return begin(s, &t, from, report, err) < 0 ? -1 : config_follow(s, t.to, report, err);
+    if (t.lags && config_follow(s, from, report, err) < 0)
         return -1;
     if (!t.lags && journal_set_custom(s->journal, t.custom))
         s->journal->behind = true;
@@ -292,7 +365,7 @@ static int rotate(struct session *s, struct encrypt_report *report, struct error
             "is "
             "now encrypted anew, under another name of the same provider, and so by the remote key "
             "that is in force there now");
-    return begin(s, &t, from, report, err) < 0 ? -1 : config_follow(s, report, err);
+    return begin(s, &t, from, report, err) < 0 ? -1 : config_follow(s, t.to, report, err);
 }
 
 static int resume(struct session *s, struct encrypt_report *report, struct error *err)
@@ -301,7 +374,7 @@ static int resume(struct session *s, struct encrypt_report *report, struct error
     if (preflight_agree(s, &running, err) < 0)
         return -1;
     set_key_name(report, running);
-    return nothing_to_do(s, running, report, err) < 0 ? -1 : config_follow(s, report, err);
+    return nothing_to_do(s, running, report, err) < 0 ? -1 : config_follow(s, running, report, err);
 }
 
 /* Where none is open. */

@@ -3,6 +3,7 @@
 #include "state/cluster_edit.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 int config_check_history(struct session *s, const struct target *t, struct error *err)
 {
@@ -15,26 +16,55 @@ int config_check_history(struct session *s, const struct target *t, struct error
     return config_findings_error(&all, s->cluster->path, err);
 }
 
+/* A fresh key goes into no file that others may read. */
+static int check_mode(const char *path, struct error *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return error_set(err, RESULT_REFUSED, "%s: %m", path);
+    if (!(st.st_mode & 077))
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "%s has mode %04o: others could read the fresh key that is to be written there", path,
+              (unsigned)st.st_mode & 07777);
+    error_next(err, "chmod 600 %s, then run the same command again", path);
+    return -1;
+}
+
 int config_check_edit(struct session *s, const struct target *t, struct error *err)
 {
     struct buf shown CLEANUP(buf_free) = {0};
-    if (!t->custom || !s->options->write_config)
+    struct error e CLEANUP(error_clear) = {0};
+    if (!t->custom)
         return 0;
-    if (cluster_edit_check(s->cluster->path, t->to, &shown, err) < 0)
-        return error_wrap(err, "--write-config");
+    if (s->options->write_config)
+        return check_mode(s->cluster->path, err) < 0 ||
+                       cluster_edit_check(s->cluster->path, t->to, &shown, err) < 0
+                   ? error_wrap(err, "--write-config")
+                   : 0;
+    if (cluster_edit_check(s->cluster->path, t->to, &shown, &e) < 0)
+        tell(s, ENCRYPT_WARNING, NULL, NULL,
+             "the fresh key is to be written into custom_config by hand then: --write-config could "
+             "not (%s)",
+             e.message);
     return 0;
 }
 
-/* The lines to edit, as far as they can be told; to be freed. */
+/* The lines to edit, as far as they can be told, and where the secret is to be had; to be freed. */
 static char *edit_text(struct session *s, const struct encryption_config *running)
 {
-    struct buf shown CLEANUP(buf_free) = {0};
+    struct buf text CLEANUP(buf_free) = {0};
     struct error e CLEANUP(error_clear) = {0};
-    if (cluster_edit_check(s->cluster->path, running, &shown, &e) < 0)
-        return mem_strdup(e.message);
-    while (shown.len && shown.data[shown.len - 1] == '\n')
-        shown.data[--shown.len] = '\0';
-    return mem_strdup(buf_str(&shown));
+    int rc = cluster_edit_check(s->cluster->path, running, &text, &e);
+    while (text.len && text.data[text.len - 1] == '\n')
+        text.data[--text.len] = '\0';
+    if (rc < 0)
+        buf_printf(&text, "%s--write-config can't make it: %s", text.len ? "\n" : "", e.message);
+    buf_printf(&text,
+               "\n(the secret: currentState.encryptionConfig in %s, and %s on each control-plane "
+               "node)",
+               s->state_path, s->members[0].config_path);
+    return mem_strdup(buf_str(&text));
 }
 
 int config_refuse_lag(struct session *s, const struct encryption_config *running, struct error *err)
@@ -55,7 +85,8 @@ static int write_it(struct session *s, const struct encryption_config *running,
                     struct encrypt_report *report, struct error *err)
 {
     struct buf shown CLEANUP(buf_free) = {0};
-    if (cluster_edit_write(s->cluster->path, running, &shown, err) < 0) {
+    if (check_mode(s->cluster->path, err) < 0 ||
+        cluster_edit_write(s->cluster->path, s->cluster->custom, running, &shown, err) < 0) {
         err->result = RESULT_STOPPED;
         error_state(err,
                     "the cluster is what it should be; %s has the key of before still: don't run "
@@ -69,16 +100,26 @@ static int write_it(struct session *s, const struct encryption_config *running,
          buf_str(&shown));
     report->config_written = true;
     journal_set_custom(s->journal, running);
-    return journal_write(s->journal, s->state, err);
+    if (journal_write(s->journal, s->state, err) < 0) {
+        err->result = RESULT_STOPPED;
+        error_state(err, "the cluster and %s say the same; that they do could not be written down",
+                    s->cluster->path);
+        error_next(err, "make room for %s, then: encrypt up --config %s", s->state_path,
+                   s->options->config);
+        return -1;
+    }
+    return 0;
 }
 
-int config_follow(struct session *s, struct encrypt_report *report, struct error *err)
+int config_follow(struct session *s, const struct encryption_config *running,
+                  struct encrypt_report *report, struct error *err)
 {
     const char *text = rkestate_encryption_config(s->state);
-    struct encryption_config *running CLEANUP(cleanup_encryption_config) = NULL;
-    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &running,
-                               err) < 0)
+    struct encryption_config *written CLEANUP(cleanup_encryption_config) = NULL;
+    if (!running && encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT,
+                                           &written, err) < 0)
         return -1;
+    running = running ? running : written;
     if (!target_config_lags(s->cluster, s->journal, running))
         return 0;
     if (s->options->write_config)
@@ -92,4 +133,17 @@ int config_follow(struct session *s, struct encrypt_report *report, struct error
         "--write-config makes it):\n%s",
         s->cluster->path, s->options->config, edit);
     return 0;
+}
+
+void config_warn_of_retired(struct session *s, const struct target *t,
+                            const struct encryption_config *running)
+{
+    for (size_t i = 0; t->custom && !t->lags && i < s->journal->key_count; i++) {
+        const struct key_record *k = &s->journal->keys[i];
+        if (k->retired && encryption_config_has_key(t->custom, k->type, &k->key) &&
+            !encryption_config_has_key(running, k->type, &k->key))
+            tell(s, ENCRYPT_WARNING, NULL, NULL,
+                 "%s: custom_config has key \"%s\", which was retired at %s: it comes back",
+                 s->cluster->path, k->key.name, k->retired);
+    }
 }

@@ -15,10 +15,15 @@ int config_check_history(struct session *s, const struct target *t, struct error
 /* Before a rotation: that cluster.yml could be written (with --write-config). REFUSED where not. */
 int config_check_edit(struct session *s, const struct target *t, struct error *err) MUST_CHECK;
 
-/* After a transition, or where nothing was to do: where cluster.yml lags behind what runs, writes
- * it (with --write-config), or shows the edit as a warning. STOPPED where it could not be written:
- * the cluster is what it should be. */
-int config_follow(struct session *s, struct encrypt_report *report, struct error *err) MUST_CHECK;
+/* After a transition, or where nothing was to do: where cluster.yml lags behind what runs (NULL:
+ * what the state says, after a transition), writes it (with --write-config), or shows the edit as a
+ * warning. STOPPED where it could not be written: the cluster is what it should be. */
+int config_follow(struct session *s, const struct encryption_config *running,
+                  struct encrypt_report *report, struct error *err) MUST_CHECK;
+
+/* Says which keys of the target's custom_config were retired before, and come back. */
+void config_warn_of_retired(struct session *s, const struct target *t,
+                            const struct encryption_config *running);
 
 /* cluster.yml lags behind what runs: refuses to bring the replaced key back. Always gives -1. */
 int config_refuse_lag(struct session *s, const struct encryption_config *running,

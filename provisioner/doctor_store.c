@@ -262,18 +262,36 @@ static void add_name(char ***list, size_t *count, const char *name)
     (*list)[*count] = NULL;
 }
 
-/* Secrets, and what any node's configuration names. */
+static void add_names(char ***list, size_t *count, const struct encryption_config *c)
+{
+    for (size_t k = 0; c && k < c->item_count; k++)
+        for (size_t j = 0; j < c->items[k].resource_count; j++)
+            add_name(list, count, c->items[k].resources[j]);
+}
+
+/* Secrets, and what any configuration at hand names: the nodes', the state's, the journal's, and
+ * what is asked for. */
 static char **resource_names(struct doctor *d)
 {
+    const struct session *s = d->s;
+    const struct journal *j = s->journal;
+    const struct transition *t = j ? j->transition : NULL;
     char **list = mem_alloc(2, sizeof(char *));
     size_t count = 0;
     add_name(&list, &count, "secrets");
-    for (size_t i = 0; i < d->s->count; i++) {
-        const struct encryption_config *c = d->nodes[i].config;
-        for (size_t k = 0; c && k < c->item_count; k++)
-            for (size_t j = 0; j < c->items[k].resource_count; j++)
-                add_name(&list, &count, c->items[k].resources[j]);
+    for (size_t i = 0; i < s->count; i++)
+        add_names(&list, &count, d->nodes[i].config);
+    if (s->state) {
+        const char *text = rkestate_encryption_config(s->state);
+        struct error ignored CLEANUP(error_clear) = {0};
+        struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+        if (encryption_config_read(text, strlen(text), "", ENCRYPTION_LENIENT, &c, &ignored) == 0)
+            add_names(&list, &count, c);
     }
+    add_names(&list, &count, j ? j->custom : NULL);
+    add_names(&list, &count, t ? t->from : NULL);
+    add_names(&list, &count, t ? t->to : NULL);
+    add_names(&list, &count, s->cluster->custom);
     return list;
 }
 
@@ -284,8 +302,11 @@ static int find_resources(struct doctor *d, const struct resources **out, bool *
     struct error e CLEANUP(error_clear) = {0};
     char **names CLEANUP(cleanup_encryption_resources) = resource_names(d);
     *whole = true;
-    if (store_named(d->s, names, out, &e) == 0)
+    if (store_named(d->s, names, out, &e) == 0) {
+        for (size_t i = 0; i < (*out)->other_count; i++)
+            *whole = *whole && (!(*out)->others[i].stored || (*out)->others[i].follows);
         return 0;
+    }
     if (e.result == RESULT_INTERRUPTED)
         return error_move(err, &e);
     size_t known = 0;

@@ -65,10 +65,11 @@ struct encrypt_report {
     bool aborted;        /* and it was taken back: `why` is what was */
     bool config_written; /* the fresh key was written into cluster.yml's custom_config */
     bool config_lags;    /* it was not, and must be before RKE's next `up`: it was shown how */
-    char why[32];     /* "enable", "disable", "rotate-key", … of the transition; "" where none */
-    char key[64];     /* the name of the key that writes now; "" where nothing is encrypted */
-    size_t nodes;     /* control-plane nodes */
-    size_t rewritten; /* objects patched */
+    char why[32]; /* "enable", "disable", "rotate-key", … of the transition; "" where none */
+    char key[64]; /* the name of the key that secrets are written with now; "": they are plain */
+    bool kms;     /* it is that of a kms provider */
+    size_t nodes; /* control-plane nodes */
+    size_t rewritten;     /* objects patched */
     int64_t proof_values; /* values counted by the proof */
     int64_t proof_revision;
     int64_t milliseconds;

@@ -373,13 +373,72 @@ static int check_resource(struct session *s, const struct resource *r,
     return counted ? 0 : refuse_unreadable(s, r, &e, err);
 }
 
+/* What our patches can't change must not have to change. (Where a key leaves altogether, the proof
+ * over the whole store would stop it later; where it stays for other resources, nothing would.) */
+static int check_unchangeable(const struct resources *all, const struct encryption_config *from,
+                              const struct encryption_config *to, struct error *err)
+{
+    for (size_t i = 0; i < all->other_count; i++) {
+        const struct unchangeable *other = &all->others[i];
+        if (!other->stored || other->follows || !encryption_resource_changes(from, to, other->name))
+            continue;
+        error_set(err, RESULT_REFUSED,
+                  "%s can't be rewritten through the API (%s), and would be stored otherwise after "
+                  "the change: what is stored of it could not be read any more",
+                  other->name, other->why);
+        error_next(err,
+                   "mend that (for a custom resource: a version of its definition must be served), "
+                   "or leave its providers as they are");
+        return -1;
+    }
+    return 0;
+}
+
+/* RKE keeps its state, and so the keys, in a secret of the cluster. */
+static void warn_of_plain_keys(struct session *s, const struct resources *all,
+                               const struct encryption_config *to)
+{
+    bool local = false;
+    for (size_t i = 0; i < all->count; i++)
+        local = local || !(encryption_writes_with(to, all->list[i].name, PROVIDER_IDENTITY) ||
+                           encryption_writes_with(to, all->list[i].name, PROVIDER_KMS));
+    if (local && encryption_writes_with(to, "secrets", PROVIDER_IDENTITY))
+        tell(s, ENCRYPT_WARNING, "check", NULL,
+             "other resources are encrypted and secrets are not: RKE's copy of its state, a secret "
+             "of the cluster, has the keys in it. Encrypt secrets as well");
+}
+
+int preflight_readable(struct session *s, const struct encryption_config *running,
+                       const struct encryption_config *other, struct error *err)
+{
+    const struct resources *all = NULL;
+    union {
+        const struct encryption_config *in;
+        void *out;
+    } ctx = {.in = running};
+    if (store_resources(s, running, other, &all, err) < 0)
+        return -1;
+    for (size_t i = 0; i < all->count; i++) {
+        const struct resource *r = &all->list[i];
+        struct census c CLEANUP(census_free) = {0};
+        if (census_resource(s, r, 0, can_be_read, ctx.out, &c, err) < 0)
+            return -1;
+        char *text CLEANUP(cleanup_mem) = census_text(&c);
+        tell(s, ENCRYPT_NODE, "check", NULL, "%s in etcd: %s", r->name, text);
+        if (c.refused)
+            return refuse_unknown(s, r, &c, text, err);
+    }
+    return 0;
+}
+
 int preflight_store(struct session *s, const struct encryption_config *from,
                     const struct encryption_config *to, struct error *err)
 {
     const struct resources *all = NULL;
     int64_t bytes = 0;
-    if (store_resources(s, from, to, &all, err) < 0)
+    if (store_resources(s, from, to, &all, err) < 0 || check_unchangeable(all, from, to, err) < 0)
         return -1;
+    warn_of_plain_keys(s, all, to);
     for (size_t i = 0; i < all->count; i++) {
         if (check_resource(s, &all->list[i], from, to, &bytes, err) < 0)
             return -1;

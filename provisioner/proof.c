@@ -262,6 +262,7 @@ static int holds_by_resource(struct run *r, bool *holds, struct error *err)
 int run_proof_holds(struct run *r, bool *holds, struct error *err)
 {
     struct session *s = r->s;
+    struct error e CLEANUP(error_clear) = {0};
     struct census c CLEANUP(census_free) = {0};
     char **leaving = store_leaving(r->forms.config[FORM_FROM], r->forms.config[FORM_TO]);
     struct judge j = {.leaving = leaving};
@@ -271,8 +272,13 @@ int run_proof_holds(struct run *r, bool *holds, struct error *err)
         rc = census_store(s, 0, needs_nothing_that_goes, &j, &c, err);
         *holds = c.refused == 0;
     }
+    bool tells = leaving[0] != NULL;
     encryption_resources_free(leaving);
-    return rc < 0 ? -1 : holds_by_resource(r, holds, err);
+    if (rc < 0 || !*holds || holds_by_resource(r, holds, &e) == 0)
+        return rc;
+    /* What a wildcard stands for is told by an apiserver alone, and going on may be what brings one
+     * up: what goes altogether was looked for above. */
+    return tells && e.result == RESULT_FAILED ? 0 : error_move(err, &e);
 }
 
 int run_switch_reads_all(struct run *r, struct error *err)
@@ -304,6 +310,7 @@ int run_prove(struct run *r, struct error *err)
     struct session *s = r->s;
     int64_t revision = 0;
     r->report->proof_values = 0;
+    s->resources_known = false;
     tell(s, ENCRYPT_STEP, "prove", NULL,
          "what etcd holds is counted: nothing may need what is to go");
     char **leaving = store_leaving(r->forms.config[FORM_FROM], r->forms.config[FORM_TO]);

@@ -293,7 +293,7 @@ static int check_config(struct session *s, struct error *err)
             tell(s, ENCRYPT_WARNING, NULL, NULL, "%s:%zu: %s: %s", s->cluster->path, one->line,
                  one->field, one->what);
     }
-    return f->errors ? config_findings_error(f, s->cluster->path, err) : 0;
+    return config_findings_error(f, s->cluster->path, err);
 }
 
 int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
@@ -315,6 +315,9 @@ int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct se
             goto refused;
         }
         m->opened = true;
+        /* An apiserver whose flag is gone already doesn't tell where the file still lies. */
+        if (s->journal->transition)
+            m->config_path = mem_strdup(journal_node(s->journal, m->node.name)->path);
         if (member_observe(m, err) < 0 || member_open_api(s, m, err) < 0)
             goto refused;
     }
@@ -425,8 +428,12 @@ int member_wait_ready(struct session *s, struct member *m, int64_t timeout_ms, s
         }
         if (loop_now() >= deadline)
             return error_set(err, RESULT_FAILED,
-                             "node %s: kube-apiserver was not ready within %lld s: %s",
-                             m->node.name, (long long)(timeout_ms / 1000), why ? why : "no answer");
+                             "node %s: kube-apiserver was not ready within %lld s: %s%s",
+                             m->node.name, (long long)(timeout_ms / 1000), why ? why : "no answer",
+                             why && strstr(why, "kms-provider")
+                                 ? " (the KMS plugin on the node answers, and does not encrypt or "
+                                   "decrypt what it is asked to: its own log tells why)"
+                                 : "");
         if (loop_pause(s->loop, POLL_MS, err) < 0)
             return -1;
     }

@@ -3,38 +3,25 @@
 #include "provisioner/kube/lease.h"
 #include "provisioner/run.h"
 
-#include <openssl/crypto.h>
 #include <string.h>
-
-static bool same_key(const struct encryption_key *a, const struct encryption_key *b)
-{
-    return str_eq(a->name, b->name) && a->secret_len == b->secret_len &&
-           CRYPTO_memcmp(a->secret, b->secret, a->secret_len) == 0;
-}
-
-static bool is_in_force(const struct encryption_config *c, enum provider_type type,
-                        const struct encryption_key *key)
-{
-    for (size_t i = 0; c && i < c->item_count; i++) {
-        for (size_t k = 0; k < c->items[i].provider_count; k++) {
-            const struct encryption_provider *p = &c->items[i].providers[k];
-            for (size_t j = 0; p->type == type && j < p->key_count; j++) {
-                if (same_key(&p->keys[j], key))
-                    return true;
-            }
-        }
-    }
-    return false;
-}
 
 static bool is_retired(const struct journal *j, enum provider_type type,
                        const struct encryption_key *key)
 {
     for (size_t i = 0; i < j->key_count; i++) {
         const struct key_record *k = &j->keys[i];
-        if (k->type == type && k->retired && same_key(&k->key, key))
+        if (k->type == type && k->retired && encryption_key_equal(&k->key, key))
             return true;
     }
+    return false;
+}
+
+static bool has_kms(const struct encryption_config *c, const char *name)
+{
+    for (size_t i = 0; c && i < c->item_count; i++)
+        for (size_t k = 0; k < c->items[i].provider_count; k++)
+            if (str_eq(c->items[i].providers[k].kms_name, name))
+                return true;
     return false;
 }
 
@@ -46,8 +33,12 @@ static bool is_outdated_by_us(const struct session *s, const struct encryption_c
     for (size_t i = 0; i < c->item_count; i++) {
         for (size_t k = 0; k < c->items[i].provider_count; k++) {
             const struct encryption_provider *p = &c->items[i].providers[k];
+            /* Of a kms provider the history doesn't tell; where our own last write was cut off, the
+             * journal does. */
+            if (p->type == PROVIDER_KMS && !s->journal->behind && !has_kms(running, p->kms_name))
+                return false;
             for (size_t j = 0; j < p->key_count; j++) {
-                if (!is_in_force(running, p->type, &p->keys[j]) &&
+                if (!encryption_config_has_key(running, p->type, &p->keys[j]) &&
                     !is_retired(s->journal, p->type, &p->keys[j]))
                     return false;
             }
@@ -75,14 +66,14 @@ int state_agrees(struct session *s, const struct encryption_config *running, str
         return 0;
     const struct encryption_key *a = encryption_active_key(c);
     const struct encryption_key *b = encryption_active_key(running);
-    if (none && !a)
+    if (none && encryption_config_is_plain(c))
         return 0;
     if (none) {
         error_set(err, RESULT_REFUSED,
                   "%s says that the cluster encrypts with key %s, and no kube-apiserver has a "
                   "configuration: their flag was lost, or this is an older state file, or another "
                   "cluster's",
-                  s->state_path, a->name);
+                  s->state_path, a ? a->name : "of another resource, or of a KMS");
         error_next(err,
                    "encrypt doctor --config %s    (tells what is stored under which key); where "
                    "the flag was lost, `rke up` brings it back from the state file",
@@ -121,9 +112,15 @@ int state_bring_up_to_date(struct session *s, const struct encryption_config *ru
     if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
         return error_wrap(err, "the state file's encryptionConfig");
     bool equal = encryption_config_equal(c, running);
+    /* An administrator's own file, which RKE is not to render: its keys are kept, no more. */
+    if (s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED && s->cluster->own_config_path) {
+        journal_add_config_keys(s->journal, running);
+        equal = true;
+    }
     if (!equal) {
         bool custom = encryption_config_equal(running, s->cluster->custom);
         run_rke_text(s, running, custom ? running : NULL, &right);
+        journal_add_config_keys(s->journal, c); /* before they are gone from there */
         journal_add_config_keys(s->journal, running);
         rkestate_set_encryption(s->state, buf_str(&right), right.len > 0);
     }

@@ -23,20 +23,6 @@ bool target_config_lags(const struct cluster *c, const struct journal *j,
            encryption_config_same_shape(c->custom, running);
 }
 
-static bool has_key(const struct encryption_config *c, enum provider_type type,
-                    const struct encryption_key *key)
-{
-    for (size_t i = 0; c && i < c->item_count; i++) {
-        for (size_t j = 0; j < c->items[i].provider_count; j++) {
-            const struct encryption_provider *p = &c->items[i].providers[j];
-            for (size_t k = 0; p->type == type && k < p->key_count; k++)
-                if (str_eq(p->keys[k].name, key->name))
-                    return true;
-        }
-    }
-    return false;
-}
-
 /* The first key of `asked` that `before` has and `running` has not: what runs was made from
  * `before` by rotate-key, so that it was replaced. NULL: none. */
 static const char *replaced_key(const struct encryption_config *asked,
@@ -47,8 +33,8 @@ static const char *replaced_key(const struct encryption_config *asked,
         for (size_t j = 0; j < asked->items[i].provider_count; j++) {
             const struct encryption_provider *p = &asked->items[i].providers[j];
             for (size_t k = 0; k < p->key_count; k++)
-                if (has_key(before, p->type, &p->keys[k]) &&
-                    !has_key(running, p->type, &p->keys[k]))
+                if (encryption_config_has_key(before, p->type, &p->keys[k]) &&
+                    !encryption_config_has_key(running, p->type, &p->keys[k]))
                     return p->keys[k].name;
         }
     }

@@ -275,8 +275,8 @@ static void show(const struct editor *e, struct buf *shown)
 }
 
 int cluster_edit_custom(const char *text, size_t len, const char *path,
-                        const struct encryption_config *to, struct buf *out, struct buf *shown,
-                        struct error *err)
+                        const struct encryption_config *was, const struct encryption_config *to,
+                        struct buf *out, struct buf *shown, struct error *err)
 {
     static const char mark[] = "\xef\xbb\xbf";
     size_t skip = len >= 3 && memcmp(text, mark, 3) == 0 ? 3 : 0;
@@ -289,8 +289,13 @@ int cluster_edit_custom(const char *text, size_t len, const char *path,
     if (!old->custom_config)
         return error_set(err, RESULT_REFUSED, "%s: there is no custom_config to be edited", path);
     struct buf new CLEANUP(buf_free) = {0};
-    if (encryption_config_from_yaml(old->custom_config, path, ENCRYPTION_STRICT, &from, err) != 0 ||
-        find_edits(&e, old->custom_config, from, to) != 0 || order_edits(&e) != 0)
+    if (encryption_config_from_yaml(old->custom_config, path, ENCRYPTION_STRICT, &from, err) != 0)
+        return -1;
+    if (was && !encryption_config_equal(from, was))
+        return error_set(err, RESULT_REFUSED,
+                         "%s: custom_config was edited meanwhile: what stands there now is kept",
+                         path);
+    if (find_edits(&e, old->custom_config, from, to) != 0 || order_edits(&e) != 0)
         return -1;
     apply(&e, &new);
     if (check(&e, old, &new, to) != 0)
@@ -303,31 +308,30 @@ int cluster_edit_custom(const char *text, size_t len, const char *path,
 
 enum what { CHECK, WRITE };
 
-static int with_file(const char *path, const struct encryption_config *to, struct buf *shown,
-                     enum what what, struct error *err)
+static int with_file(const char *path, const struct encryption_config *was,
+                     const struct encryption_config *to, struct buf *shown, enum what what,
+                     struct error *err)
 {
     struct buf text CLEANUP(buf_free) = {0}, new CLEANUP(buf_free) = {0};
     struct buf change CLEANUP(buf_free) = {0};
     if (file_read(path, CLUSTER_LIMIT, false, &text, NULL, err) != 0 ||
-        cluster_edit_custom(buf_str(&text), text.len, path, to, &new, &change, err) != 0)
+        cluster_edit_custom(buf_str(&text), text.len, path, was, to, &new, &change, err) != 0)
         return -1;
     if (!change.len)
         return 0;
-    if ((what == CHECK ? file_replace_check(path, new.len, err)
-                       : file_replace(path, new.data, new.len, err)) != 0)
-        return -1;
     buf_add(shown, change.data, change.len);
-    return 0;
+    return what == CHECK ? file_replace_check(path, new.len, err)
+                         : file_replace(path, new.data, new.len, err);
 }
 
-int cluster_edit_write(const char *path, const struct encryption_config *to, struct buf *shown,
-                       struct error *err)
+int cluster_edit_write(const char *path, const struct encryption_config *was,
+                       const struct encryption_config *to, struct buf *shown, struct error *err)
 {
-    return with_file(path, to, shown, WRITE, err);
+    return with_file(path, was, to, shown, WRITE, err);
 }
 
 int cluster_edit_check(const char *path, const struct encryption_config *to, struct buf *shown,
                        struct error *err)
 {
-    return with_file(path, to, shown, CHECK, err);
+    return with_file(path, NULL, to, shown, CHECK, err);
 }

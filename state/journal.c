@@ -52,8 +52,16 @@ void node_record_runs(struct node_record *n, const char *sha256, const char *pro
     node_file_set(&n->runs, sha256, process);
 }
 
+void node_record_path(struct node_record *n, const char *path)
+{
+    char *copy = mem_strdup(path);
+    mem_free(n->path);
+    n->path = copy;
+}
+
 static void node_record_clear(struct node_record *n)
 {
+    mem_free(n->path);
     node_record_intend(n, NULL, NULL);
     node_record_placed(n, NULL, NULL);
     node_record_runs(n, NULL, NULL);

@@ -15,7 +15,8 @@
  * | {"revision": 123, "values": 2000, "at": "…"} }, "nodes": { "<address>": { "intent": null |
  * {"form": "switch", "process": null |
  * "<identity>"}, "placed": null | {"sha256": "<of the file>", "process": null | "<identity>"},
- *                               "runs":   null | {"sha256": "…", "process": null | "…"} } },
+ *                               "runs":   null | {"sha256": "…", "process": null | "…"},
+ *                               "path":   null | "/etc/…" } },
  *     "custom": "<yaml>",
  *     "keys": [ { "name": "key-…", "type": "aescbc", "secret": "<base64>", "fingerprint": "…",
  *                 "created": null | "…", "activated": null | "…", "retired": null | "…" } ] }
@@ -64,6 +65,7 @@ struct node_record {
     char *intent_form;    /* "widen", "switch", "narrow", "from"; NULL where nothing is intended */
     char *intent_process; /* the identity before the act; NULL where there was none */
     struct node_file placed, runs;
+    char *path; /* where the configuration lies by the apiserver's flag; NULL: not recorded */
 };
 
 struct key_record {
@@ -125,6 +127,7 @@ struct node_record *journal_node(struct journal *j, const char *address);
 void node_record_intend(struct node_record *n, const char *form, const char *process);
 void node_record_placed(struct node_record *n, const char *sha256, const char *process);
 void node_record_runs(struct node_record *n, const char *sha256, const char *process);
+void node_record_path(struct node_record *n, const char *path);
 
 /* Opens a transition (replacing none; one that is open already is a bug: abort(3)). from, to and
  * custom (the custom_config that `to` was made from, or NULL) are copied; the keys of from and to

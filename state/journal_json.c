@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Version 1 had neither `aborting` nor `reopened`, version 2 no `custom`. */
+/* Version 1 had neither `aborting` nor `reopened`, version 2 no `custom` and no node's `path`. */
 enum { VERSION = 3, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
 /* What any reader of JSON keeps exactly. */
 #define MAX_NUMBER ((int64_t)1 << 53)
@@ -248,7 +248,8 @@ static int get_intent(struct reader *r, const json_t *json, const char *where,
 
 static int get_nodes(struct reader *r, const json_t *json, struct journal *j)
 {
-    static const char *const members[] = {"intent", "placed", "runs", NULL};
+    static const char *const members[] = {"intent", "placed", "runs", "path", NULL};
+    static const char *const members_2[] = {"intent", "placed", "runs", NULL};
     const char *address;
     const json_t *node;
     if (!json_is_object(json))
@@ -263,10 +264,11 @@ static int get_nodes(struct reader *r, const json_t *json, struct journal *j)
         if (!fits)
             return damaged(r, "%s has no proper address", where);
         struct node_record *n = journal_node(j, address);
-        if (want_object(r, node, where, members) != 0 ||
+        if (want_object(r, node, where, r->version < 3 ? members_2 : members) != 0 ||
             get_intent(r, json_object_get(node, "intent"), intent, n) != 0 ||
             get_node_file(r, node, where, "placed", &n->placed) != 0 ||
-            get_node_file(r, node, where, "runs", &n->runs) != 0)
+            get_node_file(r, node, where, "runs", &n->runs) != 0 ||
+            (r->version > 2 && get_text_or_null(r, node, where, "path", &n->path) != 0))
             return -1;
     }
     return 0;
@@ -443,6 +445,7 @@ static json_t *node_to_json(const struct node_record *n, bool *ok)
     json_put(json, "intent", pair_to_json("form", n->intent_form, n->intent_process, ok));
     json_put(json, "placed", pair_to_json("sha256", n->placed.sha256, n->placed.process, ok));
     json_put(json, "runs", pair_to_json("sha256", n->runs.sha256, n->runs.process, ok));
+    put_text(json, "path", n->path, ok);
     return json;
 }
 

@@ -142,6 +142,19 @@ bool encryption_config_equal(const struct encryption_config *a, const struct enc
     return true;
 }
 
+bool encryption_config_has_key(const struct encryption_config *c, enum provider_type type,
+                               const struct encryption_key *key)
+{
+    for (size_t i = 0; c && i < c->item_count; i++)
+        for (size_t j = 0; j < c->items[i].provider_count; j++) {
+            const struct encryption_provider *p = &c->items[i].providers[j];
+            for (size_t k = 0; p->type == type && k < p->key_count; k++)
+                if (encryption_key_equal(&p->keys[k], key))
+                    return true;
+        }
+    return false;
+}
+
 bool encryption_config_is_plain(const struct encryption_config *c)
 {
     for (size_t i = 0; c && i < c->item_count; i++)

@@ -173,6 +173,10 @@ bool encryption_resource_changes(const struct encryption_config *from,
 bool encryption_writes_with(const struct encryption_config *c, const char *resource,
                             enum provider_type type);
 
+/* True where c (may be NULL) has this key, name and secret, for this type, anywhere. */
+bool encryption_config_has_key(const struct encryption_config *c, enum provider_type type,
+                               const struct encryption_key *key);
+
 /* The distinct resources that any of the two names, in order of appearance; a NULL-terminated
  * array, each and the array to be freed with encryption_resources_free(). */
 char **encryption_resources(const struct encryption_config *a, const struct encryption_config *b);

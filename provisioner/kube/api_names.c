@@ -109,8 +109,12 @@ static void add_other(struct resources *out, const char *name, bool stored, char
 static void add_companions(struct resources *out, const char *of)
 {
     for (size_t i = 0; i < ARRAY_LEN(companions); i++) {
-        if (str_eq(companions[i].of, of))
-            add_other(out, companions[i].name, true, mem_strdup(companions[i].why));
+        if (!str_eq(companions[i].of, of))
+            continue;
+        add_other(out, companions[i].name, true, mem_strdup(companions[i].why));
+        for (size_t k = 0; k < out->other_count; k++)
+            if (str_eq(out->others[k].name, companions[i].name))
+                out->others[k].follows = true;
     }
 }
 

@@ -17,6 +17,7 @@ struct unchangeable {
     /* Objects of it may lie in the store under the key of the configuration before, and none of our
      * patches changes that. False: nothing can lie there. */
     bool stored;
+    bool follows; /* kube-apiserver itself rewrites it, when it starts and from then on */
 };
 
 struct resources {

@@ -80,12 +80,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf out CLEANUP(buf_free) = {0}, shown CLEANUP(buf_free) = {0};
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = custom_of(text, size);
     if (!from) {
-        must(cluster_edit_custom(text, size, "f", NULL, &out, &shown, &err) != 0);
+        must(cluster_edit_custom(text, size, "f", NULL, NULL, &out, &shown, &err) != 0);
         must(!out.len && !shown.len && err.result == RESULT_REFUSED);
         return 0;
     }
     struct encryption_config *to CLEANUP(cleanup_encryption_config) = another(from);
-    if (cluster_edit_custom(text, size, "f", to, &out, &shown, &err) != 0) {
+    if (cluster_edit_custom(text, size, "f", NULL, to, &out, &shown, &err) != 0) {
         must(!out.len && !shown.len && err.result == RESULT_REFUSED);
         return 0;
     }
@@ -95,10 +95,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(text, size, &out);
 
     struct buf again CLEANUP(buf_free) = {0}, nothing CLEANUP(buf_free) = {0};
-    must(cluster_edit_custom(out.data, out.len, "f", to, &again, &nothing, &err) == 0);
+    must(cluster_edit_custom(out.data, out.len, "f", NULL, to, &again, &nothing, &err) == 0);
     must(!nothing.len && again.len == out.len && memcmp(again.data, out.data, out.len) == 0);
     buf_reset(&again);
-    must(cluster_edit_custom(out.data, out.len, "f", from, &again, &nothing, &err) == 0);
+    must(cluster_edit_custom(out.data, out.len, "f", NULL, from, &again, &nothing, &err) == 0);
     check(text, size, &again);
     struct encryption_config *back CLEANUP(cleanup_encryption_config) =
         custom_of(again.data, again.len);

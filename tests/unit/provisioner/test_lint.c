@@ -10,10 +10,10 @@
     "}]}}, {identity: {}}]\n"
 #define CLUSTER(enabled, name, secret)                                                             \
     NODES                                                                                          \
-        "services: {kube-api: {secrets_encryption_config: {enabled: " enabled ",\n"                \
-        "  custom_config: {kind: EncryptionConfiguration, apiVersion: "                            \
-        "apiserver.config.k8s.io/v1,\n  resources: [{resources: [secrets], providers: [{aescbc: "  \
-        "{keys: [\n{name: " name ", secret: " secret "}]}}, {identity: {}}]}]}}}}\n"
+    "services: {kube-api: {secrets_encryption_config: {enabled: " enabled ",\n"                    \
+    "  custom_config: {kind: EncryptionConfiguration, apiVersion: "                                \
+    "apiserver.config.k8s.io/v1,\n  resources: [{resources: [secrets], providers: [{aescbc: "      \
+    "{keys: [\n{name: " name ", secret: " secret "}]}}, {identity: {}}]}]}}}}\n"
 #define SECRET "UUdDcUhBVkV0YmN5YVpOdmtwWG1Ld1JqRGZQeUxzVGk="
 #define OTHER "bVRuUnZXcVpwTGtKaEdmRHNBenhDdkJuTXFXZVJ0WXU="
 

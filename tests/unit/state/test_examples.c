@@ -74,7 +74,7 @@ static void check_example(const char *path)
     if (!c->custom)
         return;
     struct encryption_config *to CLEANUP(cleanup_encryption_config) = rotated(c->custom);
-    OK(cluster_edit_custom(text.data, text.len, path, to, &out, &shown, &err));
+    OK(cluster_edit_custom(text.data, text.len, path, NULL, to, &out, &shown, &err));
     assert_int_equal(count_lines_that_differ(text.data, out.data), has_key ? 2 : 0);
 }
 

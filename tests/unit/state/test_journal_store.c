@@ -413,6 +413,8 @@ static void a_journal_of_version_1_reads(void **state)
     edit(&before, "\"switched\": true",
          "\"custom\": \"\",\n    \"aborting\": false,\n    \"reopened\": false,\n    \"switched\": "
          "true");
+    edit(&before, "\"process\": \"q\"\n      }",
+         "\"process\": \"q\"\n      },\n      \"path\": null");
     edit(&before, "\"keys\": [", "\"custom\": \"\",\n  \"keys\": [");
     assert_string_equal(before.data, after.data);
 }
