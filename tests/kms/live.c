@@ -80,7 +80,7 @@ int main(int argc, char **argv)
     }
     const struct encrypt_options options = {
         .config = argv[1], .known_hosts = argv[2], .event = print};
-    int rc = session_open(&options, &s, &err);
+    int rc = session_open(&options, true, &s, &err);
     if (rc == 0 && str_eq(argv[3], "check"))
         rc = check(s, argv + 4, &err);
     else if (rc == 0)
