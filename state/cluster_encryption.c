@@ -1,6 +1,7 @@
 #include "state/cluster_encryption.h"
 
 #include <ctype.h>
+#include <string.h>
 
 #define SECTION "secrets_encryption_config"
 
@@ -9,6 +10,14 @@ void cluster_encryption_defaults(struct cluster *c)
     c->provider = PROVIDER_AESCBC;
     c->resources = mem_alloc(2, sizeof(*c->resources));
     c->resources[0] = mem_strdup("secrets");
+}
+
+static bool has_control(const char *text)
+{
+    for (; *text; text++)
+        if (iscntrl((unsigned char)*text))
+            return true;
+    return false;
 }
 
 static void fault(struct config_findings *f, const struct yaml *y, const char *field,
@@ -114,11 +123,8 @@ static void read_own_file(struct cluster *c, struct config_findings *f, const st
     for (size_t m = 0; m < ARRAY_LEN(maps); m++)
         for (size_t n = 0; n < ARRAY_LEN(names); n++) {
             const struct yaml *y = argument(kube_api, maps[m], names[n]);
-            if (!y)
+            if (!y || has_control(y->scalar))
                 continue;
-            for (const char *p = y->scalar; *p; p++)
-                if (iscntrl((unsigned char)*p))
-                    return;
             mem_free(c->own_config_path);
             c->own_config_path = mem_strdup(y->scalar);
             c->own_config_line = y->line;
@@ -133,6 +139,66 @@ static void read_own_file(struct cluster *c, struct config_findings *f, const st
         }
 }
 
+static void add_gates(struct buf *out, const struct yaml *y)
+{
+    if (y->kind == YAML_KIND_SCALAR && *y->scalar && !has_control(y->scalar))
+        buf_printf(out, "%s%s", out->len ? "," : "", y->scalar);
+}
+
+/* kube-apiserver puts all that it is given together. */
+static void read_gates(struct cluster *c, const struct yaml *kube_api)
+{
+    static const char *const maps[] = {"extra_args", "extra_args_array"};
+    struct buf gates CLEANUP(buf_free) = {0};
+    for (size_t m = 0; m < ARRAY_LEN(maps); m++) {
+        const struct yaml *y = yaml_path(kube_api, maps[m], "feature-gates", NULL);
+        if (y)
+            add_gates(&gates, y);
+        for (size_t i = 0; y && y->kind == YAML_KIND_LIST && i < y->count; i++)
+            add_gates(&gates, y->items[i]);
+    }
+    if (gates.len)
+        c->feature_gates = mem_strdup(buf_str(&gates));
+}
+
+/* Two parts at least, and the container's a path: what Docker takes. */
+static bool is_bind(const struct yaml *y)
+{
+    if (y->kind != YAML_KIND_SCALAR || has_control(y->scalar))
+        return false;
+    const char *colon = strchr(y->scalar, ':');
+    return colon && colon > y->scalar && colon[1] == '/';
+}
+
+static void read_extra_binds(struct cluster *c, struct config_findings *f,
+                             const struct yaml *kube_api)
+{
+    static const char mend[] = "write \"host:container[:options]\" for each, with an absolute path "
+                               "of the container";
+    const struct yaml *list = yaml_get(kube_api, "extra_binds");
+    if (yaml_is_null(list))
+        return;
+    for (size_t i = 0; i < kube_api->count; i++)
+        if (kube_api->items[i] == list)
+            c->extra_binds_line = kube_api->keys[i]->line;
+    if (list->kind != YAML_KIND_LIST) {
+        fault(f, list, "extra_binds", "not a list", mend);
+        return;
+    }
+    char **binds CLEANUP(cleanup_mem) = mem_alloc(list->count + 1, sizeof(*binds));
+    size_t count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (is_bind(list->items[i])) {
+            binds[count++] = mem_strdup(list->items[i]->scalar);
+            continue;
+        }
+        char *field CLEANUP(cleanup_mem) = mem_printf("extra_binds[%zu]", i);
+        fault(f, list->items[i], field, "not a bind", mend);
+    }
+    if (count)
+        c->extra_binds = STEAL(binds);
+}
+
 void cluster_encryption_read(struct cluster *c, const struct yaml *kube_api, const struct yaml *map)
 {
     struct config_findings own CLEANUP(config_findings_free) = {0};
@@ -143,6 +209,8 @@ void cluster_encryption_read(struct cluster *c, const struct yaml *kube_api, con
         read_custom(c, &own, map);
     }
     read_own_file(c, &own, kube_api);
+    read_gates(c, kube_api);
+    read_extra_binds(c, &own, kube_api);
     config_findings_move(&c->findings, &own, "", c->encryption != SECRETS_ENCRYPTION_ENABLED);
     config_findings_sort(&c->findings);
 }

@@ -7,8 +7,9 @@
 /* The managed form's: aescbc, secrets. */
 void cluster_encryption_defaults(struct cluster *c);
 
-/* Reads provider, resources, custom_config and the administrator's own file, into c and its
- * findings. `kube_api` is services.kube-api, `map` its secrets_encryption_config or NULL;
+/* Reads provider, resources, custom_config, the administrator's own file, feature gates and
+ * extra_binds, into c and its findings. `kube_api` is services.kube-api, `map` its
+ * secrets_encryption_config or NULL;
  * c->encryption is set already. */
 void cluster_encryption_read(struct cluster *c, const struct yaml *kube_api,
                              const struct yaml *map);

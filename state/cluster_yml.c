@@ -273,42 +273,6 @@ static int get_encryption(struct reader *r, const struct yaml *kube_api)
     return 0;
 }
 
-/* Two parts at least, and the container's a path: what Docker takes. */
-static bool is_bind(const struct yaml *y)
-{
-    if (y->kind != YAML_KIND_SCALAR)
-        return false;
-    const char *colon = strchr(y->scalar, ':');
-    for (const char *c = y->scalar; *c; c++)
-        if (iscntrl((unsigned char)*c))
-            return false;
-    return colon && colon > y->scalar && colon[1] == '/';
-}
-
-static int get_extra_binds(struct reader *r, const struct yaml *kube_api)
-{
-    struct cluster *c = r->cluster;
-    const struct yaml *list = yaml_get(kube_api, "extra_binds");
-    if (yaml_is_null(list))
-        return 0;
-    if (list->kind != YAML_KIND_LIST)
-        return refuse(r, list, "extra_binds: not a list of \"host:container[:options]\"");
-    for (size_t i = 0; i < list->count; i++)
-        if (!is_bind(list->items[i]))
-            return refuse(r, list->items[i],
-                          "extra_binds: not \"host:container[:options]\", with an absolute path of "
-                          "the container");
-    for (size_t i = 0; i < kube_api->count; i++)
-        if (kube_api->items[i] == list)
-            c->extra_binds_line = kube_api->keys[i]->line;
-    if (!list->count)
-        return 0;
-    c->extra_binds = mem_alloc(list->count + 1, sizeof(*c->extra_binds));
-    for (size_t i = 0; i < list->count; i++)
-        c->extra_binds[i] = mem_strdup(list->items[i]->scalar);
-    return 0;
-}
-
 static int get_services(struct reader *r)
 {
     static const char *const members[] = {"kube-api", "etcd", NULL};
@@ -332,9 +296,7 @@ static int get_services(struct reader *r)
     }
     if (!kube_api)
         return 0;
-    return once(r, kube_api, of_kube_api) == 0 && get_extra_binds(r, kube_api) == 0
-               ? get_encryption(r, kube_api)
-               : -1;
+    return once(r, kube_api, of_kube_api) == 0 ? get_encryption(r, kube_api) : -1;
 }
 
 static int get_cluster(struct reader *r)
@@ -430,6 +392,7 @@ void cluster_free(struct cluster *c)
     encryption_config_free(c->custom);
     encryption_resources_free(c->resources);
     mem_free(c->own_config_path);
+    mem_free(c->feature_gates);
     config_findings_free(&c->findings);
     mem_free(c);
 }

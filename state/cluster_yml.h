@@ -65,12 +65,14 @@ struct cluster {
     char *own_config_path;  /* the administrator's own file: extra_args.encryption-provider-config,
                              * or  its name before 1.13; NULL */
     size_t own_config_line; /* of that, 0 where absent */
-    /* About secrets_encryption_config, sorted by place. Errors say that `enabled: true` can't be
-     * had like this; where it isn't true all are warnings. `provider`, `resources` and `custom` are
-     * to be relied upon where there is no error. */
+    char *feature_gates; /* extra_args.feature-gates and those of extra_args_array, "a=true,b=…",
+                          * or NULL */
+    /* About secrets_encryption_config and extra_binds, sorted by place. Errors say that
+     * `enabled: true` can't be had like this; where it isn't true all are warnings. `provider`,
+     * `resources` and `custom` are to be relied upon where there is no error. */
     struct config_findings findings;
-    char **extra_binds; /* services.kube-api.extra_binds, "host:container[:options]" each; ends in
-                           NULL, NULL where there is none */
+    char **extra_binds; /* services.kube-api.extra_binds, "host:container[:options]" each, those
+                           that are well-formed; ends in NULL, NULL where there is none */
     size_t extra_binds_line; /* 0 where absent */
     bool rotate_encryption_key;
     struct yaml *document;
@@ -78,11 +80,11 @@ struct cluster {
 
 /* Reads and checks the file as RKE does: REFUSED with file:line:column for what is not YAML, for a
  * node without address or role, a port outside 1..65535, an address or a name given twice, an
- * unknown role, no control-plane node, an extra_binds of kube-api that is no list of binds, a field
- * we need that has the wrong kind (e.g. `enabled: maybe`) or stands twice. Fields that we don't
- * need are never complained of. What is wrong within secrets_encryption_config is no error here but
- * among `findings`: a transition that is open can be finished or taken back whatever the file says
- * by now. The file may hold keys (ssh_key, custom_config): no error and no finding quotes a value.
+ * unknown role, no control-plane node, a field we need that has the wrong kind (e.g. `enabled:
+ * maybe`) or stands twice. Fields that we don't need are never complained of. What is wrong within
+ * secrets_encryption_config or extra_binds is no error here but among `findings`: a transition that
+ * is open can be finished or taken back whatever the file says by now. The file may hold keys
+ * (ssh_key, custom_config): no error and no finding quotes a value.
  */
 int cluster_read(const char *path, struct cluster **out, struct error *err) MUST_CHECK;
 /* The same from text, for tests and fuzzing. */

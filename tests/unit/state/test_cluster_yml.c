@@ -178,16 +178,6 @@ static void what_rke_would_refuse_is_refused_with_its_place(void **state)
         {NODE "services: {kube-api: {secrets_encryption_config: {}, "
               "secrets_encryption_config: {enabled: true}}}\n",
          "secrets_encryption_config: stands twice"},
-        {NODE "services: {kube-api: {extra_binds: '/a:/b'}}\n",
-         "cluster.yml:2:36: extra_binds: not a list"},
-        {NODE "services: {kube-api: {extra_binds: {a: b}}}\n", "extra_binds: not a list"},
-        {NODE "services: {kube-api: {extra_binds: ['/a:/b', /c]}}\n",
-         "cluster.yml:2:46: extra_binds: not \"host:container[:options]\""},
-        {NODE "services: {kube-api: {extra_binds: [~]}}\n", "extra_binds: not \"host:"},
-        {NODE "services: {kube-api: {extra_binds: [{/a: /b}]}}\n", "extra_binds: not \"host:"},
-        {NODE "services: {kube-api: {extra_binds: ['/a:b']}}\n", "extra_binds: not \"host:"},
-        {NODE "services: {kube-api: {extra_binds: [':/b']}}\n", "extra_binds: not \"host:"},
-        {NODE "services: {kube-api: {extra_binds: [\"/a:/b\\n\"]}}\n", "extra_binds: not \"host:"},
         {NODE "services: {kube-api: {extra_binds: [], extra_binds: []}}\n",
          "extra_binds: stands twice"},
         {NODE "bastion_host: [a]\n", "bastion_host: not a map"},
@@ -233,6 +223,40 @@ static void binds_of_the_apiserver_read(void **state)
         struct cluster *without CLEANUP(cleanup_cluster) = parse(none[i]);
         assert_null(without->extra_binds);
     }
+}
+
+/* Whoever has a transition open must be able to finish it and to take it back. */
+static void a_bind_that_is_none_takes_nothing_from_the_others(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) =
+        parse(NODE "services: {kube-api: {secrets_encryption_config: {enabled: true}, "
+                   "extra_binds: [/run/kms, '/run/kms:/run/kms', kms]}}\n");
+    assert_string_equal(c->extra_binds[0], "/run/kms:/run/kms");
+    assert_null(c->extra_binds[1]);
+    assert_int_equal(c->extra_binds_line, 2);
+    assert_int_equal(c->findings.errors, 2);
+    static const char *const none[] = {"[/run/kms]", "/run/kms:/run/kms"};
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+        char *text CLEANUP(cleanup_mem) =
+            mem_printf(NODE "services: {kube-api: {extra_binds: %s}}\n", none[i]);
+        struct cluster *off CLEANUP(cleanup_cluster) = parse(text);
+        assert_null(off->extra_binds);
+        assert_int_equal(off->findings.errors, 0);
+        assert_int_equal(off->findings.count, 1);
+    }
+}
+
+static void feature_gates_are_put_together(void **state)
+{
+    (void)state;
+    struct cluster *c CLEANUP(cleanup_cluster) =
+        parse(NODE "services: {kube-api: {extra_args: {feature-gates: 'A=true,B=false'}, "
+                   "extra_args_array: {feature-gates: [C=true, \"D=\\n\", 'B=true']}}}\n");
+    assert_string_equal(c->feature_gates, "A=true,B=false,C=true,B=true");
+    struct cluster *without CLEANUP(cleanup_cluster) =
+        parse(NODE "services: {kube-api: {extra_args: {feature-gates: ''}}}\n");
+    assert_null(without->feature_gates);
 }
 
 static void a_byte_order_mark_and_windows_line_ends_are_fine(void **state)
@@ -379,6 +403,23 @@ static void what_goes_against_itself_is_an_error_with_its_mend(void **state)
          "extra_args.experimental-encryption-provider-config: goes against"},
         {"{enabled: true}, extra_args_array: {encryption-provider-config: [/a, /b]}}}\n",
          "extra_args_array.encryption-provider-config: goes against"},
+        /* (A value that is passed over hides none of the others.) */
+        {"{enabled: true}, extra_args: {experimental-encryption-provider-config: \"/a\\n\", "
+         "encryption-provider-config: /b}}}\n",
+         "extra_args.encryption-provider-config: goes against"},
+        {"{enabled: true}, extra_args: {encryption-provider-config: \"/a\\n\"}, "
+         "extra_args_array: {encryption-provider-config: [/b]}}}\n",
+         "extra_args_array.encryption-provider-config: goes against"},
+        {"{enabled: true}, extra_binds: '/a:/" MARKER "'}}\n",
+         "extra_binds: not a list; write \"host:container[:options]\""},
+        {"{enabled: true}, extra_binds: {a: b}}}\n", "extra_binds: not a list"},
+        {"{enabled: true}, extra_binds: ['/a:/b', /" MARKER "]}}\n",
+         "extra_binds[1]: not a bind; write \"host:container[:options]\""},
+        {"{enabled: true}, extra_binds: [~]}}\n", "extra_binds[0]: not a bind"},
+        {"{enabled: true}, extra_binds: [{/a: /b}]}}\n", "extra_binds[0]: not a bind"},
+        {"{enabled: true}, extra_binds: ['/a:b']}}\n", "extra_binds[0]: not a bind"},
+        {"{enabled: true}, extra_binds: [':/b']}}\n", "extra_binds[0]: not a bind"},
+        {"{enabled: true}, extra_binds: [\"/a:/b\\n\"]}}\n", "extra_binds[0]: not a bind"},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         char *text CLEANUP(cleanup_mem) = mem_printf("%s%s", ENCRYPTION, table[i].text);
@@ -441,6 +482,8 @@ int main(void)
         cmocka_unit_test(what_goes_against_itself_is_an_error_with_its_mend),
         cmocka_unit_test(the_administrators_own_file_is_found),
         cmocka_unit_test(an_unknown_member_of_ours_is_a_warning),
+        cmocka_unit_test(a_bind_that_is_none_takes_nothing_from_the_others),
+        cmocka_unit_test(feature_gates_are_put_together),
         cmocka_unit_test(a_missing_file_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
