@@ -65,7 +65,8 @@ static void check_version(const struct cluster *c, struct config_findings *f)
         c->custom ? encryption_config_copy(c->custom)
                   : encryption_config_managed(c->provider, c->resources, &key);
     if (encryption_config_check_version(asked, c->kubernetes_version,
-                                        "kubernetes_version of cluster.yml", NULL, &err) < 0)
+                                        "kubernetes_version of cluster.yml", c->feature_gates,
+                                        &err) < 0)
         config_findings_add(f, c->custom_config, false,
                             c->custom ? "custom_config" : "secrets_encryption_config", err.message,
                             err.next);

@@ -110,6 +110,38 @@ static void a_name_means_one_secret_for_ever(void **state)
     assert_int_equal(unlink(state_path), 0);
 }
 
+/* What lint refuses and what `up` refuses may not differ by what was left out. */
+static void the_clusters_feature_gates_count(void **state)
+{
+    static const struct {
+        const char *version, *api_version, *kube_api;
+        size_t errors;
+        const char *what;
+    } table[] = {
+        {"v1.29.4", "v1", "", 1, "kms v1 (cloud) is off from Kubernetes 1.29 on"},
+        {"v1.29.4", "v1", "extra_args: {feature-gates: 'KMSv1=true'}, ", 0, NULL},
+        {"v1.29.4", "v1", "extra_args_array: {feature-gates: ['A=true', 'KMSv1=true']}, ", 0, NULL},
+        {"v1.29.4", "v1", "extra_args: {feature-gates: 'KMSv1=false'}, ", 1, "is off from"},
+        {"v1.28.4", "v2", "", 0, NULL},
+        {"v1.28.4", "v2", "extra_args: {feature-gates: 'KMSv2=false'}, ", 1, "is switched off by"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct encrypt_lint l CLEANUP(encrypt_lint_free) = {0};
+        char *text CLEANUP(cleanup_mem) = mem_printf(
+            NODES "kubernetes_version: %s-rancher1-1\n"
+                  "services: {kube-api: {%ssecrets_encryption_config: {enabled: true, "
+                  "custom_config: {kind: EncryptionConfiguration, apiVersion: "
+                  "apiserver.config.k8s.io/v1, resources: [{resources: [secrets], providers: "
+                  "[{kms: {name: cloud, apiVersion: %s, endpoint: 'unix:///run/kms.sock'}}, "
+                  "{identity: {}}]}]}}}}\n",
+            table[i].version, table[i].kube_api, table[i].api_version);
+        lint(state, text, &l);
+        assert_int_equal(l.errors, table[i].errors);
+        if (table[i].what)
+            one_finding(&l, false, 3, table[i].what);
+    }
+}
+
 static struct encryption_config *read_config(const char *text)
 {
     struct encryption_config *c = NULL;
@@ -151,6 +183,7 @@ int main(void)
         cmocka_unit_test(what_can_t_be_read_further_is_one_finding_with_its_place),
         cmocka_unit_test(a_file_that_is_not_there_is_an_error),
         cmocka_unit_test(a_name_means_one_secret_for_ever),
+        cmocka_unit_test(the_clusters_feature_gates_count),
         cmocka_unit_test(a_retired_key_may_not_come_back_under_a_name_with_two_meanings),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
