@@ -179,10 +179,9 @@ static int bring_back_all(struct session *s, struct error *err)
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         bool down = m->seen.exists && !m->seen.running;
-        if (bring_back(s, m, err) < 0)
-            return -1;
-        if (down && member_wait_ready(s, m, START_AGAIN_MS, &e) < 0) {
-            if (e.result != RESULT_FAILED)
+        if (down && (bring_back(s, m, &e) < 0 || member_wait_ready(s, m, START_AGAIN_MS, &e) < 0)) {
+            /* The plan has a way for it: what failed is taken back. */
+            if (e.result != RESULT_FAILED || ssh_dead(m->node.ssh))
                 return error_move(err, &e);
             tell(s, ENCRYPT_WARNING, NULL, NULL, "%s", e.message);
             error_clear(&e);

@@ -109,8 +109,9 @@ struct driver {
      * until settle(). Doesn't wait for readiness. Idempotent after a kill at any point inside: the
      * same call goes on from what lies there. `process`: the identity that is to end. Where the
      * apiserver that runs has another identity and what is wanted already, nothing is done. Where
-     * it fails before the apiserver in force was touched, that runs on. REFUSED, before that: a
-     * bind where something else is mounted, or whose folder is not on the node.
+     * a new one never started, and what was kept beside it has what is wanted, that comes back.
+     * Where it fails before the apiserver in force was touched, that runs on. REFUSED, before that:
+     * a bind where something else is mounted, or whose folder is not on the node.
      */
     int (*start)(struct node *n, const struct apiserver_want *want, const char *process,
                  struct error *err);

@@ -182,16 +182,26 @@ static int rke_observe(struct node *n, struct apiserver *out, struct error *err)
     return 0;
 }
 
+bool rke_never_started(const json_t *inspected)
+{
+    return str_eq(json_string_value(json_object_get(json_object_get(inspected, "State"), "Status")),
+                  "created");
+}
+
 json_t *rke_base(const struct rke *r, struct error *err)
 {
-    static const char *const names[] = {RKE_CURRENT, RKE_OLD, RKE_NEW};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        json_t *it = NULL;
-        if (docker_inspect(&r->docker, names[i], &it, err) < 0)
-            return NULL;
-        if (it)
-            return it;
-    }
+    json_auto_t *current = NULL;
+    json_t *it = NULL;
+    if (docker_inspect(&r->docker, RKE_CURRENT, &current, err) < 0)
+        return NULL;
+    if (current && !rke_never_started(current))
+        return STEAL(current);
+    if (docker_inspect(&r->docker, RKE_OLD, &it, err) < 0)
+        return NULL;
+    if (it || current)
+        return it ? it : STEAL(current);
+    if (docker_inspect(&r->docker, RKE_NEW, &it, err) < 0 || it)
+        return it;
     error_set(err, RESULT_REFUSED, "%s: there is no container " RKE_CURRENT, r->docker.what);
     return NULL;
 }
@@ -232,8 +242,9 @@ static int rke_remove_file(struct node *n, const char *path, struct error *err)
 static int rke_log_tail(struct node *n, size_t lines, struct buf *out, struct error *err)
 {
     const struct rke *r = rke_of(n);
-    json_auto_t *it = rke_base(r, err);
-    if (!it)
+    json_auto_t *it = NULL;
+    /* (One that never started has none, and what the one before it said is not its own.) */
+    if (docker_inspect(&r->docker, RKE_CURRENT, &it, err) < 0 || (!it && !(it = rke_base(r, err))))
         return -1;
     const char *id = json_string_value(json_object_get(it, "Id"));
     bool tty = json_is_true(json_object_get(json_object_get(it, "Config"), "Tty"));

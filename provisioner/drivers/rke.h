@@ -46,8 +46,12 @@ void rke_view_free(struct rke_view *v);
 /* An apiserver as its inspected container tells. */
 void rke_apiserver(const json_t *inspected, struct apiserver *out);
 
-/* The container by which files are reached (a new reference); NULL with an error where there is
- * none. */
+/* Created, and never started, be it that starting failed: where one of its mounts can't be made,
+ * the daemon doesn't reach a file by it either. */
+bool rke_never_started(const json_t *inspected);
+
+/* The container by which files are reached (a new reference): the one in force, but the one that
+ * was kept beside one that never started. NULL with an error where there is none. */
 json_t *rke_base(const struct rke *r, struct error *err);
 
 int rke_start(struct node *n, const struct apiserver_want *want, const char *process,

@@ -37,13 +37,6 @@ static const char *id_of(const json_t *inspected)
     return id ? id : "";
 }
 
-static const char *state_of(const json_t *inspected)
-{
-    const char *s =
-        json_string_value(json_object_get(json_object_get(inspected, "State"), "Status"));
-    return s ? s : "";
-}
-
 /* Running, or kept restarting by the daemon. */
 static bool is_up(const json_t *inspected)
 {
@@ -378,15 +371,46 @@ static int replace(struct change *c, const struct apiserver_want *want, struct e
     return bring_up(c, err);
 }
 
+static int back_to_old(struct change *c, struct error *err)
+{
+    c->policy = policy_before(c, c->v.old);
+    /* Where somebody removed the record, the new one has it. */
+    const json_t *other = c->v.current ? c->v.current : c->v.fresh;
+    if (is_no_policy(c->policy) && !is_no_policy(policy_of(other))) {
+        json_decref(c->policy);
+        c->policy = json_incref(policy_of(other));
+    }
+    if (make_record(c, c->v.old, err) < 0)
+        return -1;
+    if (c->v.current && (remove_it(c, &c->v.fresh, err) < 0 ||
+                         switch_off(c, c->v.current, STOP_BAD_SECONDS, err) < 0 ||
+                         move(c, &c->v.current, &c->v.fresh, RKE_NEW, err) < 0))
+        return -1;
+    if (move(c, &c->v.old, &c->v.current, RKE_CURRENT, err) < 0 || bring_up(c, err) < 0 ||
+        remove_it(c, &c->v.fresh, err) < 0)
+        return -1;
+    return remove_it(c, &c->v.record, err);
+}
+
+/* The new one never started, and the one that was kept has what is wanted: that one is good, and a
+ * bind that was added may be what doesn't work. */
+static bool kept_will_do(const struct change *c, const struct apiserver_want *want)
+{
+    return c->v.current && c->v.old && rke_never_started(c->v.current) &&
+           has_wanted(c->v.old, want);
+}
+
 static int start(struct change *c, const struct apiserver_want *want, const char *process,
                  struct error *err)
 {
     if (!c->v.current && !c->v.old)
         return error_set(err, RESULT_REFUSED, "%s: there is no container " RKE_CURRENT, c->d->what);
+    if (kept_will_do(c, want))
+        return back_to_old(c, err);
     if (c->v.current && has_wanted(c->v.current, want))
         return start_anew(c, process, err);
     /* One that was never started is no apiserver to be kept: the old one is what was in force. */
-    if (c->v.current && c->v.old && str_eq(state_of(c->v.current), "created") &&
+    if (c->v.current && c->v.old && rke_never_started(c->v.current) &&
         remove_it(c, &c->v.current, err) < 0)
         return -1;
     return c->v.current ? replace(c, want, err) : go_on(c, want, err);
@@ -443,27 +467,6 @@ static int restart_current(struct change *c, struct error *err)
     return c->v.old ? 0 : remove_it(c, &c->v.record, err);
 }
 
-static int back_to_old(struct change *c, struct error *err)
-{
-    c->policy = policy_before(c, c->v.old);
-    /* Where somebody removed the record, the new one has it. */
-    const json_t *other = c->v.current ? c->v.current : c->v.fresh;
-    if (is_no_policy(c->policy) && !is_no_policy(policy_of(other))) {
-        json_decref(c->policy);
-        c->policy = json_incref(policy_of(other));
-    }
-    if (make_record(c, c->v.old, err) < 0)
-        return -1;
-    if (c->v.current && (remove_it(c, &c->v.fresh, err) < 0 ||
-                         switch_off(c, c->v.current, STOP_BAD_SECONDS, err) < 0 ||
-                         move(c, &c->v.current, &c->v.fresh, RKE_NEW, err) < 0))
-        return -1;
-    if (move(c, &c->v.old, &c->v.current, RKE_CURRENT, err) < 0 || bring_up(c, err) < 0 ||
-        remove_it(c, &c->v.fresh, err) < 0)
-        return -1;
-    return remove_it(c, &c->v.record, err);
-}
-
 static int go_back(struct change *c, const struct apiserver_want *want, struct error *err)
 {
     if (!c->v.current && !c->v.old)
@@ -471,8 +474,8 @@ static int go_back(struct change *c, const struct apiserver_want *want, struct e
                          "%s: there is no container " RKE_CURRENT " and none that was kept",
                          c->d->what);
     /* A bind that was added may be what doesn't work. */
-    bool added = c->v.current && c->v.old && has_wanted(c->v.old, want) &&
-                 same_but_binds(c->v.old, c->v.current);
+    bool added = kept_will_do(c, want) || (c->v.current && c->v.old && has_wanted(c->v.old, want) &&
+                                           same_but_binds(c->v.old, c->v.current));
     /* First: a new one that failed has other flags than what it is gone back from, so what has the
      * right ones is good, and an old one beside it is left from an earlier change. */
     if (c->v.current && !added && has_wanted(c->v.current, want))

@@ -179,6 +179,55 @@ static void test_bind_that_fails(struct lab *l, const char *folder)
     end(l, "a bind with which no container starts");
 }
 
+/* The same flag, and a bind with which no container starts: a run was killed after the new one got
+ * its name. */
+static void make_dead(struct lab *l, const struct apiserver_want *want)
+{
+    make_apiserver(l, NULL);
+    DO(lab_start(l, path, NULL, &err));
+    DO(driver_rke.settle(&l->node, &err));
+    REFUSED(driver_rke.start(&l->node, want, NULL, &err), "kube-apiserver");
+}
+
+/* Wanting what the one that was kept has, it comes back, whatever is called (abort has start()). */
+static void test_kept_beside_dead(struct lab *l, const char *folder)
+{
+    begin(l, "kept");
+    char *bind CLEANUP(cleanup_mem) = mem_printf("%s:/usr/local/bin/kube-apiserver", folder);
+    char *const binds[] = {bind, NULL};
+    struct apiserver_want with_bind = {path, binds};
+    struct apiserver_want without = {.config_path = path};
+    static const operation operations[] = {start_wanted, go_back_wanted};
+    struct buf file CLEANUP(buf_free) = {0};
+    bool missing = false;
+    make_dead(l, &with_bind);
+    /* With the bind, no other will do. */
+    REFUSED(driver_rke.start(&l->node, &with_bind, "", &err), "kube-apiserver");
+    REFUSED(driver_rke.go_back(&l->node, &with_bind, &err), "kube-apiserver");
+    /* The node's files are reached all the same: what is gone back to is put there first. */
+    DO(driver_rke.put_file(&l->node, &(struct node_text){path, "a", 1}, NULL, &err));
+    DO(driver_rke.read_file(&l->node, path, &file, &missing, &err));
+    CHECK(!missing && str_eq(buf_str(&file), "a"));
+    DO(driver_rke.remove_file(&l->node, path, &err));
+    for (size_t i = 0; i < ARRAY_LEN(operations); i++) {
+        int points = 0;
+        for (int k = 1;; k++, points++) {
+            make_dead(l, &with_bind);
+            if (!killed_at(l, k, operations[i], &without))
+                break;
+            check_one(l);
+            DO(operations[i](&l->node, &without, &err));
+            check_end(l, path, "always", false);
+            DO(driver_rke.settle(&l->node, &err));
+            check_end(l, path, "always", true);
+            CHECK(!has_mount(l, RKE_CURRENT, "/usr/local/bin/kube-apiserver"));
+        }
+        check_end(l, path, "always", true);
+        CHECK(points == 8);
+    }
+    end(l, "one that never started, beside the one that was kept");
+}
+
 static int unix_socket(const char *at)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -252,5 +301,6 @@ void test_binds(struct lab *l)
     test_killed(l, binds, false, true, "start() with a bind alone killed, then go_back()");
     test_back_killed(l, binds);
     test_bind_that_fails(l, folder);
+    test_kept_beside_dead(l, folder);
     test_sockets(l, folder, binds);
 }
