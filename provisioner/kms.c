@@ -158,6 +158,35 @@ static int check_on(struct session *s, struct member *m, const struct encryption
     return rc < 0 ? error_wrap(err, "%s", at.host_path) : 0;
 }
 
+/* One that is in use: where its socket is, and where it would be with cluster.yml's binds, which
+ * the next start of the apiserver adds. */
+static int check_in_use(struct session *s, struct member *m, const struct encryption_provider *p,
+                        const char *path, struct error *err)
+{
+    struct node_socket is CLEANUP(node_socket_free) = {0};
+    struct node_socket becomes CLEANUP(node_socket_free) = {0};
+    struct error e CLEANUP(error_clear) = {0};
+    char *const *binds = s->cluster->extra_binds;
+    if (m->node.driver->find_socket(&m->node, path, NULL, &is, &e) < 0) {
+        if (e.result != RESULT_REFUSED)
+            return error_move(err, &e);
+        error_clear(&e);
+    }
+    if (m->node.driver->find_socket(&m->node, path, binds, &becomes, &e) < 0) {
+        if (e.result != RESULT_REFUSED)
+            return error_move(err, &e);
+        if (!bind_holding(binds, path))
+            return 0;
+        error_next(&e,
+                   "let extra_binds in %s name what is mounted there until this is finished, and "
+                   "run the same command again",
+                   s->options->config);
+        return error_move(err, &e);
+    }
+    bool moves = is.host_path && !str_eq(is.host_path, becomes.host_path);
+    return moves ? check_on(s, m, p, path, err) : 0;
+}
+
 /* --- all of them --- */
 
 static bool same_plugin(const struct encryption_provider *a, const struct encryption_provider *b)
@@ -195,10 +224,12 @@ static void findings_free(struct findings *f)
 }
 
 /* -1 only where looking itself can't go on. */
-static int check_provider(struct session *s, const struct encryption_provider *p,
+static int check_provider(struct session *s, const struct encryption_provider *p, bool in_use,
                           struct findings *found, struct error *err)
 {
     char *path CLEANUP(cleanup_mem) = kms_socket_path(p->kms_endpoint);
+    if (in_use && (!path || path[0] == '@'))
+        return 0;
     if (!path)
         return error_set(err, RESULT_REFUSED,
                          "the KMS provider %s: its endpoint must be unix:// and the absolute path "
@@ -207,7 +238,7 @@ static int check_provider(struct session *s, const struct encryption_provider *p
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         struct error e CLEANUP(error_clear) = {0};
-        if (check_on(s, m, p, path, &e) == 0)
+        if ((in_use ? check_in_use(s, m, p, path, &e) : check_on(s, m, p, path, &e)) == 0)
             continue;
         if (e.result != RESULT_REFUSED)
             return error_wrap(&e, "node %s: the KMS provider %s", m->node.name, p->kms_name),
@@ -220,21 +251,83 @@ static int check_provider(struct session *s, const struct encryption_provider *p
     return 0;
 }
 
+/* Of `of`, those that `but` (NULL: none) lacks. */
+static int check_providers(struct session *s, const struct encryption_config *of,
+                           const struct encryption_config *but, bool in_use, struct findings *found,
+                           struct error *err)
+{
+    for (size_t i = 0; of && i < of->item_count; i++) {
+        for (size_t k = 0; k < of->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &of->items[i].providers[k];
+            if (p->type != PROVIDER_KMS || names(but, p, NULL) || names(of, p, p))
+                continue;
+            if (check_provider(s, p, in_use, found, err) < 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static bool uses_socket(const struct encryption_config *c, const char *path)
+{
+    for (size_t i = 0; c && i < c->item_count; i++) {
+        for (size_t k = 0; k < c->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &c->items[i].providers[k];
+            char *at CLEANUP(cleanup_mem) =
+                p->type == PROVIDER_KMS ? kms_socket_path(p->kms_endpoint) : NULL;
+            if (str_eq(at, path))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A container that RKE makes has the mounts of cluster.yml, and RKE's own. */
+static bool rke_mounts(const struct cluster *cluster, const char *path)
+{
+    return path[0] == '@' || path_is_below(path, "/etc/kubernetes") ||
+           bind_holding(cluster->extra_binds, path);
+}
+
+/* Sockets that the apiserver reaches now, or will by mounts that RKE's next `up` takes away. */
+static void warn_of_mounts(struct session *s, const struct encryption_config *c,
+                           const struct encryption_config *to)
+{
+    for (size_t i = 0; c && i < c->item_count; i++) {
+        for (size_t k = 0; k < c->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &c->items[i].providers[k];
+            char *path CLEANUP(cleanup_mem) =
+                p->type == PROVIDER_KMS ? kms_socket_path(p->kms_endpoint) : NULL;
+            if (!path || names(c, p, p) || rke_mounts(s->cluster, path))
+                continue;
+            if (c == to)
+                tell(s, ENCRYPT_WARNING, "check", NULL,
+                     "no extra_binds in %s holds %s, the socket of the KMS plugin %s: RKE's next "
+                     "`up` makes a kube-apiserver that can't reach it; add it there",
+                     s->options->config, path, p->kms_name);
+            else if (!uses_socket(to, path))
+                tell(s, ENCRYPT_WARNING, "check", NULL,
+                     "no extra_binds in %s holds %s, the socket of the KMS plugin %s, which is "
+                     "needed until this is finished: an `rke up` before that makes a "
+                     "kube-apiserver that can't reach it; leave extra_binds as they were until "
+                     "then",
+                     s->options->config, path, p->kms_name);
+        }
+    }
+}
+
 int kms_check(struct session *s, const struct encryption_config *from,
               const struct encryption_config *to, struct error *err)
 {
     struct findings found CLEANUP(findings_free) = {0};
-    for (size_t i = 0; to && i < to->item_count; i++) {
-        for (size_t k = 0; k < to->items[i].provider_count; k++) {
-            const struct encryption_provider *p = &to->items[i].providers[k];
-            if (p->type != PROVIDER_KMS || names(from, p, NULL) || names(to, p, p))
-                continue;
-            if (check_provider(s, p, &found, err) < 0)
-                return -1;
-        }
-    }
-    if (!found.count)
+    if (check_providers(s, from, NULL, true, &found, err) < 0 ||
+        check_providers(s, to, from, false, &found, err) < 0)
+        return -1;
+    if (!found.count) {
+        warn_of_mounts(s, from, to);
+        warn_of_mounts(s, to, to);
         return 0;
+    }
     error_set(err, RESULT_REFUSED, "%s", buf_str(&found.text));
     error_next(err, "%s",
                found.next ? found.next

@@ -28,6 +28,14 @@ char **kms_binds(const struct cluster *cluster, const struct encryption_config *
  * - the plugin answers by its own protocol, within some seconds. Where the SSH user may not connect
  *   to the socket that is a note.
  *
+ * For every one that `from` has, which is in use until the transition is finished:
+ *
+ * - cluster.yml's extra_binds, which an apiserver that is started gets, mount nothing else than the
+ *   container has; where another of its folders takes the place, the plugin is asked there.
+ *
+ * A socket that RKE itself would not mount (no extra_binds in cluster.yml holds it) is a warning:
+ * an `rke up` makes an apiserver that doesn't reach it.
+ *
  * REFUSED, with all that is wrong on all nodes, what the plugins answered, and what to do. Changes
  * nothing.
  */

@@ -1,3 +1,4 @@
+#include "provisioner/docker/binds.h"
 #include "provisioner/kms.h"
 #include "provisioner/kms_frame.h"
 
@@ -70,6 +71,104 @@ static void only_binds_that_a_socket_needs_are_added(void **state)
     struct encryption_config *plain CLEANUP(cleanup_encryption_config) =
         encryption_config_managed(PROVIDER_AESCBC, NULL, &key);
     assert_null(kms_binds(cluster, plain));
+}
+
+/* --- kms_check() of what is in use, on a node whose container has its own /run/kms --- */
+
+static int find_socket(struct node *n, const char *path, char *const *binds,
+                       struct node_socket *out, struct error *err)
+{
+    const char *bind = bind_holding(binds, path);
+    char *container CLEANUP(cleanup_mem) = bind ? bind_container(bind) : NULL;
+    char *host CLEANUP(cleanup_mem) = bind ? bind_host(bind) : NULL;
+    bool mounted = path_is_below(path, "/run/kms") || path_is_below(path, "/etc/kubernetes");
+    (void)n;
+    if (str_eq(container, "/run/kms") && !str_eq(host, "/run/kms"))
+        return error_set(err, RESULT_REFUSED, "another mount at /run/kms");
+    if (bind)
+        out->host_path = mem_printf("%s%s", host, path + strlen(container));
+    else if (mounted)
+        out->host_path = mem_strdup(path);
+    else
+        return error_set(err, RESULT_REFUSED, "no mount that holds it");
+    return 0;
+}
+
+static void note_warning(void *ctx, const struct encrypt_event *e)
+{
+    assert_int_equal(e->kind, ENCRYPT_WARNING);
+    buf_printf(ctx, "%s\n", e->text);
+}
+
+static struct encryption_config *config_of(const char *provider)
+{
+    struct encryption_config *c = NULL;
+    struct error err CLEANUP(error_clear) = {0};
+    char *text CLEANUP(cleanup_mem) =
+        mem_printf("apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\n"
+                   "resources:\n- resources: [secrets]\n  providers:\n  - %s\n  - identity: {}\n",
+                   provider);
+    assert_int_equal(encryption_config_read(text, strlen(text), "c", ENCRYPTION_LENIENT, &c, &err),
+                     0);
+    return c;
+}
+
+static void binds_of_a_kms_in_use_are_looked_at_before_anything_is_begun(void **state)
+{
+    (void)state;
+#define KMS(name, path) "kms: {name: " name ", endpoint: 'unix://" path "'}"
+#define LOCAL "secretbox: {keys: [{name: k, secret: QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=}]}"
+#define LONG "/longer-than-the-path-of-a-socket-can-be-longer-than-the-path-of-a-socket-can-be"
+    static const struct {
+        const char *binds, *from, *to;
+        const char *refused, *warned; /* NULL: not */
+    } table[] = {
+        {"'/run/kms:/run/kms'", KMS("a", "/run/kms/s"), LOCAL, NULL, NULL},
+        {"'/run/kms:/run/kms'", KMS("a", "/run/kms/s"), KMS("a", "/run/kms/s"), NULL, NULL},
+        {"'/other:/run/kms'", KMS("a", "/run/kms/s"), LOCAL,
+         "node a: the KMS provider a: another mount", NULL},
+        {"'/other:/run/kms'", KMS("a", "/run/kms/s"), KMS("a", "/run/kms/s"), "another mount",
+         NULL},
+        /* It lies elsewhere then, and is asked there. */
+        {"'" LONG LONG ":/run/kms/deep'", KMS("a", "/run/kms/deep/s"), LOCAL, "longer than", NULL},
+        {"", KMS("a", "/run/kms/s"), LOCAL, NULL,
+         "no extra_binds in c.yml holds /run/kms/s, the socket of the KMS plugin a, which is "
+         "needed until this is finished"},
+        {"'/run/kms2:/run/kms2'", KMS("a", "/run/kms/s"), KMS("a", "/run/kms/s"), NULL,
+         "can't reach it; add it there"},
+        {"", KMS("a", "/etc/kubernetes/s"), LOCAL, NULL, NULL},
+        {"", KMS("a", "/@s"), LOCAL, NULL, NULL},
+        /* What no apiserver reaches now is not made worse. */
+        {"", KMS("a", "/gone/s"), LOCAL, NULL, "no extra_binds in c.yml holds /gone/s"},
+        {"'/gone:/gone'", KMS("a", "/gone/s"), LOCAL, NULL, NULL},
+        {"", LOCAL, LOCAL, NULL, NULL},
+    };
+    static const struct driver driver = {.kind = "none", .find_socket = find_socket};
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct error err CLEANUP(error_clear) = {0};
+        struct buf warned CLEANUP(buf_free) = {0};
+        struct cluster *cluster CLEANUP(cleanup_cluster) = NULL;
+        struct encryption_config *from CLEANUP(cleanup_encryption_config) =
+            config_of(table[i].from);
+        struct encryption_config *to CLEANUP(cleanup_encryption_config) = config_of(table[i].to);
+        char *yml CLEANUP(cleanup_mem) = mem_printf("nodes: [{address: a, role: [controlplane]}]\n"
+                                                    "services: {kube-api: {extra_binds: [%s]}}\n",
+                                                    table[i].binds);
+        assert_int_equal(cluster_parse(yml, strlen(yml), "c.yml", &cluster, &err), 0);
+        const struct encrypt_options options = {
+            .config = "c.yml", .event = note_warning, .ctx = &warned};
+        struct member m = {.node = {.name = "a", .conf = cluster->nodes, .driver = &driver}};
+        struct session s = {.options = &options, .cluster = cluster, .members = &m, .count = 1};
+        int rc = kms_check(&s, from, to, &err);
+        if (rc != (table[i].refused ? -1 : 0) ||
+            (rc &&
+             (err.result != RESULT_REFUSED || !strstr(err.message, table[i].refused) || !err.next)))
+            fail_msg("row %zu: %s", i, err.message ? err.message : "not refused");
+        if ((table[i].warned != NULL) != (warned.len > 0) ||
+            (warned.len && (!strstr(buf_str(&warned), table[i].warned) ||
+                            strchr(buf_str(&warned), '\n') != warned.data + warned.len - 1)))
+            fail_msg("row %zu: %s", i, buf_str(&warned));
+    }
 }
 
 /* A frame around a message. */
@@ -215,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_endpoint_is_read_as_kube_apiserver_reads_it),
         cmocka_unit_test(only_binds_that_a_socket_needs_are_added),
+        cmocka_unit_test(binds_of_a_kms_in_use_are_looked_at_before_anything_is_begun),
         cmocka_unit_test(what_is_asked_is_what_the_protocol_says),
         cmocka_unit_test(an_answer_counts_only_where_it_says_the_right_thing),
         cmocka_unit_test(a_cut_or_oversized_answer_is_none),
