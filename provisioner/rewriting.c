@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct stored_as {
-    char *prefix;
+    const char *prefix;
 };
 
 static bool is_stored_as(void *ctx, const struct resource *r, const unsigned char *value,
@@ -196,8 +196,9 @@ static int rewrite(struct run *r, const struct resource *res, struct buf *stubbo
                    struct error *err)
 {
     struct session *s = r->s;
-    struct stored_as want = {encryption_write_prefix(r->forms.config[FORM_TO], res->name)};
-    char *owner CLEANUP(cleanup_mem) = want.prefix;
+    char *prefix CLEANUP(cleanup_mem) =
+        encryption_write_prefix(r->forms.config[FORM_TO], res->name);
+    struct stored_as want = {prefix};
     struct tally t CLEANUP(tally_free) = {.resource = res};
     bool by_etcd = r->resumed;
     int64_t began = loop_now();
