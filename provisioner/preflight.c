@@ -313,10 +313,12 @@ static int refuse_unknown(struct session *s, const struct resource *r, const str
               "have (%s), the first is %s: an old key is missing there, or the apiservers "
               "run another file than the one that lies on their nodes",
               c->refused, c->values, r->name, text, c->examples[0]);
-    error_next(err,
-               "encrypt doctor --config %s tells which; put the missing key back as a reader, or "
-               "delete those objects in etcd, then run the same command again",
-               s->options->config);
+    error_next(
+        err,
+        "encrypt doctor --config %s    (tells which; where the key history has the key, it writes "
+        "the configuration that reads everything: was `rke up` run with a cluster.yml of before "
+        "a rotation?)",
+        s->options->config);
     return -1;
 }
 
