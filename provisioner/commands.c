@@ -250,36 +250,48 @@ static void refused(struct session *s, bool was_open, struct error *err)
     error_next(err, "mend that, then run the same command again");
 }
 
-/* The file on each node is the one that was put there last, byte for byte. */
-static bool files_are_ours(struct session *s)
+/* What each node has is what was recorded of it last: the file, byte for byte, or none. Where
+ * nothing is recorded, and no key was ever in use, there is nothing to be missed. */
+static bool nodes_are_as_left(struct session *s)
 {
-    bool ours = true;
+    bool used = false, same = true;
+    for (size_t i = 0; i < s->journal->key_count; i++)
+        used = used || (s->journal->keys[i].activated && !s->journal->keys[i].retired);
     for (size_t i = 0; i < s->count; i++) {
         const struct member *m = &s->members[i];
         const struct node_record *n = journal_node(s->journal, m->node.name);
-        ours = ours && (!m->seen.config_path || str_eq(n->runs.sha256, m->file_sha256));
+        const char *now = m->seen.config_path ? m->file_sha256 : "none";
+        same = same && str_eq(n->runs.sha256 ? n->runs.sha256 : used ? "" : "none", now);
     }
-    return ours;
+    return same;
 }
 
 /*
- * Somebody else put the file there: RKE, perhaps from a cluster.yml of before a rotation. Whether
- * what is stored can be read by it is asked once, before it is called good, and the file noted.
+ * Somebody else changed what the nodes have: RKE, perhaps from a cluster.yml of before a rotation.
+ * Whether what is stored can be read by it is asked once, before it is built upon, and the file
+ * noted. (Not its process: which file that has read isn't known.)
  */
 static int check_foreign_files(struct session *s, const struct encryption_config *running,
                                struct error *err)
 {
-    if (files_are_ours(s))
+    struct error e CLEANUP(error_clear) = {0};
+    if (nodes_are_as_left(s))
         return 0;
     tell(s, ENCRYPT_STEP, "check", NULL,
-         "the file on the nodes was put there by somebody else: can it read all that is stored");
-    const struct encryption_config *before = s->journal->custom;
-    if (preflight_readable(s, running, before, err) < 0)
-        return -1;
+         "the nodes have another file than was put there last: can it read all that is stored");
+    if (preflight_readable(s, running, s->journal->custom, &e) < 0) {
+        if (e.result != RESULT_FAILED)
+            return error_move(err, &e);
+        tell(s, ENCRYPT_WARNING, "check", NULL, "that could not be looked at: %s", e.message);
+        return 0;
+    }
+    /* A cluster that was never ours gets no journal by being looked at. */
+    if (s->journal->sequence == 0)
+        return 0;
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         node_record_runs(journal_node(s->journal, m->node.name),
-                         m->seen.config_path ? m->file_sha256 : "none", m->seen.process);
+                         m->seen.config_path ? m->file_sha256 : "none", NULL);
     }
     s->journal->behind = true;
     return 0;
@@ -289,9 +301,7 @@ static int nothing_to_do(struct session *s, const struct encryption_config *runn
                          struct encrypt_report *report, struct error *err)
 {
     report->nothing_to_do = true;
-    if (check_foreign_files(s, running, err) < 0 || state_agrees(s, running, err) < 0)
-        return -1;
-    return state_bring_up_to_date(s, running, err);
+    return state_agrees(s, running, err) < 0 ? -1 : state_bring_up_to_date(s, running, err);
 }
 
 /* An administrator's own file, by cluster.yml: do the apiservers read it? */
@@ -327,7 +337,7 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
 {
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
     struct target t CLEANUP(target_free) = {0};
-    if (preflight_agree(s, &from, err) < 0 ||
+    if (preflight_agree(s, &from, err) < 0 || check_foreign_files(s, from, err) < 0 ||
         target_up(s->cluster, s->journal, from, &t, err) < 0 ||
         config_check_history(s, &t, err) < 0)
         return -1;
@@ -341,7 +351,7 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
         return begin(s, &t, from, report, err) < 0 ? -1 : config_follow(s, t.to, report, err);
     if (t.lags && config_follow(s, from, report, err) < 0)
         return -1;
-    if (!t.lags && journal_set_custom(s->journal, t.custom))
+    if (!t.lags && journal_set_custom(s->journal, t.custom) && s->journal->sequence > 0)
         s->journal->behind = true;
     return nothing_to_do(s, from, report, err);
 }
@@ -350,7 +360,7 @@ static int rotate(struct session *s, struct encrypt_report *report, struct error
 {
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
     struct target t CLEANUP(target_free) = {0};
-    if (preflight_agree(s, &from, err) < 0)
+    if (preflight_agree(s, &from, err) < 0 || check_foreign_files(s, from, err) < 0)
         return -1;
     journal_add_config_keys(s->journal, from);
     if (target_rotation(s->cluster, s->journal, from, &t, err) < 0 ||
@@ -370,7 +380,7 @@ static int rotate(struct session *s, struct encrypt_report *report, struct error
 static int resume(struct session *s, struct encrypt_report *report, struct error *err)
 {
     struct encryption_config *running CLEANUP(cleanup_encryption_config) = NULL;
-    if (preflight_agree(s, &running, err) < 0)
+    if (preflight_agree(s, &running, err) < 0 || check_foreign_files(s, running, err) < 0)
         return -1;
     set_key_name(report, running);
     return nothing_to_do(s, running, report, err) < 0 ? -1 : config_follow(s, running, report, err);

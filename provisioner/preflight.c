@@ -375,27 +375,6 @@ static int check_resource(struct session *s, const struct resource *r,
     return counted ? 0 : refuse_unreadable(s, r, &e, err);
 }
 
-/* What our patches can't change must not have to change. (Where a key leaves altogether, the proof
- * over the whole store would stop it later; where it stays for other resources, nothing would.) */
-static int check_unchangeable(const struct resources *all, const struct encryption_config *from,
-                              const struct encryption_config *to, struct error *err)
-{
-    for (size_t i = 0; i < all->other_count; i++) {
-        const struct unchangeable *other = &all->others[i];
-        if (!other->stored || other->follows || !encryption_resource_changes(from, to, other->name))
-            continue;
-        error_set(err, RESULT_REFUSED,
-                  "%s can't be rewritten through the API (%s), and would be stored otherwise after "
-                  "the change: what is stored of it could not be read any more",
-                  other->name, other->why);
-        error_next(err,
-                   "mend that (for a custom resource: a version of its definition must be served), "
-                   "or leave its providers as they are");
-        return -1;
-    }
-    return 0;
-}
-
 /* RKE keeps its state, and so the keys, in a secret of the cluster. */
 static void warn_of_plain_keys(struct session *s, const struct resources *all,
                                const struct encryption_config *to)
@@ -410,27 +389,96 @@ static void warn_of_plain_keys(struct session *s, const struct resources *all,
              "of the cluster, has the keys in it. Encrypt secrets as well");
 }
 
-int preflight_readable(struct session *s, const struct encryption_config *running,
-                       const struct encryption_config *other, struct error *err)
+/* Keys that were put to use and never given up, and kms providers of the last custom_config: what
+ * `running` lacks of them. NULL-terminated prefixes, for encryption_resources_free(). */
+static char **missing_prefixes(struct session *s, const struct encryption_config *running,
+                               const struct encryption_config *before)
 {
-    const struct resources *all = NULL;
+    char **list = store_leaving(before, running);
+    size_t count = 0;
+    while (list[count])
+        count++;
+    for (size_t i = 0; i < s->journal->key_count; i++) {
+        const struct key_record *k = &s->journal->keys[i];
+        if (!k->activated || k->retired || encryption_config_has_key(running, k->type, &k->key))
+            continue;
+        MEM_GROW(list, count + 1);
+        list[count++] = mem_printf("k8s:enc:%s:v1:%s:", provider_type_name(k->type), k->key.name);
+        list[count] = NULL;
+    }
+    return list;
+}
+
+static bool lies_under_none(void *ctx, const struct resource *r, const unsigned char *value,
+                            size_t len)
+{
+    (void)r;
+    char *const *list = ctx;
+    for (size_t i = 0; list[i]; i++) {
+        size_t n = strlen(list[i]);
+        if (len >= n && memcmp(value, list[i], n) == 0)
+            return false;
+    }
+    return true;
+}
+
+static int check_missing(struct session *s, char **missing, struct error *err)
+{
+    struct census c CLEANUP(census_free) = {0};
+    if (!missing[0])
+        return 0;
+    if (census_store(s, 0, lies_under_none, missing, &c, err) < 0)
+        return -1;
+    if (!c.refused)
+        return 0;
+    char *text CLEANUP(cleanup_mem) = census_text(&c);
+    error_set(
+        err, RESULT_REFUSED,
+        "%zu values in etcd (%s) lie under a key that was in use and that no node has any more; "
+        "the first is %s. Was `rke up` run with another cluster.yml, or one of before a rotation?",
+        c.refused, text, c.examples[0]);
+    error_next(err,
+               "encrypt doctor --config %s    (the key history has that key: it writes the "
+               "configuration that reads everything)",
+               s->options->config);
+    return -1;
+}
+
+static int check_read(struct session *s, const struct resource *r,
+                      const struct encryption_config *running, struct error *err)
+{
+    struct census c CLEANUP(census_free) = {0};
     union {
         const struct encryption_config *in;
         void *out;
     } ctx = {.in = running};
-    if (store_resources(s, running, other, &all, err) < 0)
+    if (store_elsewhere(s, r)) {
+        tell(s, ENCRYPT_WARNING, "check", NULL, "%s: in an etcd of their own, not looked at",
+             r->name);
+        return 0;
+    }
+    if (census_resource(s, r, 0, can_be_read, ctx.out, &c, err) < 0)
+        return -1;
+    char *text CLEANUP(cleanup_mem) = census_text(&c);
+    tell(s, ENCRYPT_NODE, "check", NULL, "%s in etcd: %s", r->name, text);
+    return c.refused ? refuse_unknown(s, r, &c, text, err) : 0;
+}
+
+int preflight_readable(struct session *s, const struct encryption_config *running,
+                       const struct encryption_config *before, struct error *err)
+{
+    const struct resources *all = NULL;
+    const struct resource *secrets = resource_find("secrets");
+    bool seen = false;
+    char **missing CLEANUP(cleanup_encryption_resources) = missing_prefixes(s, running, before);
+    if (check_missing(s, missing, err) < 0 || store_resources(s, running, before, &all, err) < 0)
         return -1;
     for (size_t i = 0; i < all->count; i++) {
-        const struct resource *r = &all->list[i];
-        struct census c CLEANUP(census_free) = {0};
-        if (census_resource(s, r, 0, can_be_read, ctx.out, &c, err) < 0)
+        seen = seen || str_eq(all->list[i].name, secrets->name);
+        if (check_read(s, &all->list[i], running, err) < 0)
             return -1;
-        char *text CLEANUP(cleanup_mem) = census_text(&c);
-        tell(s, ENCRYPT_NODE, "check", NULL, "%s in etcd: %s", r->name, text);
-        if (c.refused)
-            return refuse_unknown(s, r, &c, text, err);
     }
-    return 0;
+    return seen ? 0 : check_read(s, secrets, running, err);
 }
 
 int preflight_store(struct session *s, const struct encryption_config *from,
@@ -438,7 +486,8 @@ int preflight_store(struct session *s, const struct encryption_config *from,
 {
     const struct resources *all = NULL;
     int64_t bytes = 0;
-    if (store_resources(s, from, to, &all, err) < 0 || check_unchangeable(all, from, to, err) < 0)
+    if (store_resources(s, from, to, &all, err) < 0 ||
+        store_check_unchangeable(all, from, to, err) < 0)
         return -1;
     warn_of_plain_keys(s, all, to);
     for (size_t i = 0; i < all->count; i++) {

@@ -99,6 +99,7 @@ int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
         if (!(nodes >> i & 1))
             continue;
         node_record_intend(n, form_name(f), m->seen.process);
+        node_record_path(n, m->config_path);
         /* Of the file that goes: what started since must not be taken to have read the new one. */
         node_record_placed(n, NULL, NULL);
     }
@@ -382,6 +383,7 @@ int rollout_restart(struct run *r, enum form f, size_t node, struct error *err)
     }
     note_switch(r, f);
     node_record_intend(n, form_name(f), before);
+    node_record_path(n, m->config_path);
     if (run_record(r, err) < 0)
         return -1;
     copy_state(r, f);

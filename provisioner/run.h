@@ -144,10 +144,11 @@ int preflight_reload(struct session *s, struct error *err) MUST_CHECK;
 int preflight_version(struct session *s, const struct encryption_config *to,
                       struct error *err) MUST_CHECK;
 
-/* Everything stored of secrets and of the resources that the two name (`other` may be NULL) lies
- * under prefixes that `running` reads, as far as etcd tells. REFUSED where not. */
+/* Everything stored of secrets and of the resources that the two name (`before` may be NULL) lies
+ * under prefixes that `running` reads, as far as etcd tells, and nothing in the whole store under a
+ * key that the history calls in use and that `running` lacks. REFUSED where not. */
 int preflight_readable(struct session *s, const struct encryption_config *running,
-                       const struct encryption_config *other, struct error *err) MUST_CHECK;
+                       const struct encryption_config *before, struct error *err) MUST_CHECK;
 
 /* Everything stored of the resources that `from` and `to` name lies under prefixes that `from`
  * reads, and the API can read it; etcd has room for the rewrite. REFUSED, with the objects' names,

@@ -35,7 +35,7 @@ static bool is_outdated_by_us(const struct session *s, const struct encryption_c
             const struct encryption_provider *p = &c->items[i].providers[k];
             /* Of a kms provider the history doesn't tell; where our own last write was cut off, the
              * journal does. */
-            if (p->type == PROVIDER_KMS && !s->journal->behind && !has_kms(running, p->kms_name))
+            if (p->type == PROVIDER_KMS && !s->journal->cut_off && !has_kms(running, p->kms_name))
                 return false;
             for (size_t j = 0; j < p->key_count; j++) {
                 if (!encryption_config_has_key(running, p->type, &p->keys[j]) &&

@@ -65,7 +65,7 @@ static int on_value(void *ctx, const char *key, const unsigned char *value, size
 }
 
 /* --etcd-servers-overrides: "group/resource#servers,…", "/resource#…" for the core group. */
-static int check_override(struct session *s, const struct resource *r, struct error *err)
+static const struct member *overridden_on(const struct session *s, const struct resource *r)
 {
     const char *group = strchr(r->name, '.');
     char *entry CLEANUP(cleanup_mem) = mem_printf("%s/%s#", group ? group + 1 : "", r->plural);
@@ -74,12 +74,25 @@ static int check_override(struct session *s, const struct resource *r, struct er
         const char *overrides = apiserver_flag(&m->seen, "etcd-servers-overrides");
         const char *at = overrides ? strstr(overrides, entry) : NULL;
         if (at && (at == overrides || at[-1] == ','))
-            return error_set(err, RESULT_REFUSED,
-                             "node %s: --etcd-servers-overrides puts %s into an etcd of their own, "
-                             "where nothing can be proved",
-                             m->node.name, r->name);
+            return m;
     }
-    return 0;
+    return NULL;
+}
+
+bool store_elsewhere(const struct session *s, const struct resource *r)
+{
+    return overridden_on(s, r) != NULL;
+}
+
+static int check_override(struct session *s, const struct resource *r, struct error *err)
+{
+    const struct member *m = overridden_on(s, r);
+    return m ? error_set(
+                   err, RESULT_REFUSED,
+                   "node %s: --etcd-servers-overrides puts %s into an etcd of their own, where "
+                   "nothing can be proved",
+                   m->node.name, r->name)
+             : 0;
 }
 
 /* Opens the way to what is stored of the resource. */
@@ -297,4 +310,25 @@ int store_resources(struct session *s, const struct encryption_config *a,
     int rc = store_named(s, names, out, err);
     encryption_resources_free(names);
     return rc;
+}
+
+/* What our patches can't change must not have to change. (Where a key leaves altogether, the proof
+ * over the whole store would stop it later; where it stays for other resources, nothing would.) */
+int store_check_unchangeable(const struct resources *all, const struct encryption_config *from,
+                             const struct encryption_config *to, struct error *err)
+{
+    for (size_t i = 0; i < all->other_count; i++) {
+        const struct unchangeable *other = &all->others[i];
+        if (!other->stored || other->follows || !encryption_resource_changes(from, to, other->name))
+            continue;
+        error_set(err, RESULT_REFUSED,
+                  "%s can't be rewritten through the API (%s), and would be stored otherwise after "
+                  "the change: what is stored of it could not be read any more",
+                  other->name, other->why);
+        error_next(err,
+                   "mend that (for a custom resource: a version of its definition must be served), "
+                   "or leave its providers as they are");
+        return -1;
+    }
+    return 0;
 }

@@ -59,6 +59,13 @@ char *store_key(const struct session *s, const struct resource *r, const char *n
  * freed with encryption_resources_free(). Empty: nothing is to go. */
 char **store_leaving(const struct encryption_config *from, const struct encryption_config *to);
 
+/* True where an apiserver has this resource in another etcd: then none of these can look at it. */
+bool store_elsewhere(const struct session *s, const struct resource *r);
+
+/* REFUSED where what our patches can't change would have to change. */
+int store_check_unchangeable(const struct resources *all, const struct encryption_config *from,
+                             const struct encryption_config *to, struct error *err) MUST_CHECK;
+
 /* What the names stand for now, wildcards too: found out once a session (which owns it), by the
  * API's discovery; where no apiserver answers, by the table of built-in ones, which knows no custom
  * resource and no wildcard: FAILED then. What is covered and can't be rewritten through the API is

@@ -1,5 +1,7 @@
 #include "provisioner/target.h"
 
+#include "state/journal_json.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,26 +16,79 @@ static bool is_none(const struct encryption_config *c)
     return !c || !c->item_count;
 }
 
+/* "vault" and "vault-3" have the stem "vault", and the numbers 1 and 3. */
+static size_t kms_stem(const char *name)
+{
+    const char *dash = strrchr(name, '-');
+    const char *digits = dash ? dash + 1 : "";
+    size_t len = strlen(digits);
+    bool numbered = len > 0 && len < 9 && strspn(digits, "0123456789") == len && *digits != '0';
+    return numbered ? (size_t)(dash - name) : strlen(name);
+}
+
+static unsigned long kms_number(const char *name)
+{
+    size_t stem = kms_stem(name);
+    return name[stem] ? strtoul(name + stem + 1, NULL, 10) : 1;
+}
+
+/* The next name that a rotation may have given, of the same stem. */
+static bool is_later_name(const char *name, const char *before)
+{
+    size_t stem = kms_stem(before);
+    return strlen(name) > stem + 1 && memcmp(name, before, stem) == 0 && name[stem] == '-' &&
+           kms_stem(name) == stem && kms_number(name) > kms_number(before);
+}
+
+static bool is_retired(const struct journal *j, enum provider_type type,
+                       const struct encryption_key *key)
+{
+    const struct key_record *k = journal_find_key(j, type, key);
+    return k && k->retired;
+}
+
+/* One of the same shape that differs: made from `before` by rotate-key, which retires keys and
+ * counts names up; not the other way round. */
+static bool is_rotated(const struct journal *j, const struct encryption_config *before,
+                       const struct encryption_config *running)
+{
+    for (size_t i = 0; i < before->item_count; i++) {
+        for (size_t k = 0; k < before->items[i].provider_count; k++) {
+            const struct encryption_provider *p = &before->items[i].providers[k];
+            const struct encryption_provider *q = &running->items[i].providers[k];
+            if (p->type == PROVIDER_KMS && !str_eq(p->kms_name, q->kms_name) &&
+                !is_later_name(q->kms_name, p->kms_name))
+                return false;
+            for (size_t n = 0; n < p->key_count; n++)
+                if (!encryption_key_equal(&p->keys[n], &q->keys[n]) &&
+                    is_retired(j, q->type, &q->keys[n]))
+                    return false;
+        }
+    }
+    return true;
+}
+
 bool target_config_lags(const struct cluster *c, const struct journal *j,
                         const struct encryption_config *running)
 {
     return c->encryption == SECRETS_ENCRYPTION_ENABLED && c->custom && j->custom &&
            encryption_config_equal(c->custom, j->custom) &&
            !encryption_config_equal(c->custom, running) &&
-           encryption_config_same_shape(c->custom, running);
+           encryption_config_same_shape(c->custom, running) && is_rotated(j, c->custom, running);
 }
 
 /* The first key of `asked` that `before` has and `running` has not: what runs was made from
  * `before` by rotate-key, so that it was replaced. NULL: none. */
-static const char *replaced_key(const struct encryption_config *asked,
+static const char *replaced_key(const struct journal *j, const struct encryption_config *asked,
                                 const struct encryption_config *before,
                                 const struct encryption_config *running)
 {
     for (size_t i = 0; before && i < asked->item_count; i++) {
-        for (size_t j = 0; j < asked->items[i].provider_count; j++) {
-            const struct encryption_provider *p = &asked->items[i].providers[j];
+        for (size_t n = 0; n < asked->items[i].provider_count; n++) {
+            const struct encryption_provider *p = &asked->items[i].providers[n];
             for (size_t k = 0; k < p->key_count; k++)
-                if (encryption_config_has_key(before, p->type, &p->keys[k]) &&
+                if (is_retired(j, p->type, &p->keys[k]) &&
+                    encryption_config_has_key(before, p->type, &p->keys[k]) &&
                     !encryption_config_has_key(running, p->type, &p->keys[k]))
                     return p->keys[k].name;
         }
@@ -48,7 +103,7 @@ static int custom_target(const struct cluster *c, const struct journal *j,
     out->custom = c->custom;
     out->lags = target_config_lags(c, j, running);
     out->to = encryption_config_copy(out->lags ? running : c->custom);
-    const char *replaced = out->lags ? NULL : replaced_key(c->custom, j->custom, running);
+    const char *replaced = out->lags ? NULL : replaced_key(j, c->custom, j->custom, running);
     if (!replaced)
         return 0;
     error_set(err, RESULT_REFUSED,
@@ -175,14 +230,9 @@ static bool has_kms(const struct encryption_config *c, const char *name)
 static int fresh_name(void *ctx, const char *old, char **out, struct error *err)
 {
     const struct rotation *r = ctx;
-    const char *dash = strrchr(old, '-');
-    const char *digits = dash ? dash + 1 : "";
-    size_t len = strlen(digits);
-    bool numbered = len > 0 && len < 9 && strspn(digits, "0123456789") == len && *digits != '0';
-    unsigned long number = numbered ? strtoul(digits, NULL, 10) : 1;
-    size_t stem = numbered ? (size_t)(dash - old) : strlen(old);
+    unsigned long number = kms_number(old);
     for (unsigned long next = number + 1; next < number + 1000; next++) {
-        char *name CLEANUP(cleanup_mem) = mem_printf("%.*s-%lu", (int)stem, old, next);
+        char *name CLEANUP(cleanup_mem) = mem_printf("%.*s-%lu", (int)kms_stem(old), old, next);
         if (has_kms(r->running, name))
             continue;
         *out = STEAL(name);

@@ -89,7 +89,9 @@ struct journal {
     struct key_record *keys; /* all keys ever, in order; never dropped but by `keys forget` */
     size_t key_count;
     char *sidecar_path;
-    bool behind; /* as read: only one of the two places had it, or they differ: to be written */
+    bool behind;  /* as read: only one of the two places had it, or they differ: to be written */
+    bool cut_off; /* as read: the state file has an older one of ours: the last write did not come
+                     to its end there */
 };
 
 /* Reads the journal of this state file from both places. Neither is there: a fresh one. Keys of the

@@ -120,6 +120,7 @@ int journal_read(const struct rkestate *state, const char *state_path, struct jo
         return -1;
     chosen->behind =
         chosen != fresh && state && !(sidecar && own && json_equal(sidecar_json, own_json));
+    chosen->cut_off = chosen == sidecar && own && !json_equal(sidecar_json, own_json);
     if (!chosen->sidecar_path)
         chosen->sidecar_path = STEAL(sidecar_path);
     /* What was chosen is handed out, the others are freed. */

@@ -231,17 +231,46 @@ static bool add_group(const struct api_groups *g, const struct api_group *group,
     return any;
 }
 
+/* Definitions of which no version is served: discovery does not list them, and their objects lie in
+ * the store all the same. `in`: of this group; NULL: of any. */
+static bool add_unserved(const struct api_groups *g, const char *in, struct resources *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < g->definition_count; i++) {
+        const char *name = g->definitions[i];
+        bool listed = in && !str_eq(group_of(name), in);
+        for (size_t k = 0; k < out->count; k++)
+            listed = listed || str_eq(out->list[k].name, name);
+        for (size_t k = 0; k < out->other_count; k++)
+            listed = listed || str_eq(out->others[k].name, name);
+        if (listed)
+            continue;
+        add_other(out, name, true,
+                  mem_strdup("its CustomResourceDefinition is there, but no version of it is "
+                             "served, so it can't be rewritten"));
+        any = true;
+    }
+    return any;
+}
+
 static void add_wildcard(const struct api_groups *g, const char *name, struct resources *out)
 {
     if (str_eq(group_of(name), "*")) {
         for (size_t i = 0; i < g->count; i++)
             add_group(g, &g->groups[i], out);
+        add_unserved(g, NULL, out);
         return;
     }
     const struct api_group *group = api_groups_find(g, group_of(name));
+    if (group && add_group(g, group, out)) {
+        add_unserved(g, group_of(name), out);
+        return;
+    }
+    if (add_unserved(g, group_of(name), out))
+        return;
     if (!group)
         add_other(out, name, false, mem_strdup("no such API group here, now: nothing is stored"));
-    else if (!add_group(g, group, out))
+    else
         add_other(out, name, false, mem_strdup("covers nothing that is stored"));
 }
 

@@ -66,6 +66,13 @@ static struct world world(const char *kube_api, const char *running, const char 
     journal_add_config_keys(w.journal, w.running);
     w.custom = made_from ? config(made_from) : NULL;
     journal_set_custom(w.journal, w.custom);
+    /* What runs no more was retired by the rotation. */
+    journal_add_config_keys(w.journal, w.custom);
+    for (size_t i = 0; i < w.journal->key_count; i++) {
+        struct key_record *k = &w.journal->keys[i];
+        if (!encryption_config_has_key(w.running, k->type, &k->key))
+            k->retired = mem_strdup("2026-01-02T03:04:05Z");
+    }
     return w;
 }
 
@@ -229,6 +236,39 @@ static void a_key_that_rotate_key_replaced_does_not_come_back_by_itself(void **s
     assert_false(target_config_lags(v.cluster, v.journal, v.running));
 }
 
+/* Somebody put the configuration of before a rotation back on the nodes: cluster.yml, which has the
+ * fresh key, is right, and is not told to be written over. */
+static void what_runs_again_after_its_rotation_is_no_rotation(void **state)
+{
+    (void)state;
+    struct world w CLEANUP(world_free) =
+        world(ENCRYPTION(CUSTOM(ITEM("secrets", CBC(K2) ", " ID))),
+              ITEM("secrets", CBC(K1) ", " ID), ITEM("secrets", CBC(K2) ", " ID));
+    for (size_t i = 0; i < w.journal->key_count; i++) {
+        struct key_record *k = &w.journal->keys[i];
+        mem_free(k->retired);
+        k->retired = str_eq(k->key.name, "k1") ? mem_strdup("2026-01-02T03:04:05Z") : NULL;
+    }
+    assert_false(target_config_lags(w.cluster, w.journal, w.running));
+    up(&w);
+    assert_true(encryption_config_equal(w.target.to, w.cluster->custom));
+
+    static const struct {
+        const char *runs, *asked;
+        bool lags;
+    } kms[] = {{"a-2", "a", true},    {"a", "a-2", false}, {"a-10", "a-9", true}, {"b", "a", false},
+               {"a-2", "a-3", false}, {"a-x", "a", false}, {"ab-2", "a", false}};
+    for (size_t i = 0; i < ARRAY_LEN(kms); i++) {
+        char *runs CLEANUP(cleanup_mem) =
+            mem_printf(ITEM("secrets", KMS("%s") ", " ID), kms[i].runs);
+        char *asked CLEANUP(cleanup_mem) =
+            mem_printf(ITEM("secrets", KMS("%s") ", " ID), kms[i].asked);
+        char *kube_api CLEANUP(cleanup_mem) = mem_printf(ENCRYPTION(CUSTOM("%s")), asked);
+        struct world v CLEANUP(world_free) = world(kube_api, runs, asked);
+        assert_int_equal(target_config_lags(v.cluster, v.journal, v.running), kms[i].lags);
+    }
+}
+
 static void rotation(struct world *w)
 {
     if (target_rotation(w->cluster, w->journal, w->running, &w->target, &w->err) != 0)
@@ -323,6 +363,7 @@ int main(void)
         cmocka_unit_test(a_custom_configuration_is_taken_as_it_stands),
         cmocka_unit_test(disabling_goes_to_nothing),
         cmocka_unit_test(a_key_that_rotate_key_replaced_does_not_come_back_by_itself),
+        cmocka_unit_test(what_runs_again_after_its_rotation_is_no_rotation),
         cmocka_unit_test(rotating_gives_a_fresh_key_in_the_same_form),
         cmocka_unit_test(rotating_a_kms_gives_its_provider_the_next_free_name),
         cmocka_unit_test(a_rotation_that_would_not_be_what_is_meant_is_refused),
