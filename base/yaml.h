@@ -49,6 +49,9 @@ long yaml_duplicate(const struct yaml *y);
 /* True where y is NULL or null (`~`, `null`, nothing; never quoted). */
 bool yaml_is_null(const struct yaml *y);
 
+/* The same of a plain scalar's text. */
+bool yaml_is_null_text(const char *s);
+
 /* A boolean or a decimal integer as YAML 1.1 (go-yaml) resolves plain scalars; false where it is
  * not one. */
 bool yaml_bool(const struct yaml *y, bool *out);
