@@ -261,9 +261,44 @@ static bool nodes_are_as_left(struct session *s)
         const struct member *m = &s->members[i];
         const struct node_record *n = journal_node(s->journal, m->node.name);
         const char *now = m->seen.config_path ? m->file_sha256 : "none";
-        same = same && str_eq(n->runs.sha256 ? n->runs.sha256 : used ? "" : "none", now);
+        same = same && (str_eq(n->runs.sha256 ? n->runs.sha256
+                               : used         ? ""
+                                              : "none",
+                               now) ||
+                        str_eq(n->placed.sha256, now));
     }
     return same;
+}
+
+/* A process that is known to have read another file than lies there now, and another configuration
+ * (a mere newline of RKE's is none). */
+static int check_restarted(struct session *s, const struct encryption_config *running,
+                           struct error *err)
+{
+    const char *text = rkestate_encryption_config(s->state);
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    struct error ignored CLEANUP(error_clear) = {0};
+    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c,
+                               &ignored) == 0 &&
+        encryption_config_equal(c, running))
+        return 0;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        const struct node_record *n = journal_node(s->journal, m->node.name);
+        if (!n->runs.process || !str_eq(n->runs.process, m->seen.process) ||
+            str_eq(n->runs.sha256, m->seen.config_path ? m->file_sha256 : "none"))
+            continue;
+        error_set(err, RESULT_REFUSED,
+                  "node %s: %s was changed and its kube-apiserver was not restarted since: it runs "
+                  "another configuration than lies there",
+                  m->node.name, m->config_path);
+        error_next(
+            err, "what lies there can read all that is stored: restart kube-apiserver on one node "
+                 "after the other, each when the one before is ready; then run the same command "
+                 "again");
+        return -1;
+    }
+    return 0;
 }
 
 /*
@@ -285,6 +320,8 @@ static int check_foreign_files(struct session *s, const struct encryption_config
         tell(s, ENCRYPT_WARNING, "check", NULL, "that could not be looked at: %s", e.message);
         return 0;
     }
+    if (check_restarted(s, running, err) < 0)
+        return -1;
     /* A cluster that was never ours gets no journal by being looked at. */
     if (s->journal->sequence == 0)
         return 0;

@@ -402,8 +402,13 @@ static char **missing_prefixes(struct session *s, const struct encryption_config
         const struct key_record *k = &s->journal->keys[i];
         if (!k->activated || k->retired || encryption_config_has_key(running, k->type, &k->key))
             continue;
+        char *prefix CLEANUP(cleanup_mem) =
+            mem_printf("k8s:enc:%s:v1:%s:", provider_type_name(k->type), k->key.name);
+        /* The same name with another secret shows in the API's own list. */
+        if (store_reads_prefix(running, prefix))
+            continue;
         MEM_GROW(list, count + 1);
-        list[count++] = mem_printf("k8s:enc:%s:v1:%s:", provider_type_name(k->type), k->key.name);
+        list[count++] = STEAL(prefix);
         list[count] = NULL;
     }
     return list;
@@ -487,7 +492,7 @@ int preflight_store(struct session *s, const struct encryption_config *from,
     const struct resources *all = NULL;
     int64_t bytes = 0;
     if (store_resources(s, from, to, &all, err) < 0 ||
-        store_check_unchangeable(all, from, to, err) < 0)
+        store_check_unchangeable(s, all, from, to, err) < 0)
         return -1;
     warn_of_plain_keys(s, all, to);
     for (size_t i = 0; i < all->count; i++) {

@@ -136,8 +136,8 @@ static int wait_for_writes_in_flight(struct run *r, struct error *err)
 /* A custom resource may have stopped being served since the check. */
 static int check_unchangeable(struct run *r, const struct resources *all, struct error *err)
 {
-    if (store_check_unchangeable(all, r->forms.config[FORM_FROM], r->forms.config[FORM_TO], err) ==
-        0)
+    if (store_check_unchangeable(r->s, all, r->forms.config[FORM_FROM], r->forms.config[FORM_TO],
+                                 err) == 0)
         return 0;
     err->result = RESULT_STOPPED;
     return -1;
@@ -326,7 +326,7 @@ int run_prove(struct run *r, struct error *err)
     struct session *s = r->s;
     int64_t revision = 0;
     r->report->proof_values = 0;
-    s->resources_known = false;
+    store_forget_resources(s);
     tell(s, ENCRYPT_STEP, "prove", NULL,
          "what etcd holds is counted: nothing may need what is to go");
     char **leaving = store_leaving(r->forms.config[FORM_FROM], r->forms.config[FORM_TO]);

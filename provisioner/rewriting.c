@@ -251,7 +251,7 @@ int run_rewrite(struct run *r, struct error *err)
     const struct resources *all = NULL;
     struct buf stubborn CLEANUP(buf_free) = {0};
     tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
-    s->resources_known = false; /* some may have come since */
+    store_forget_resources(s); /* some may have come since */
     if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0)
         return -1;
     for (size_t i = 0; i < all->count; i++) {

@@ -362,6 +362,7 @@ void session_close(struct session *s)
     credentials_free(&s->admin);
     mem_free(s->etcd_prefix);
     resources_free(&s->resources);
+    mem_free(s->resources_of);
     mem_free(s->lease_owner);
     mem_free(s->who);
     mem_free(s->previous_step);

@@ -56,8 +56,8 @@ struct session {
     struct etcd *etcd;
     char *etcd_prefix;          /* "/registry" */
     struct resources resources; /* of the transition: see store_resources() */
-    bool resources_known;
-    char *lease_owner, *who; /* see lease.h */
+    char *resources_of;         /* the names that they stand for, one a line; NULL: not found out */
+    char *lease_owner, *who;    /* see lease.h */
     bool lease_held;
     bool store_doubtful;        /* etcd may have been restored since it was last looked into */
     char *previous_step;        /* the last one told to the user */

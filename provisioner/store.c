@@ -1,5 +1,7 @@
 #include "provisioner/store.h"
 
+#include "templates/encryption_features.h"
+
 #include <string.h>
 
 void census_free(struct census *c)
@@ -196,19 +198,22 @@ char *census_text(const struct census *c)
     return b.data;
 }
 
+bool store_reads_prefix(const struct encryption_config *c, const char *prefix)
+{
+    for (size_t i = 0; c && i < c->item_count; i++)
+        for (size_t r = 0; r < c->items[i].resource_count; r++)
+            if (encryption_config_reads(c, c->items[i].resources[r], prefix, strlen(prefix)))
+                return true;
+    return false;
+}
+
 static void add_leaving(char ***list, size_t *count, const struct encryption_provider *p,
                         const char *name, const struct encryption_config *to)
 {
     char *prefix = p->type == PROVIDER_KMS
                        ? mem_printf("k8s:enc:kms:%s:%s:", p->kms_v2 ? "v2" : "v1", name)
                        : mem_printf("k8s:enc:%s:v1:%s:", provider_type_name(p->type), name);
-    bool stays = false;
-    for (size_t i = 0; to && i < to->item_count; i++) {
-        const struct encryption_item *item = &to->items[i];
-        for (size_t r = 0; r < item->resource_count; r++)
-            stays =
-                stays || encryption_config_reads(to, item->resources[r], prefix, strlen(prefix));
-    }
+    bool stays = store_reads_prefix(to, prefix);
     for (size_t i = 0; i < *count; i++)
         stays = stays || str_eq((*list)[i], prefix);
     if (stays) {
@@ -265,12 +270,28 @@ static void tell_others(struct session *s, const struct resources *r)
              r->others[i].why);
 }
 
-static void take_resources(struct session *s, struct resources *found, bool known)
+static char *names_text(char *const *names)
+{
+    struct buf text = {0};
+    for (size_t i = 0; names[i]; i++)
+        buf_printf(&text, "%s\n", names[i]);
+    char *copy = mem_strdup(buf_str(&text));
+    buf_free(&text);
+    return copy;
+}
+
+void store_forget_resources(struct session *s)
+{
+    mem_free(STEAL(s->resources_of));
+}
+
+static void take_resources(struct session *s, struct resources *found, char *of)
 {
     resources_free(&s->resources);
     s->resources = *found;
     *found = (struct resources){0};
-    s->resources_known = known;
+    mem_free(s->resources_of);
+    s->resources_of = of;
 }
 
 int store_built_in(struct session *s, char *const *names, const struct resources **out,
@@ -280,7 +301,7 @@ int store_built_in(struct session *s, char *const *names, const struct resources
     *out = &s->resources;
     if (built_in(names, &found, err) < 0)
         return -1;
-    take_resources(s, &found, false);
+    take_resources(s, &found, NULL);
     return 0;
 }
 
@@ -288,7 +309,8 @@ int store_named(struct session *s, char *const *names, const struct resources **
                 struct error *err)
 {
     *out = &s->resources;
-    if (s->resources_known)
+    char *of CLEANUP(cleanup_mem) = names_text(names);
+    if (str_eq(s->resources_of, of))
         return 0;
     struct resources found CLEANUP(resources_free) = {0};
     struct error e CLEANUP(error_clear) = {0};
@@ -298,7 +320,7 @@ int store_named(struct session *s, char *const *names, const struct resources **
     if (discovery_resources(api, names, &found, err) < 0)
         return -1;
     tell_others(s, &found);
-    take_resources(s, &found, true);
+    take_resources(s, &found, STEAL(of));
     return 0;
 }
 
@@ -312,19 +334,50 @@ int store_resources(struct session *s, const struct encryption_config *a,
     return rc;
 }
 
-/* What our patches can't change must not have to change. (Where a key leaves altogether, the proof
- * over the whole store would stop it later; where it stays for other resources, nothing would.) */
-int store_check_unchangeable(const struct resources *all, const struct encryption_config *from,
+static bool can_be_read(void *ctx, const struct resource *r, const unsigned char *value, size_t len)
+{
+    return encryption_config_reads(ctx, r->name, value, len);
+}
+
+/* By etcd alone: what has no API has its folder there all the same. */
+static int count_unreadable(struct session *s, const char *name, const struct encryption_config *to,
+                            size_t *count, struct error *err)
+{
+    struct census c CLEANUP(census_free) = {0};
+    const char *dot = strchr(name, '.');
+    char *plural CLEANUP(cleanup_mem) =
+        dot ? mem_strndup(name, (size_t)(dot - name)) : mem_strdup(name);
+    char *dir CLEANUP(cleanup_mem) =
+        resource_etcd_dir(dot ? dot + 1 : "", plural, encryption_resource_is_custom(name));
+    const struct resource r = {.name = name, .api = "", .plural = plural, .etcd_dir = dir};
+    union {
+        const struct encryption_config *in;
+        void *out;
+    } ctx = {.in = to};
+    if (census_resource(s, &r, 0, can_be_read, ctx.out, &c, err) < 0)
+        return -1;
+    *count = c.refused;
+    return 0;
+}
+
+int store_check_unchangeable(struct session *s, const struct resources *all,
+                             const struct encryption_config *from,
                              const struct encryption_config *to, struct error *err)
 {
     for (size_t i = 0; i < all->other_count; i++) {
         const struct unchangeable *other = &all->others[i];
+        size_t count = 0;
         if (!other->stored || other->follows || !encryption_resource_changes(from, to, other->name))
             continue;
-        error_set(err, RESULT_REFUSED,
-                  "%s can't be rewritten through the API (%s), and would be stored otherwise after "
-                  "the change: what is stored of it could not be read any more",
-                  other->name, other->why);
+        if (count_unreadable(s, other->name, to, &count, err) < 0)
+            return -1;
+        if (count == 0)
+            continue;
+        error_set(
+            err, RESULT_REFUSED,
+            "%s can't be rewritten through the API (%s), and %zu values of it are stored that "
+            "could not be read any more after the change",
+            other->name, other->why, count);
         error_next(err,
                    "mend that (for a custom resource: a version of its definition must be served), "
                    "or leave its providers as they are");

@@ -62,14 +62,21 @@ char **store_leaving(const struct encryption_config *from, const struct encrypti
 /* True where an apiserver has this resource in another etcd: then none of these can look at it. */
 bool store_elsewhere(const struct session *s, const struct resource *r);
 
-/* REFUSED where what our patches can't change would have to change. */
-int store_check_unchangeable(const struct resources *all, const struct encryption_config *from,
+/* REFUSED where something is stored of what our patches can't change that `to` can't read. */
+int store_check_unchangeable(struct session *s, const struct resources *all,
+                             const struct encryption_config *from,
                              const struct encryption_config *to, struct error *err) MUST_CHECK;
 
-/* What the names stand for now, wildcards too: found out once a session (which owns it), by the
- * API's discovery; where no apiserver answers, by the table of built-in ones, which knows no custom
- * resource and no wildcard: FAILED then. What is covered and can't be rewritten through the API is
- * told as a warning, the first time. */
+/* True where c reads what lies under this prefix, for any resource that it names. */
+bool store_reads_prefix(const struct encryption_config *c, const char *prefix);
+
+/* What the names stand for is found out anew the next time. */
+void store_forget_resources(struct session *s);
+
+/* What the names stand for now, wildcards too: found out once for these names (the session owns it:
+ * good until another call), by the API's discovery; where no apiserver answers, by the table of
+ * built-in ones, which knows no custom resource and no wildcard: FAILED then. What is covered and
+ * can't be rewritten through the API is told as a warning, the first time. */
 int store_named(struct session *s, char *const *names, const struct resources **out,
                 struct error *err) MUST_CHECK;
 /* The same without asking an apiserver: FAILED where one is not in the table. */
