@@ -250,90 +250,6 @@ static void refused(struct session *s, bool was_open, struct error *err)
     error_next(err, "mend that, then run the same command again");
 }
 
-/* What each node has is what was recorded of it last: the file, byte for byte, or none. Where
- * nothing is recorded, and no key was ever in use, there is nothing to be missed. */
-static bool nodes_are_as_left(struct session *s)
-{
-    bool used = false, same = true;
-    for (size_t i = 0; i < s->journal->key_count; i++)
-        used = used || (s->journal->keys[i].activated && !s->journal->keys[i].retired);
-    for (size_t i = 0; i < s->count; i++) {
-        const struct member *m = &s->members[i];
-        const struct node_record *n = journal_node(s->journal, m->node.name);
-        const char *now = m->seen.config_path ? m->file_sha256 : "none";
-        same = same && (str_eq(n->runs.sha256 ? n->runs.sha256
-                               : used         ? ""
-                                              : "none",
-                               now) ||
-                        str_eq(n->placed.sha256, now));
-    }
-    return same;
-}
-
-/* A process that is known to have read another file than lies there now, and another configuration
- * (a mere newline of RKE's is none). */
-static int check_restarted(struct session *s, const struct encryption_config *running,
-                           struct error *err)
-{
-    const char *text = rkestate_encryption_config(s->state);
-    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
-    struct error ignored CLEANUP(error_clear) = {0};
-    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c,
-                               &ignored) == 0 &&
-        encryption_config_equal(c, running))
-        return 0;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct member *m = &s->members[i];
-        const struct node_record *n = journal_node(s->journal, m->node.name);
-        if (!n->runs.process || !str_eq(n->runs.process, m->seen.process) ||
-            str_eq(n->runs.sha256, m->seen.config_path ? m->file_sha256 : "none"))
-            continue;
-        error_set(err, RESULT_REFUSED,
-                  "node %s: %s was changed and its kube-apiserver was not restarted since: it runs "
-                  "another configuration than lies there",
-                  m->node.name, m->config_path);
-        error_next(
-            err, "what lies there can read all that is stored: restart kube-apiserver on one node "
-                 "after the other, each when the one before is ready; then run the same command "
-                 "again");
-        return -1;
-    }
-    return 0;
-}
-
-/*
- * Somebody else changed what the nodes have: RKE, perhaps from a cluster.yml of before a rotation.
- * Whether what is stored can be read by it is asked once, before it is built upon, and the file
- * noted. (Not its process: which file that has read isn't known.)
- */
-static int check_foreign_files(struct session *s, const struct encryption_config *running,
-                               struct error *err)
-{
-    struct error e CLEANUP(error_clear) = {0};
-    if (nodes_are_as_left(s))
-        return 0;
-    tell(s, ENCRYPT_STEP, "check", NULL,
-         "the nodes have another file than was put there last: can it read all that is stored");
-    if (preflight_readable(s, running, s->journal->custom, &e) < 0) {
-        if (e.result != RESULT_FAILED)
-            return error_move(err, &e);
-        tell(s, ENCRYPT_WARNING, "check", NULL, "that could not be looked at: %s", e.message);
-        return 0;
-    }
-    if (check_restarted(s, running, err) < 0)
-        return -1;
-    /* A cluster that was never ours gets no journal by being looked at. */
-    if (s->journal->sequence == 0)
-        return 0;
-    for (size_t i = 0; i < s->count; i++) {
-        struct member *m = &s->members[i];
-        node_record_runs(journal_node(s->journal, m->node.name),
-                         m->seen.config_path ? m->file_sha256 : "none", NULL);
-    }
-    s->journal->behind = true;
-    return 0;
-}
-
 static int nothing_to_do(struct session *s, const struct encryption_config *running,
                          struct encrypt_report *report, struct error *err)
 {
@@ -374,7 +290,7 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
 {
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
     struct target t CLEANUP(target_free) = {0};
-    if (preflight_agree(s, &from, err) < 0 || check_foreign_files(s, from, err) < 0 ||
+    if (preflight_agree(s, &from, err) < 0 || foreign_check(s, from, err) < 0 ||
         target_up(s->cluster, s->journal, from, &t, err) < 0 ||
         config_check_history(s, &t, err) < 0)
         return -1;
@@ -397,7 +313,7 @@ static int rotate(struct session *s, struct encrypt_report *report, struct error
 {
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
     struct target t CLEANUP(target_free) = {0};
-    if (preflight_agree(s, &from, err) < 0 || check_foreign_files(s, from, err) < 0)
+    if (preflight_agree(s, &from, err) < 0 || foreign_check(s, from, err) < 0)
         return -1;
     journal_add_config_keys(s->journal, from);
     if (target_rotation(s->cluster, s->journal, from, &t, err) < 0 ||
@@ -417,7 +333,7 @@ static int rotate(struct session *s, struct encrypt_report *report, struct error
 static int resume(struct session *s, struct encrypt_report *report, struct error *err)
 {
     struct encryption_config *running CLEANUP(cleanup_encryption_config) = NULL;
-    if (preflight_agree(s, &running, err) < 0 || check_foreign_files(s, running, err) < 0)
+    if (preflight_agree(s, &running, err) < 0 || foreign_check(s, running, err) < 0)
         return -1;
     set_key_name(report, running);
     return nothing_to_do(s, running, report, err) < 0 ? -1 : config_follow(s, running, report, err);

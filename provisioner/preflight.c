@@ -229,11 +229,6 @@ int preflight_addresses(struct session *s, struct error *err)
     return rc;
 }
 
-static bool can_be_read(void *ctx, const struct resource *r, const unsigned char *value, size_t len)
-{
-    return encryption_config_reads(ctx, r->name, value, len);
-}
-
 static int64_t etcd_quota(const struct session *s)
 {
     const struct yaml *y = yaml_path(s->cluster->document, "services", "etcd", "extra_args",
@@ -305,8 +300,8 @@ static int refuse_unreadable(struct session *s, const struct resource *r, struct
     return -1;
 }
 
-static int refuse_unknown(struct session *s, const struct resource *r, const struct census *c,
-                          const char *text, struct error *err)
+int preflight_refuse_unknown(struct session *s, const struct resource *r, const struct census *c,
+                             const char *text, struct error *err)
 {
     error_set(err, RESULT_REFUSED,
               "%zu of %zu %s in etcd can't be read with the configuration that the nodes "
@@ -341,10 +336,6 @@ static int check_resource(struct session *s, const struct resource *r,
                           int64_t *bytes, struct error *err)
 {
     struct census c CLEANUP(census_free) = {0};
-    union {
-        const struct encryption_config *in;
-        void *out;
-    } ctx = {.in = from};
     const struct http_server *api = NULL;
     int64_t revision = 0;
     size_t listed = 0;
@@ -355,7 +346,7 @@ static int check_resource(struct session *s, const struct resource *r,
     bool counted = kube_count(api, r, &listed, &revision, &e) == 0;
     if (!counted && e.result == RESULT_INTERRUPTED)
         return error_move(err, &e);
-    if (census_resource(s, r, counted ? revision : 0, can_be_read, ctx.out, &c, err) < 0)
+    if (census_unreadable(s, r, from, counted ? revision : 0, &c, err) < 0)
         return -1;
     if (counted && c.values != listed)
         return error_set(err, RESULT_REFUSED,
@@ -367,7 +358,7 @@ static int check_resource(struct session *s, const struct resource *r,
     char *text CLEANUP(cleanup_mem) = census_text(&c);
     tell(s, ENCRYPT_NODE, "check", NULL, "%s in etcd: %s", r->name, text);
     if (c.refused)
-        return refuse_unknown(s, r, &c, text, err);
+        return preflight_refuse_unknown(s, r, &c, text, err);
     if (encryption_resource_changes(from, to, r->name)) {
         *bytes += c.bytes;
         warn_of_writes(s, r, to, c.values);
@@ -387,103 +378,6 @@ static void warn_of_plain_keys(struct session *s, const struct resources *all,
         tell(s, ENCRYPT_WARNING, "check", NULL,
              "other resources are encrypted and secrets are not: RKE's copy of its state, a secret "
              "of the cluster, has the keys in it. Encrypt secrets as well");
-}
-
-/* Keys that were put to use and never given up, and kms providers of the last custom_config: what
- * `running` lacks of them. NULL-terminated prefixes, for encryption_resources_free(). */
-static char **missing_prefixes(struct session *s, const struct encryption_config *running,
-                               const struct encryption_config *before)
-{
-    char **list = store_leaving(before, running);
-    size_t count = 0;
-    while (list[count])
-        count++;
-    for (size_t i = 0; i < s->journal->key_count; i++) {
-        const struct key_record *k = &s->journal->keys[i];
-        if (!k->activated || k->retired || encryption_config_has_key(running, k->type, &k->key))
-            continue;
-        char *prefix CLEANUP(cleanup_mem) =
-            mem_printf("k8s:enc:%s:v1:%s:", provider_type_name(k->type), k->key.name);
-        /* The same name with another secret shows in the API's own list. */
-        if (store_reads_prefix(running, prefix))
-            continue;
-        MEM_GROW(list, count + 1);
-        list[count++] = STEAL(prefix);
-        list[count] = NULL;
-    }
-    return list;
-}
-
-static bool lies_under_none(void *ctx, const struct resource *r, const unsigned char *value,
-                            size_t len)
-{
-    (void)r;
-    char *const *list = ctx;
-    for (size_t i = 0; list[i]; i++) {
-        size_t n = strlen(list[i]);
-        if (len >= n && memcmp(value, list[i], n) == 0)
-            return false;
-    }
-    return true;
-}
-
-static int check_missing(struct session *s, char **missing, struct error *err)
-{
-    struct census c CLEANUP(census_free) = {0};
-    if (!missing[0])
-        return 0;
-    if (census_store(s, 0, lies_under_none, missing, &c, err) < 0)
-        return -1;
-    if (!c.refused)
-        return 0;
-    char *text CLEANUP(cleanup_mem) = census_text(&c);
-    error_set(
-        err, RESULT_REFUSED,
-        "%zu values in etcd (%s) lie under a key that was in use and that no node has any more; "
-        "the first is %s. Was `rke up` run with another cluster.yml, or one of before a rotation?",
-        c.refused, text, c.examples[0]);
-    error_next(err,
-               "encrypt doctor --config %s    (the key history has that key: it writes the "
-               "configuration that reads everything)",
-               s->options->config);
-    return -1;
-}
-
-static int check_read(struct session *s, const struct resource *r,
-                      const struct encryption_config *running, struct error *err)
-{
-    struct census c CLEANUP(census_free) = {0};
-    union {
-        const struct encryption_config *in;
-        void *out;
-    } ctx = {.in = running};
-    if (store_elsewhere(s, r)) {
-        tell(s, ENCRYPT_WARNING, "check", NULL, "%s: in an etcd of their own, not looked at",
-             r->name);
-        return 0;
-    }
-    if (census_resource(s, r, 0, can_be_read, ctx.out, &c, err) < 0)
-        return -1;
-    char *text CLEANUP(cleanup_mem) = census_text(&c);
-    tell(s, ENCRYPT_NODE, "check", NULL, "%s in etcd: %s", r->name, text);
-    return c.refused ? refuse_unknown(s, r, &c, text, err) : 0;
-}
-
-int preflight_readable(struct session *s, const struct encryption_config *running,
-                       const struct encryption_config *before, struct error *err)
-{
-    const struct resources *all = NULL;
-    const struct resource *secrets = resource_find("secrets");
-    bool seen = false;
-    char **missing CLEANUP(cleanup_encryption_resources) = missing_prefixes(s, running, before);
-    if (check_missing(s, missing, err) < 0 || store_resources(s, running, before, &all, err) < 0)
-        return -1;
-    for (size_t i = 0; i < all->count; i++) {
-        seen = seen || str_eq(all->list[i].name, secrets->name);
-        if (check_read(s, &all->list[i], running, err) < 0)
-            return -1;
-    }
-    return seen ? 0 : check_read(s, secrets, running, err);
 }
 
 int preflight_store(struct session *s, const struct encryption_config *from,

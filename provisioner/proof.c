@@ -31,7 +31,6 @@ int run_check_identities(struct run *r, struct error *err)
 
 struct judge {
     const char *want; /* the write prefix of the resource */
-    char **leaving;
 };
 
 static bool has_new_form(void *ctx, const struct resource *r, const unsigned char *value,
@@ -41,19 +40,6 @@ static bool has_new_form(void *ctx, const struct resource *r, const unsigned cha
     const struct judge *j = ctx;
     char *prefix CLEANUP(cleanup_mem) = encryption_stored_prefix(value, len);
     return prefix && str_eq(prefix, j->want);
-}
-
-static bool needs_nothing_that_goes(void *ctx, const struct resource *r, const unsigned char *value,
-                                    size_t len)
-{
-    (void)r;
-    const struct judge *j = ctx;
-    for (size_t i = 0; j->leaving[i]; i++) {
-        size_t n = strlen(j->leaving[i]);
-        if (len >= n && memcmp(value, j->leaving[i], n) == 0)
-            return false;
-    }
-    return true;
 }
 
 /* As many in etcd as the API lists at that same revision, all in the new form. */
@@ -101,8 +87,7 @@ static int prove_store(struct run *r, char **leaving, int64_t *revision, struct 
 {
     struct session *s = r->s;
     struct census c CLEANUP(census_free) = {0};
-    struct judge j = {.leaving = leaving};
-    if (census_store(s, 0, needs_nothing_that_goes, &j, &c, err) < 0)
+    if (census_under(s, leaving, 0, &c, err) < 0)
         return -1;
     if (c.refused)
         return error_set(err, RESULT_STOPPED,
@@ -169,25 +154,14 @@ static int record_proof(struct run *r, int64_t revision, struct error *err)
     return run_record(r, err);
 }
 
-struct reader {
-    const struct encryption_config *config;
-};
-
-static bool can_be_read(void *ctx, const struct resource *r, const unsigned char *value, size_t len)
-{
-    const struct reader *reader = ctx;
-    return encryption_config_reads(reader->config, r->name, value, len);
-}
-
 /* How many values of the resource this form can't read; *first: of them, where it is NULL so far.
  */
 static int count_unreadable(struct run *r, const struct resource *res, enum form f,
                             int64_t *revision, size_t *refused, char **first, struct error *err)
 {
     struct session *s = r->s;
-    struct reader reader = {r->forms.config[f]};
     struct census c CLEANUP(census_free) = {0};
-    if (census_resource(s, res, *revision, can_be_read, &reader, &c, err) < 0)
+    if (census_unreadable(s, res, r->forms.config[f], *revision, &c, err) < 0)
         return -1;
     *revision = c.revision;
     *refused += c.refused;
@@ -213,7 +187,6 @@ static int prove_untouched(struct run *r, char **leaving, struct error *err)
     struct session *s = r->s;
     struct transition *t = s->journal->transition;
     const struct resources *all = NULL;
-    struct judge j = {.leaving = leaving};
     int64_t revision = 0;
     size_t refused = 0, lost = 0; /* lost: by the other form too */
     char *first CLEANUP(cleanup_mem) = NULL;
@@ -228,10 +201,9 @@ static int prove_untouched(struct run *r, char **leaving, struct error *err)
             return -1;
     }
     struct census store CLEANUP(census_free) = {0};
-    if (leaving[0] && census_store(s, revision, needs_nothing_that_goes, &j, &store, err) < 0)
+    if (leaving[0] && census_under(s, leaving, revision, &store, err) < 0)
         return -1;
-    if (revision == 0 && all->count == 0 &&
-        census_store(s, 0, needs_nothing_that_goes, &j, &store, err) < 0)
+    if (revision == 0 && all->count == 0 && census_under(s, leaving, 0, &store, err) < 0)
         return -1;
     if (refused + store.refused == 0)
         return run_check_identities(r, err) < 0
@@ -257,11 +229,10 @@ static int holds_by_resource(struct run *r, bool *holds, struct error *err)
     if (run_resources(r, &all, err) < 0 || check_unchangeable(r, all, err) < 0)
         return -1;
     for (size_t i = 0; i < all->count && *holds; i++) {
-        struct reader reader = {r->forms.config[FORM_TO]};
         struct census c CLEANUP(census_free) = {0};
         if (!run_changes(r, &all->list[i]))
             continue;
-        if (census_resource(r->s, &all->list[i], 0, can_be_read, &reader, &c, err) < 0)
+        if (census_unreadable(r->s, &all->list[i], r->forms.config[FORM_TO], 0, &c, err) < 0)
             return -1;
         refused += c.refused;
         *holds = refused == 0;
@@ -275,11 +246,10 @@ int run_proof_holds(struct run *r, bool *holds, struct error *err)
     struct error e CLEANUP(error_clear) = {0};
     struct census c CLEANUP(census_free) = {0};
     char **leaving = store_leaving(r->forms.config[FORM_FROM], r->forms.config[FORM_TO]);
-    struct judge j = {.leaving = leaving};
     int rc = 0;
     *holds = true;
     if (leaving[0]) {
-        rc = census_store(s, 0, needs_nothing_that_goes, &j, &c, err);
+        rc = census_under(s, leaving, 0, &c, err);
         *holds = c.refused == 0;
     }
     bool tells = leaving[0] != NULL;
@@ -301,12 +271,11 @@ int run_switch_reads_all(struct run *r, struct error *err)
 {
     struct session *s = r->s;
     const struct resources *all = NULL;
-    struct reader reader = {r->forms.config[FORM_SWITCH]};
     if (run_resources(r, &all, err) < 0)
         return -1;
     for (size_t i = 0; i < all->count; i++) {
         struct census c CLEANUP(census_free) = {0};
-        if (census_resource(s, &all->list[i], 0, can_be_read, &reader, &c, err) < 0)
+        if (census_unreadable(s, &all->list[i], r->forms.config[FORM_SWITCH], 0, &c, err) < 0)
             return -1;
         char *text CLEANUP(cleanup_mem) = census_text(&c);
         if (c.refused)

@@ -121,6 +121,20 @@ int state_agrees(struct session *s, const struct encryption_config *running,
 int state_bring_up_to_date(struct session *s, const struct encryption_config *running,
                            struct error *err) MUST_CHECK;
 
+/* --- foreign.c --- */
+
+/*
+ * Where somebody else changed what the nodes have (RKE, perhaps from a cluster.yml of before a
+ * rotation): whether what is stored can be read by it is asked once, before it is built upon, and
+ * the file noted (not its process: which file that has read isn't known). `running`: what the nodes
+ * have, NULL: none. REFUSED: secrets, a resource that is or was configured, or anything in the
+ * store under a key that is in use by the history, can't be read; a file was changed under an
+ * apiserver that was not restarted. Where it can't be looked at, that is a warning, and asked
+ * again.
+ */
+int foreign_check(struct session *s, const struct encryption_config *running,
+                  struct error *err) MUST_CHECK;
+
 /* --- preflight.c --- */
 
 /* All nodes agree on their configuration and run it, as far as can be seen: gives it (to be freed;
@@ -144,11 +158,11 @@ int preflight_reload(struct session *s, struct error *err) MUST_CHECK;
 int preflight_version(struct session *s, const struct encryption_config *to,
                       struct error *err) MUST_CHECK;
 
-/* Everything stored of secrets and of the resources that the two name (`before` may be NULL) lies
- * under prefixes that `running` reads, as far as etcd tells, and nothing in the whole store under a
- * key that the history calls in use and that `running` lacks. REFUSED where not. */
-int preflight_readable(struct session *s, const struct encryption_config *running,
-                       const struct encryption_config *before, struct error *err) MUST_CHECK;
+/* Values of the resource that the nodes' configuration can't read, as counted (`text`: the census):
+ * REFUSED. Always gives -1. */
+struct census;
+int preflight_refuse_unknown(struct session *s, const struct resource *r, const struct census *c,
+                             const char *text, struct error *err);
 
 /* Everything stored of the resources that `from` and `to` name lies under prefixes that `from`
  * reads, and the API can read it; etcd has room for the rewrite. REFUSED, with the objects' names,

@@ -128,6 +128,22 @@ int census_resource(struct session *s, const struct resource *r, int64_t revisio
     return run_walk(s, &w, prefix, revision, err);
 }
 
+static bool can_be_read(void *ctx, const struct resource *r, const unsigned char *value, size_t len)
+{
+    return encryption_config_reads(ctx, r->name, value, len);
+}
+
+int census_unreadable(struct session *s, const struct resource *r,
+                      const struct encryption_config *by, int64_t revision, struct census *out,
+                      struct error *err)
+{
+    union {
+        const struct encryption_config *in;
+        void *out;
+    } ctx = {.in = by};
+    return census_resource(s, r, revision, can_be_read, ctx.out, out, err);
+}
+
 int census_names(struct session *s, const struct resource *r, const char *after, size_t most,
                  census_fn *want, void *ctx, struct census *out, struct error *err)
 {
@@ -145,13 +161,26 @@ int census_names(struct session *s, const struct resource *r, const char *after,
     return run_walk(s, &w, prefix, 0, err);
 }
 
-int census_store(struct session *s, int64_t revision, census_fn *want, void *ctx,
-                 struct census *out, struct error *err)
+static bool lies_under_none(void *ctx, const struct resource *r, const unsigned char *value,
+                            size_t len)
+{
+    (void)r;
+    char *const *list = ctx;
+    for (size_t i = 0; list[i]; i++) {
+        size_t n = strlen(list[i]);
+        if (len >= n && memcmp(value, list[i], n) == 0)
+            return false;
+    }
+    return true;
+}
+
+int census_under(struct session *s, char **prefixes, int64_t revision, struct census *out,
+                 struct error *err)
 {
     if (session_open_etcd(s, err) < 0)
         return -1;
     char *prefix CLEANUP(cleanup_mem) = mem_printf("%s/", s->etcd_prefix);
-    struct walk w = {.census = out, .want = want, .ctx = ctx};
+    struct walk w = {.census = out, .want = lies_under_none, .ctx = prefixes};
     return run_walk(s, &w, prefix, revision, err);
 }
 
@@ -334,11 +363,6 @@ int store_resources(struct session *s, const struct encryption_config *a,
     return rc;
 }
 
-static bool can_be_read(void *ctx, const struct resource *r, const unsigned char *value, size_t len)
-{
-    return encryption_config_reads(ctx, r->name, value, len);
-}
-
 /* By etcd alone: what has no API has its folder there all the same. */
 static int count_unreadable(struct session *s, const char *name, const struct encryption_config *to,
                             size_t *count, struct error *err)
@@ -350,11 +374,7 @@ static int count_unreadable(struct session *s, const char *name, const struct en
     char *dir CLEANUP(cleanup_mem) =
         resource_etcd_dir(dot ? dot + 1 : "", plural, encryption_resource_is_custom(name));
     const struct resource r = {.name = name, .api = "", .plural = plural, .etcd_dir = dir};
-    union {
-        const struct encryption_config *in;
-        void *out;
-    } ctx = {.in = to};
-    if (census_resource(s, &r, 0, can_be_read, ctx.out, &c, err) < 0)
+    if (census_unreadable(s, &r, to, 0, &c, err) < 0)
         return -1;
     *count = c.refused;
     return 0;

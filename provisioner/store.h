@@ -35,14 +35,20 @@ enum { CENSUS_MAX_EXAMPLES = 1000 };
 int census_resource(struct session *s, const struct resource *r, int64_t revision, census_fn *want,
                     void *ctx, struct census *out, struct error *err) MUST_CHECK;
 
+/* The same: `refused` are those that this configuration (NULL: none) can't read. */
+int census_unreadable(struct session *s, const struct resource *r,
+                      const struct encryption_config *by, int64_t revision, struct census *out,
+                      struct error *err) MUST_CHECK;
+
 /* Counts the values of one resource whose names come after `after` (NULL: all), at the newest
  * revision; out->examples are the names of the first `most` that `want` refused. */
 int census_names(struct session *s, const struct resource *r, const char *after, size_t most,
                  census_fn *want, void *ctx, struct census *out, struct error *err) MUST_CHECK;
 
-/* Counts all values of the store. */
-int census_store(struct session *s, int64_t revision, census_fn *want, void *ctx,
-                 struct census *out, struct error *err) MUST_CHECK;
+/* Counts all values of the store: `refused` are those that lie under one of these prefixes
+ * (NULL-terminated; empty: none). */
+int census_under(struct session *s, char **prefixes, int64_t revision, struct census *out,
+                 struct error *err) MUST_CHECK;
 
 /* "3 under k8s:enc:aescbc:v1:key-a:, 1 plain"; to be freed. */
 char *census_text(const struct census *c);
