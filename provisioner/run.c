@@ -357,7 +357,12 @@ static int doubt_store(struct run *r, struct error *err)
 {
     struct session *s = r->s;
     bool holds = true;
+    struct error ignored CLEANUP(error_clear) = {0};
+    const struct http_server *api = NULL;
     s->store_doubtful = false;
+    /* Another store may have other custom resources. Without an API what is known has to do. */
+    if (session_ready_api(s, &api, &ignored) == 0)
+        store_forget_resources(s);
     if (!r->facts.narrowing) {
         r->facts.rewritten = r->facts.proved = false;
         return 0;

@@ -74,6 +74,7 @@ struct key_record {
     char *created;   /* RFC 3339, UTC; NULL where it was there before us */
     char *activated; /* NULL where no finished transition, nor the state as first read, has it */
     char *retired;   /* NULL where it is in use or never was */
+    bool found;      /* by this reading, in the state's strings: no journal knew it. Not written */
 };
 
 struct journal {

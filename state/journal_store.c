@@ -60,6 +60,8 @@ static int add_keys_of_state(struct journal *j, const char *yaml, const char *na
     journal_add_config_keys(j, c);
     for (size_t i = before; running && i < j->key_count; i++)
         j->keys[i].activated = timestamp_now();
+    for (size_t i = before; i < j->key_count; i++)
+        j->keys[i].found = true;
     return 0;
 }
 
