@@ -160,14 +160,16 @@ static void a_copy_that_is_behind_is_told(void **state)
     struct rkestate *s CLEANUP(cleanup_rkestate) = read_state(path);
     struct journal *fresh CLEANUP(cleanup_journal) = read_journal(s, path);
     assert_false(fresh->behind);
+    assert_true(fresh->key_count > 0 && fresh->keys[0].found);
     OK(journal_write(fresh, s, &err));
     copy_file(sidecar, before);
     OK(journal_write(fresh, s, &err));
     struct journal *both CLEANUP(cleanup_journal) = read_journal(s, path);
-    assert_false(both->behind);
+    assert_false(both->behind || both->cut_off || both->keys[0].found);
     copy_file(before, sidecar);
     struct journal *differ CLEANUP(cleanup_journal) = read_journal(s, path);
     assert_true(differ->behind);
+    assert_false(differ->cut_off);
     assert_int_equal(differ->sequence, 2);
     assert_int_equal(unlink(sidecar), 0);
     struct journal *alone CLEANUP(cleanup_journal) = read_journal(s, path);
@@ -176,6 +178,15 @@ static void a_copy_that_is_behind_is_told(void **state)
     json_object_del(s->root, "encrypt");
     struct journal *dropped CLEANUP(cleanup_journal) = read_journal(s, path);
     assert_true(dropped->behind);
+    assert_false(dropped->cut_off);
+    /* Killed between the two. */
+    struct rkestate *again CLEANUP(cleanup_rkestate) = read_state(path);
+    struct journal *killed CLEANUP(cleanup_journal) = read_journal(again, path);
+    OK(journal_write(killed, again, &err));
+    OK(journal_write(killed, NULL, &err));
+    struct rkestate *last CLEANUP(cleanup_rkestate) = read_state(path);
+    struct journal *cut CLEANUP(cleanup_journal) = read_journal(last, path);
+    assert_true(cut->behind && cut->cut_off);
 }
 
 static void of_two_sequences_the_higher_wins_with_the_keys_of_both(void **state)
