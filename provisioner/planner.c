@@ -17,6 +17,7 @@ struct view {
     const struct plan_node *nodes;
     size_t count;
     form_set wide; /* what reads everything, as long as not all nodes switched */
+    bool staged, by_hand;
 };
 
 const char *form_name(enum form f)
@@ -75,7 +76,7 @@ form_set forms_of(const struct forms *f, const struct encryption_config *c)
 
 static struct view view_of(const struct forms *forms, const struct plan_node *nodes, size_t count)
 {
-    struct view v = {forms, nodes, count, READS_BOTH};
+    struct view v = {.forms = forms, .nodes = nodes, .count = count, .wide = READS_BOTH};
     if (encryption_config_reads_all(forms->config[FORM_FROM], forms->config[FORM_TO]))
         v.wide |= FORM_BIT(FORM_FROM);
     return v;
@@ -138,7 +139,7 @@ static struct plan_step roll_out(const struct view *v, enum form form, uint64_t 
     bool shown = false;
     for (size_t i = 0; i < v->count; i++)
         shown = shown || (v->nodes[i].runs & set);
-    uint64_t now = shown ? nodes : one_of(v, nodes), files = 0, restarts = 0;
+    uint64_t now = shown || v->by_hand ? nodes : one_of(v, nodes), files = 0, restarts = 0;
     for (size_t i = 0; i < v->count; i++) {
         if (!(now >> i & 1))
             continue;
@@ -246,7 +247,7 @@ static struct plan_step next_open(const struct view *v, struct plan_facts facts)
                              "the newest state file");
     /* The flag itself comes with WIDEN: a failed SWITCH must have one with the flag to go back to.
      */
-    bool widens = v->count > 1 || is_none(v, FORM_FROM) || brings_kms(v);
+    bool widens = v->staged || v->count > 1 || is_none(v, FORM_FROM) || brings_kms(v);
     uint64_t narrow_ones = widens ? lacking(v, v->wide) : 0;
     if (narrow_ones) {
         /* One alone may go on to SWITCH, if it was on the way there: all others read both. */
@@ -318,6 +319,8 @@ struct plan_step plan_next(const struct forms *forms, const struct plan_node *no
     if (count < 1 || count > PLAN_MAX_NODES)
         return refuse(0, "between 1 and 64 control-plane nodes are supported");
     struct view v = view_of(forms, nodes, count);
+    v.staged = facts.staged;
+    v.by_hand = facts.by_hand;
     uint64_t foreign = foreign_files(&v);
     if (foreign)
         return refuse(foreign, "the configuration file on this node is none of this transition's: "

@@ -60,6 +60,9 @@ struct plan_facts {
     bool back;      /* the forms are those of going back: `switched` speaks of what is given up. Or
                        (`switched` too) narrowing was taken back since the store is older than the
                        proof: nodes may be at TO already, and only on from SWITCH leads there */
+    bool staged;    /* a stage at a time: WIDEN is a rollout of its own with one apiserver too */
+    bool by_hand; /* the restarts are somebody else's: the files of a rollout go onto all its nodes
+                     at once */
 };
 
 /* What an apiserver must be shown to run for `rewritten` and `proved` to hold: a set of forms. */
@@ -93,15 +96,16 @@ struct plan_step {
  *  - a value that any apiserver could have written is readable by every apiserver that is up;
  *  - FROM's keys are given up by no file and no apiserver before PLAN_PROVE was answered;
  *  - a form reaches the first node alone (file and restart, shown) before any other node's file;
- * then the files of the others together; then their restarts one at a time, in order;
+ * then the files of the others together; then their restarts one at a time, in order; but by_hand
+ * all files come first, and a step RESTART says what is waited for;
  *  - PLAN_NARROW comes before the first file or restart that narrows; after it, only on.
- * A rollout that changes nothing (equal forms) is skipped; WIDEN is skipped where there is one
- * apiserver, FROM is not none and TO brings no KMS that FROM lacks (enabling, it is WIDEN that
- * brings the flag, so that a failed SWITCH has an apiserver with the flag to go back to), or where
- * FROM already reads all that TO does. With TO "none": restarts (without the flag) come first, one
- * at a time, and the files are removed when no apiserver reads them. A node whose `runs` is unknown
- * may run anything among the forms up to the furthest that could have been meant for it: it is
- * brought to a form that is safe in every case.
+ * A rollout that changes nothing (equal forms) is skipped; WIDEN is skipped where it is not staged,
+ * there is one apiserver, FROM is not none and TO brings no KMS that FROM lacks (enabling, it is
+ * WIDEN that brings the flag, so that a failed SWITCH has an apiserver with the flag to go back
+ * to), or where FROM already reads all that TO does. With TO "none": restarts (without the flag)
+ * come first, one at a time, and the files are removed when no apiserver reads them. A node whose
+ * `runs` is unknown may run anything among the forms up to the furthest that could have been meant
+ * for it: it is brought to a form that is safe in every case.
  *
  * A node whose file or apiserver is TO and no other form, while narrowing was not begun, comes from
  * no crash: PLAN_NARROW is on disk before the first such file. Somebody else, with another copy of

@@ -85,6 +85,8 @@ void journal_free(struct journal *j)
     mem_free(j->nodes);
     mem_free(j->keys);
     transition_free(j->transition);
+    mem_free(j->last.why);
+    mem_free(j->last.closed);
     encryption_config_free(j->custom);
     mem_free(j->cluster_id);
     mem_free(j->sidecar_path);
@@ -301,6 +303,9 @@ void journal_close(struct journal *j)
         node_record_intend(&j->nodes[i], NULL, NULL);
     if (!t->aborting)
         journal_set_custom(j, t->custom);
+    mem_free(j->last.why);
+    mem_free(j->last.closed);
+    j->last = (struct finished){mem_strdup(t->why), t->aborting, timestamp_now()};
     j->transition = NULL;
     transition_free(t);
 }

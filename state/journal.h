@@ -6,13 +6,16 @@
  *
  * Intent is written before an act, observation after it. Both files are 0600: they hold keys.
  *
- *   { "version": 3, "sequence": 42, "cluster": "<uuid>", "generation": 3,
+ *   { "version": 4, "sequence": 42, "cluster": "<uuid>", "generation": 3,
  *     "transition": null | {
  *       "id": "<uuid>", "why": "rotate-key", "opened": "2026-…Z", "by": "user@host",
  *       "stage": "open" | "narrowing",
  *       "from": "<yaml>", "to": "<yaml>", "custom": "<yaml>",
- *       "aborting": false, "reopened": false, "switched": false, "rewritten": false, "proved": null
- * | {"revision": 123, "values": 2000, "at": "…"} }, "nodes": { "<address>": { "intent": null |
+ *       "aborting": false, "reopened": false, "staged": false, "requested": false,
+ *       "switched": false, "rewritten": false,
+ *       "proved": null | {"revision": 123, "values": 2000, "at": "…"} },
+ *     "last": null | {"why": "rotate-key", "aborted": false, "closed": "2026-…Z"},
+ *     "nodes": { "<address>": { "intent": null |
  * {"form": "switch", "process": null |
  * "<identity>"}, "placed": null | {"sha256": "<of the file>", "process": null | "<identity>"},
  *                               "runs":   null | {"sha256": "…", "process": null | "…"},
@@ -46,12 +49,21 @@ struct transition {
     struct encryption_config *custom;    /* what `to` was made from; NULL: not from custom_config */
     bool
         switched; /* SWITCH was meant for some node: values may have been written with `to` since */
-    bool aborting; /* it is being taken back: the way leads to `from` */
-    bool reopened; /* narrowing had begun, and the store was then found older than its proof */
+    bool aborting;  /* it is being taken back: the way leads to `from` */
+    bool reopened;  /* narrowing had begun, and the store was then found older than its proof */
+    bool staged;    /* it is gone through a stage at a time: WIDEN is had with one apiserver too */
+    bool requested; /* `reencrypt` was asked for */
     bool rewritten;
     bool proved; /* TRANSITION_NARROWING without it is refused, in writing and in reading */
     int64_t proof_revision, proof_values;
     char *proved_at; /* timestamp_now() */
+};
+
+/* A transition that is closed. */
+struct finished {
+    char *why; /* NULL: none was, or nothing is known of it */
+    bool aborted;
+    char *closed; /* timestamp_now() */
 };
 
 struct node_file {
@@ -83,6 +95,7 @@ struct journal {
     int64_t generation;            /* raised when a transition is opened, aborted, begins to narrow,
                                       is finished: a copy of the state with a lower one is older */
     struct transition *transition; /* NULL: none is open */
+    struct finished last;          /* the one that was closed last */
     struct encryption_config *custom; /* what runs was made from; NULL: not from custom_config, or
                                          that isn't known */
     struct node_record *nodes;
@@ -149,7 +162,7 @@ void journal_narrow(struct journal *j);
 void journal_reopen(struct journal *j);
 /* Closes it: keys of `to` are activated (where they were not) and no longer retired, keys of `from`
  * that `to` lacks are retired, and its `custom` is that of what runs; where it was aborted the
- * other way round; generation + 1; the nodes' intents are cleared. */
+ * other way round; generation + 1; the nodes' intents are cleared; `last` is it. */
 void journal_close(struct journal *j);
 
 /* What runs was made from this custom_config (copied; NULL: from none). False where that was known.

@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Version 1 had neither `aborting` nor `reopened`, version 2 no `custom` and no node's `path`. */
-enum { VERSION = 3, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
+/* Version 1 had neither `aborting` nor `reopened`, version 2 no `custom` and no node's `path`,
+ * version 3 no `last`, `staged` and `requested`. */
+enum { VERSION = 4, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
 /* What any reader of JSON keeps exactly. */
 #define MAX_NUMBER ((int64_t)1 << 53)
 
@@ -178,9 +179,12 @@ static int get_proof(struct reader *r, const json_t *json, struct transition *t)
 
 static int get_transition(struct reader *r, const json_t *json, struct journal *j)
 {
-    static const char *const members[] = {"id",        "why",      "opened", "by",       "stage",
-                                          "from",      "to",       "custom", "switched", "aborting",
-                                          "rewritten", "reopened", "proved", NULL};
+    static const char *const members[] = {
+        "id",       "why",      "opened",    "by",       "stage",  "from",      "to",     "custom",
+        "switched", "aborting", "rewritten", "reopened", "staged", "requested", "proved", NULL};
+    static const char *const members_3[] = {
+        "id",     "why",      "opened",   "by",        "stage",    "from",   "to",
+        "custom", "switched", "aborting", "rewritten", "reopened", "proved", NULL};
     static const char *const members_2[] = {
         "id",       "why",      "opened",    "by",       "stage",  "from", "to",
         "switched", "aborting", "rewritten", "reopened", "proved", NULL};
@@ -193,7 +197,10 @@ static int get_transition(struct reader *r, const json_t *json, struct journal *
     /* The journal owns it from here on, whatever fails. */
     struct transition *t = j->transition = mem_alloc(1, sizeof(*t));
     size_t stage = 0;
-    const char *const *those = r->version == 1 ? members_1 : r->version == 2 ? members_2 : members;
+    const char *const *those = r->version == 1   ? members_1
+                               : r->version == 2 ? members_2
+                               : r->version == 3 ? members_3
+                                                 : members;
     if (want_object(r, json, where, those) != 0 || get_uuid(r, json, where, "id", &t->id) != 0 ||
         get_text(r, json, where, "why", LINE, &t->why) != 0 ||
         get_moment(r, json, where, "opened", &t->opened) != 0 ||
@@ -204,6 +211,8 @@ static int get_transition(struct reader *r, const json_t *json, struct journal *
         (r->version > 2 && get_config(r, json, where, "custom", &t->custom) != 0) ||
         (r->version > 1 && (get_bool(r, json, where, "aborting", &t->aborting) != 0 ||
                             get_bool(r, json, where, "reopened", &t->reopened) != 0)) ||
+        (r->version > 3 && (get_bool(r, json, where, "staged", &t->staged) != 0 ||
+                            get_bool(r, json, where, "requested", &t->requested) != 0)) ||
         get_bool(r, json, where, "switched", &t->switched) != 0 ||
         get_bool(r, json, where, "rewritten", &t->rewritten) != 0 ||
         get_proof(r, json_object_get(json, "proved"), t) != 0)
@@ -212,6 +221,19 @@ static int get_transition(struct reader *r, const json_t *json, struct journal *
     if (t->stage == TRANSITION_NARROWING && !t->proved)
         return damaged(r, "transition.stage is narrowing, and nothing is proved");
     return 0;
+}
+
+static int get_last(struct reader *r, const json_t *json, struct finished *out)
+{
+    static const char *const members[] = {"why", "aborted", "closed", NULL};
+    const char *where = "last";
+    if (json_is_null(json))
+        return 0;
+    if (want_object(r, json, where, members) != 0 ||
+        get_text(r, json, where, "why", LINE, &out->why) != 0 ||
+        get_bool(r, json, where, "aborted", &out->aborted) != 0)
+        return -1;
+    return get_moment(r, json, where, "closed", &out->closed);
 }
 
 static int get_node_file(struct reader *r, const json_t *node, const char *node_where,
@@ -354,9 +376,12 @@ static int get_keys(struct reader *r, const json_t *json, struct journal *j)
 
 int journal_from_json(const json_t *json, const char *name, struct journal **out, struct error *err)
 {
-    static const char *const members[] = {"version",    "sequence",   "cluster",
-                                          "generation", "transition", "nodes",
-                                          "custom",     "keys",       NULL};
+    static const char *const members[] = {"version",    "sequence", "cluster", "generation",
+                                          "transition", "last",     "nodes",   "custom",
+                                          "keys",       NULL};
+    static const char *const members_3[] = {"version",    "sequence",   "cluster",
+                                            "generation", "transition", "nodes",
+                                            "custom",     "keys",       NULL};
     static const char *const members_2[] = {"version",    "sequence", "cluster", "generation",
                                             "transition", "nodes",    "keys",    NULL};
     struct reader r = {.name = name, .err = err};
@@ -371,13 +396,17 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
                          "%s: written by a newer encrypt (version %lld of the journal; this one "
                          "knows %d)",
                          name, (long long)r.version, VERSION);
-    if (want_object(&r, json, "journal", r.version < 3 ? members_2 : members) != 0 ||
+    if (want_object(&r, json, "journal",
+                    r.version < 3   ? members_2
+                    : r.version < 4 ? members_3
+                                    : members) != 0 ||
         get_number(&r, json, "journal", "sequence", 1, &j->sequence) != 0 ||
         get_uuid(&r, json, "journal", "cluster", &j->cluster_id) != 0 ||
         get_number(&r, json, "journal", "generation", 0, &j->generation) != 0 ||
         get_transition(&r, json_object_get(json, "transition"), j) != 0 ||
         get_nodes(&r, json_object_get(json, "nodes"), j) != 0 ||
         (r.version > 2 && get_config(&r, json, "journal", "custom", &j->custom) != 0) ||
+        (r.version > 3 && get_last(&r, json_object_get(json, "last"), &j->last) != 0) ||
         get_keys(&r, json_object_get(json, "keys"), j) != 0)
         return -1;
     *out = STEAL(j);
@@ -416,6 +445,8 @@ static json_t *transition_to_json(const struct transition *t, bool *ok)
     put_config(json, "custom", t->custom, ok);
     json_put(json, "aborting", json_boolean(t->aborting));
     json_put(json, "reopened", json_boolean(t->reopened));
+    json_put(json, "staged", json_boolean(t->staged));
+    json_put(json, "requested", json_boolean(t->requested));
     json_put(json, "switched", json_boolean(t->switched));
     json_put(json, "rewritten", json_boolean(t->rewritten));
     json_put(json, "proved", t->proved ? json_object() : json_null());
@@ -425,6 +456,17 @@ static json_t *transition_to_json(const struct transition *t, bool *ok)
         json_put(proof, "values", json_integer(t->proof_values));
         put_text(proof, "at", t->proved_at, ok);
     }
+    return json;
+}
+
+static json_t *last_to_json(const struct finished *f, bool *ok)
+{
+    if (!f->why)
+        return json_null();
+    json_t *json = json_object();
+    put_text(json, "why", f->why, ok);
+    json_put(json, "aborted", json_boolean(f->aborted));
+    put_text(json, "closed", f->closed, ok);
     return json;
 }
 
@@ -476,6 +518,7 @@ int journal_to_json(const struct journal *j, json_t **out, struct error *err)
     put_text(json, "cluster", j->cluster_id, &ok);
     json_put(json, "generation", json_integer(j->generation));
     json_put(json, "transition", transition_to_json(j->transition, &ok));
+    json_put(json, "last", last_to_json(&j->last, &ok));
     json_put(json, "nodes", nodes);
     put_config(json, "custom", j->custom, &ok);
     json_put(json, "keys", keys);

@@ -270,17 +270,17 @@ static void a_tampered_journal_is_refused(void **state)
     static const struct {
         const char *what, *with, *want;
     } table[] = {
-        {"\"version\": 3", "\"version\": 4", "f: written by a newer encrypt (version 4 of the"},
-        {"\"version\": 3", "\"version\": 1", "journal has a member that does not belong"},
+        {"\"version\": 4", "\"version\": 5", "f: written by a newer encrypt (version 5 of the"},
+        {"\"version\": 4", "\"version\": 1", "journal has a member that does not belong"},
         {"\"custom\": \"\"", "\"custom\": null", "transition.custom is not a text"},
         {"\"custom\": \"\",", "", "transition.custom is missing"},
         {"\"aborting\": false", "\"aborting\": 0", "transition.aborting is neither"},
         {"\"aborting\": false,", "", "transition.aborting is missing"},
         {"\"reopened\": false", "\"reopened\": null", "transition.reopened is neither"},
-        {"\"version\": 3", "\"version\": 0", "f: damaged: journal.version is out of range"},
-        {"\"version\": 3", "\"version\": \"1\"", "journal.version is not a whole number"},
-        {"\"version\": 3,", "", "journal.version is not a whole number"},
-        {"\"version\": 3", "\"version\": 2, \"" MARKER "\": 1", "journal has a member that does"},
+        {"\"version\": 4", "\"version\": 0", "f: damaged: journal.version is out of range"},
+        {"\"version\": 4", "\"version\": \"1\"", "journal.version is not a whole number"},
+        {"\"version\": 4,", "", "journal.version is not a whole number"},
+        {"\"version\": 4", "\"version\": 2, \"" MARKER "\": 1", "journal has a member that does"},
         {"\"sequence\": 42", "\"sequence\": 0", "journal.sequence is out of range"},
         {"\"sequence\": 42", "\"sequence\": -1", "journal.sequence is out of range"},
         {"\"sequence\": 42", "\"sequence\": 42.0", "journal.sequence is not a whole number"},

@@ -276,7 +276,7 @@ static void a_damaged_copy_is_refused_by_name_without_quoting_it(void **state)
     assert_int_equal(chmod(sidecar, 0644), 0);
     REFUSES(journal_read(s, path, &k, &err), RESULT_REFUSED, sidecar);
     assert_int_equal(unlink(sidecar), 0);
-    tamper(path, "\"version\": 3", "\"version\": \"" MARKER "\"");
+    tamper(path, "\"version\": 4", "\"version\": \"" MARKER "\"");
     struct rkestate *t CLEANUP(cleanup_rkestate) = read_state(path);
     REFUSES(journal_read(t, path, &k, &err), RESULT_REFUSED,
             "cluster.rkestate: encrypt: damaged: journal.version");
@@ -420,10 +420,12 @@ static void a_journal_of_version_1_reads(void **state)
     OK(journal_write(j, NULL, &err));
     slurp(sidecar, &after);
     edit(&before, "\"sequence\": 1", "\"sequence\": 2");
-    edit(&before, "\"version\": 1", "\"version\": 3");
+    edit(&before, "\"version\": 1", "\"version\": 4");
+    edit(&before, "\"nodes\": {", "\"last\": null,\n  \"nodes\": {");
     edit(&before, "\"switched\": true",
-         "\"custom\": \"\",\n    \"aborting\": false,\n    \"reopened\": false,\n    \"switched\": "
-         "true");
+         "\"custom\": \"\",\n    \"aborting\": false,\n    \"reopened\": false,\n    \"staged\": "
+         "false,\n"
+         "    \"requested\": false,\n    \"switched\": true");
     edit(&before, "\"process\": \"q\"\n      }",
          "\"process\": \"q\"\n      },\n      \"path\": null");
     edit(&before, "\"keys\": [", "\"custom\": \"\",\n  \"keys\": [");
