@@ -16,6 +16,11 @@ struct command_line {
     enum output output;
     int quiet, debug; /* -q, -d */
     _Bool yes;
+    _Bool detach; /* reencrypt's own */
+    struct {
+        int ready; /* the parent waits for a byte on it; 0: told, or none */
+        char *log;
+    } background; /* staged.c's */
     struct {
         _Bool shown;
         size_t next;
@@ -48,6 +53,10 @@ int cmd_up(struct command_line *l);
 int cmd_rotate_key(struct command_line *l);
 int cmd_resume(struct command_line *l);
 int cmd_abort(struct command_line *l);
+int cmd_prepare(struct command_line *l);
+int cmd_rotate(struct command_line *l);
+int cmd_reencrypt(struct command_line *l);
+int cmd_restart(struct command_line *l);
 int cmd_doctor(struct command_line *l);
 int cmd_lint(struct command_line *l);
 int cmd_version(struct command_line *l);
@@ -73,6 +82,11 @@ int report_error(struct command_line *l, const struct error *err);
  * said then where the report names no key ("not encrypted"), "": nothing. */
 int report_done(struct command_line *l, const struct encrypt_report *r, const char *nothing,
                 const char *no_key);
+
+/* What a staged command did, and whose turn it is now. */
+int report_stage(struct command_line *l, const struct encrypt_report *r, const char *command);
+/* That it goes on in the background. */
+void report_started(struct command_line *l, long pid, const char *log);
 
 /* signals.c: the first SIGINT or SIGTERM stops at the next safe point, the second at once. */
 void signals_install(void);

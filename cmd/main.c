@@ -21,6 +21,34 @@ const struct command commands[] = {
      "key goes into its structure, and --write-config writes it into cluster.yml too. With a KMS:\n"
      "rotate the remote key there first; everything is then encrypted anew, by it.",
      cmd_rotate_key},
+    {"prepare", "a rotation a stage at a time: the fresh key is there to read with", "",
+     REACHES_CLUSTER,
+     "The first of three stages, as `rke2 secrets-encrypt` has them: prepare, rotate, reencrypt. "
+     "Every\n"
+     "kube-apiserver is restarted, one after the other, and shown to read the fresh key. With\n"
+     "--no-restart the file is put on all nodes, and the restarts are yours; `status` tells which "
+     "are\n"
+     "left, and the next stage is refused before the last is done. A rotation that `rotate-key` "
+     "left\n"
+     "open is gone on with, and `rotate-key` and `resume` finish one that was begun in stages.",
+     cmd_prepare},
+    {"rotate", "… the fresh key writes", "", REACHES_CLUSTER,
+     "The second stage: every kube-apiserver writes with the fresh key, and still reads the old "
+     "one.",
+     cmd_rotate},
+    {"reencrypt", "… everything is rewritten and proved, the old key dropped", "", REACHES_CLUSTER,
+     "The third stage. With --namespace a part is rewritten, to spread a large cluster over "
+     "several\n"
+     "sittings; without it all that is left is, proved in etcd, and only then the old key is "
+     "dropped\n"
+     "from the nodes. --detach goes on in the background, when the checks are done.",
+     cmd_reencrypt},
+    {"restart", "roll the apiservers that don't yet run the file on their node", "",
+     REACHES_CLUSTER,
+     "After --no-restart: one after the other, each shown to run the file before the next. After "
+     "the\n"
+     "last stage it also closes the rotation, where the restarts were made by hand.",
+     cmd_restart},
     {"resume", "go on with an interrupted transition", "", REACHES_CLUSTER,
      "Looks at the nodes, the apiservers and the journal, and goes on from there. `up` and "
      "`rotate-key`\n"

@@ -26,6 +26,9 @@ static const struct option_line {
     {"take-over", 0, NULL, CLUSTER, "take the cluster's lock from another operator"},
     {"forget-node", 0, "ADDRESS", CLUSTER,
      "a control-plane node that is gone for good: go on without it"},
+    {"no-restart", 0, NULL, CLUSTER, "put the files, and leave the restarts to the operator"},
+    {"namespace", 0, "NAME[,NAME]", CLUSTER, "rewrite what is in these alone; the old key stays"},
+    {"detach", 0, NULL, CLUSTER, "rewrite in the background; `status` tells how far it is"},
     {"write-config", 0, NULL, CLUSTER, "after a rotation: write the fresh key into custom_config"},
     {"write-state", 0, NULL, CLUSTER, "write the state file anew, where there is none"},
     {"from", 0, "FILE", CLUSTER, "for --write-state: an older state file, for RKE's own members"},
@@ -41,7 +44,10 @@ static const struct option_line {
 /* Options of some commands alone; their names, with spaces between. */
 static const struct {
     const char *option, *commands;
-} own[] = {{"write-config", "up rotate-key resume"},
+} own[] = {{"no-restart", "prepare rotate reencrypt"},
+           {"namespace", "reencrypt"},
+           {"detach", "reencrypt"},
+           {"write-config", "up rotate-key resume reencrypt restart"},
            {"write-state", "doctor"},
            {"from", "doctor"},
            {"bare", "doctor"},
@@ -142,7 +148,16 @@ static _Bool take(const struct command *c, const char *name, const char *value,
         o->take_over = 1;
     else if (strcmp(name, "forget-node") == 0)
         o->forget_node = value;
-    else if (strcmp(name, "write-config") == 0)
+    else if (strcmp(name, "no-restart") == 0)
+        o->no_restart = 1;
+    else if (strcmp(name, "detach") == 0)
+        l->detach = 1;
+    else if (strcmp(name, "namespace") == 0) {
+        if (o->namespaces || !*value ||
+            value[strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-,")])
+            return bad(c, name, value, "wants names of namespaces, with commas between, once");
+        o->namespaces = value;
+    } else if (strcmp(name, "write-config") == 0)
         o->write_config = 1;
     else if (strcmp(name, "write-state") == 0)
         l->doctor.write_state = 1;

@@ -2,6 +2,7 @@
 #include "cmd/cmd.h"
 
 #include <jansson.h>
+#include <string.h>
 
 /* `o` is let go of. */
 static void print_json(json_t *o)
@@ -39,6 +40,96 @@ static void print_nothing(const char *nothing, const char *no_key, const char *k
         printf("Nothing to do: %s (%s).\n", nothing, no_key);
     else
         printf("Nothing to do: %s.\n", nothing);
+}
+
+/* The command as this one's files would have it. */
+static void print_command(const struct command_line *l, const char *command)
+{
+    const struct encrypt_options *o = &l->options;
+    char *config CLEANUP(cleanup_mem) = make_printable(o->config);
+    char *state CLEANUP(cleanup_mem) = make_printable(o->state);
+    printf("encrypt %s --config %s%s%s\n", command, config, state ? " --state " : "",
+           state ? state : "");
+}
+
+static void print_next(const struct command_line *l, const struct encrypt_report *r,
+                       const char *after)
+{
+    if (r->waiting && after && strcmp(after, "restart") == 0) {
+        printf("Next: restart kube-apiserver on %zu node%s, one after the other, each when the one "
+               "before is ready; then, or to have it done: ",
+               r->waiting, r->waiting == 1 ? "" : "s");
+        print_command(l, "restart");
+        printf("(it closes the rotation). Don't run `rke` before.\n");
+        return;
+    }
+    if (r->waiting) {
+        printf("Next: restart kube-apiserver on %zu node%s, one after the other, each when the one "
+               "before is ready; or: ",
+               r->waiting, r->waiting == 1 ? "" : "s");
+        print_command(l, "restart");
+    }
+    if (!after)
+        return;
+    printf(r->waiting ? "Then: " : "Next: ");
+    print_command(l, after);
+    printf("Don't run `rke` before the rotation is finished.\n");
+}
+
+static const char *words_of(const struct encrypt_report *r, const char *command, const char **next)
+{
+    bool finished = !r->stage[0] || strcmp(r->stage, "reencrypt_finished") == 0;
+    /* One that waits for restarts is closed by whatever comes next. */
+    *next = r->stage[0] && finished ? "restart" : NULL;
+    if (!finished)
+        *next = strcmp(r->stage, "prepare") == 0 && !r->nothing_to_do ? "rotate" : "reencrypt";
+    if (strcmp(command, "restart") == 0)
+        return r->nothing_to_do ? "nothing to restart" : "restart completed successfully";
+    if (strcmp(command, "reencrypt") == 0)
+        return finished ? "keys rotated, reencryption finished" : "reencryption not finished";
+    return strcmp(command, "prepare") == 0 ? "prepare completed successfully"
+                                           : "rotate completed successfully";
+}
+
+int report_stage(struct command_line *l, const struct encrypt_report *r, const char *command)
+{
+    const char *next = NULL;
+    const char *words = words_of(r, command, &next);
+    char *key CLEANUP(cleanup_mem) = make_printable(r->key);
+    progress_end(l);
+    if (l->output == OUTPUT_JSON) {
+        print_json(
+            json_pack("{s:s, s:b, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
+                      r->nothing_to_do ? "nothing-to-do" : "done", "open", r->stage[0] != '\0',
+                      "stage", r->stage[0] ? r->stage : "reencrypt_finished", "message", words,
+                      "key", key, "nodes", (json_int_t)r->nodes, "waiting", (json_int_t)r->waiting,
+                      "rewritten", (json_int_t)r->rewritten, "left", (json_int_t)r->left, "proved",
+                      (json_int_t)r->proof_values, "revision", (json_int_t)r->proof_revision,
+                      "milliseconds", (json_int_t)r->milliseconds));
+        return RESULT_OK;
+    }
+    printf("%s\n", words);
+    if (strcmp(command, "reencrypt") == 0 && strcmp(r->stage, "reencrypt_request") == 0)
+        printf("%zu rewritten; %zu still under the old key, which stays until all is rewritten and "
+               "proved.\n",
+               r->rewritten, r->left);
+    else if (r->proof_values && (!r->stage[0] || strcmp(r->stage, "reencrypt_finished") == 0))
+        printf("%zu rewritten, %lld values proved at revision %lld.\n", r->rewritten,
+               (long long)r->proof_values, (long long)r->proof_revision);
+    print_next(l, r, next);
+    return RESULT_OK;
+}
+
+void report_started(struct command_line *l, long pid, const char *log)
+{
+    char *shown CLEANUP(cleanup_mem) = make_printable(log);
+    if (l->output == OUTPUT_JSON) {
+        print_json(json_pack("{s:s, s:s, s:I, s:s}", "result", "started", "stage",
+                             "reencrypt_active", "pid", (json_int_t)pid, "log", shown));
+        return;
+    }
+    printf("reencryption started\n(process %ld; what it says goes to %s)\nNext: ", pid, shown);
+    print_command(l, "status");
 }
 
 int report_done(struct command_line *l, const struct encrypt_report *r, const char *nothing,

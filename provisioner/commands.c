@@ -120,8 +120,8 @@ static int check(struct session *s, const struct encryption_config *from,
 
 /* From `from` to the target: the checks, the locks, the journal, the steps. */
 static int begin(struct session *s, const struct target *target,
-                 const struct encryption_config *from, struct encrypt_report *report,
-                 struct error *err)
+                 const struct encryption_config *from, enum stage_command command,
+                 struct encrypt_report *report, struct error *err)
 {
     const struct encryption_config *to = target->to;
     if (check(s, from, to, err) < 0 || session_check_stop(s, err) < 0 || take_lease(s, err) < 0)
@@ -138,7 +138,7 @@ static int begin(struct session *s, const struct target *target,
     for (size_t i = 0; i < s->count; i++)
         node_record_path(journal_node(s->journal, names[i]), s->members[i].config_path);
     record_what_runs(s, from, to);
-    if (run_transition(s, BEGIN_OPENED, report, err) == 0)
+    if (run_transition(s, BEGIN_OPENED, command, report, err) == 0)
         return 0;
     /* Refused, or not recorded: then it is as if it had never been opened, here and on the nodes.
      */
@@ -204,7 +204,8 @@ static int check_can_abort(struct session *s, struct error *err)
     return -1;
 }
 
-static int go_on(struct session *s, bool aborts, struct encrypt_report *report, struct error *err)
+static int go_on(struct session *s, bool aborts, enum stage_command command,
+                 struct encrypt_report *report, struct error *err)
 {
     const struct transition *t = s->journal->transition;
     struct error e CLEANUP(error_clear) = {0};
@@ -212,7 +213,8 @@ static int go_on(struct session *s, bool aborts, struct encrypt_report *report, 
     report->resumed = true;
     if (aborts && check_can_abort(s, err) < 0)
         return -1;
-    tell(s, ENCRYPT_NOTE, NULL, NULL, "%s the open transition (%s) of %s by %s",
+    tell(s, command ? ENCRYPT_DEBUG : ENCRYPT_NOTE, NULL, NULL,
+         "%s the open transition (%s) of %s by %s",
          turns         ? "taking back"
          : t->aborting ? "going on with taking back"
                        : "going on with",
@@ -232,11 +234,11 @@ static int go_on(struct session *s, bool aborts, struct encrypt_report *report, 
         error_clear(&e);
     }
     /* Taking back, what is down may be so for the very configuration that is taken back. */
-    if (!(turns || t->aborting) && bring_back_all(s, err) < 0)
+    if (!(turns || t->aborting || s->options->no_restart) && bring_back_all(s, err) < 0)
         return -1;
-    if (run_transition(s, turns ? BEGIN_TURNED : BEGIN_RESUMED, report, err) < 0)
+    if (run_transition(s, turns ? BEGIN_TURNED : BEGIN_RESUMED, command, report, err) < 0)
         return -1;
-    return config_follow(s, NULL, report, err);
+    return s->journal->transition ? 0 : config_follow(s, NULL, report, err);
 }
 
 static void refused(struct session *s, bool was_open, struct error *err)
@@ -301,7 +303,9 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
     if (t.lags && !s->options->write_config)
         return config_refuse_lag(s, from, err);
     if (!encryption_config_equal(from, t.to))
-        return begin(s, &t, from, report, err) < 0 ? -1 : config_follow(s, t.to, report, err);
+        return begin(s, &t, from, STAGE_COMMAND_NONE, report, err) < 0
+                   ? -1
+                   : config_follow(s, t.to, report, err);
     if (t.lags && config_follow(s, from, report, err) < 0)
         return -1;
     if (!t.lags && journal_set_custom(s->journal, t.custom) && s->journal->sequence > 0)
@@ -309,7 +313,8 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
     return nothing_to_do(s, from, report, err);
 }
 
-static int rotate(struct session *s, struct encrypt_report *report, struct error *err)
+static int rotation(struct session *s, enum stage_command command, struct encrypt_report *report,
+                    struct error *err)
 {
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
     struct target t CLEANUP(target_free) = {0};
@@ -327,7 +332,14 @@ static int rotate(struct session *s, struct encrypt_report *report, struct error
             "is "
             "now encrypted anew, under another name of the same provider, and so by the remote key "
             "that is in force there now");
-    return begin(s, &t, from, report, err) < 0 ? -1 : config_follow(s, t.to, report, err);
+    if (begin(s, &t, from, command, report, err) < 0)
+        return -1;
+    return s->journal->transition ? 0 : config_follow(s, t.to, report, err);
+}
+
+static int rotate(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    return rotation(s, STAGE_COMMAND_NONE, report, err);
 }
 
 static int resume(struct session *s, struct encrypt_report *report, struct error *err)
@@ -339,27 +351,75 @@ static int resume(struct session *s, struct encrypt_report *report, struct error
     return nothing_to_do(s, running, report, err) < 0 ? -1 : config_follow(s, running, report, err);
 }
 
+/* The staged commands, where no transition is open. */
+static int prepare(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    return rotation(s, STAGE_COMMAND_PREPARE, report, err);
+}
+
+static int rotate_nothing(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    (void)report;
+    return stage_refuse_start(s, STAGE_COMMAND_ROTATE, err);
+}
+
+static int reencrypt_nothing(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    (void)report;
+    return stage_refuse_start(s, STAGE_COMMAND_REENCRYPT, err);
+}
+
+static int restart_nothing(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    return resume(s, report, err);
+}
+
 /* Where none is open. */
 static int abort_nothing(struct session *s, struct encrypt_report *report, struct error *err)
 {
     return resume(s, report, err);
 }
 
-static int command(const struct encrypt_options *o, struct encrypt_report *report,
-                   int (*what)(struct session *, struct encrypt_report *, struct error *),
+/* One that is finished but for being closed stands in the way of no new one. */
+static int close_finished(struct session *s, struct encrypt_report *report, bool *closed,
+                          struct error *err)
+{
+    struct stage_at at = {0};
+    if (run_look_at_stage(s, &at, err) < 0)
+        return -1;
+    *closed = at.stage == STAGE_REENCRYPT_FINISHED && at.complete;
+    return *closed ? go_on(s, false, STAGE_COMMAND_REENCRYPT, report, err) : 0;
+}
+
+typedef int command_fn(struct session *, struct encrypt_report *, struct error *);
+
+static enum stage_command stage_command_of(command_fn *what)
+{
+    return what == prepare             ? STAGE_COMMAND_PREPARE
+           : what == rotate_nothing    ? STAGE_COMMAND_ROTATE
+           : what == reencrypt_nothing ? STAGE_COMMAND_REENCRYPT
+           : what == restart_nothing   ? STAGE_COMMAND_RESTART
+                                       : STAGE_COMMAND_NONE;
+}
+
+static int command(const struct encrypt_options *o, struct encrypt_report *report, command_fn *what,
                    struct error *err)
 {
     int64_t began = loop_now();
     struct session *s CLEANUP(cleanup_session) = NULL;
     *report = (struct encrypt_report){0};
-    bool by_cluster_yml = what == up || what == rotate;
+    bool by_cluster_yml = what == up || what == rotate || what == prepare;
     if (session_open(o, by_cluster_yml, &s, err) < 0)
         return -1;
     report->nodes = s->count;
     bool was_open = s->journal->transition != NULL;
+    bool closed = !was_open;
     int rc = stamp_check(s, err);
+    if (rc == 0 && was_open && what == prepare)
+        rc = close_finished(s, report, &closed, err);
     if (rc == 0)
-        rc = was_open ? go_on(s, what == abort_nothing, report, err) : what(s, report, err);
+        rc = closed ? what(s, report, err)
+                    : go_on(s, what == abort_nothing, stage_command_of(what), report, err);
     if (rc < 0)
         refused(s, was_open && s->journal->transition, err);
     report->milliseconds = loop_now() - began;
@@ -375,6 +435,30 @@ int encrypt_rotate_key(const struct encrypt_options *o, struct encrypt_report *r
                        struct error *err)
 {
     return command(o, report, rotate, err);
+}
+
+int encrypt_prepare(const struct encrypt_options *o, struct encrypt_report *report,
+                    struct error *err)
+{
+    return command(o, report, prepare, err);
+}
+
+int encrypt_rotate(const struct encrypt_options *o, struct encrypt_report *report,
+                   struct error *err)
+{
+    return command(o, report, rotate_nothing, err);
+}
+
+int encrypt_reencrypt(const struct encrypt_options *o, struct encrypt_report *report,
+                      struct error *err)
+{
+    return command(o, report, reencrypt_nothing, err);
+}
+
+int encrypt_restart(const struct encrypt_options *o, struct encrypt_report *report,
+                    struct error *err)
+{
+    return command(o, report, restart_nothing, err);
 }
 
 int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *report,

@@ -31,7 +31,7 @@ static char *first_names(struct doctor *d, const struct resource *r, char *prefi
 {
     char **names = NULL;
     struct buf b = {0};
-    if (census_find(d->s, r, EXAMPLES, other_prefix, prefix, &names, err) < 0)
+    if (census_find(d->s, r, NULL, EXAMPLES, other_prefix, prefix, &names, err) < 0)
         return NULL;
     for (size_t i = 0; names[i]; i++)
         buf_printf(&b, "%s%s", i ? ", " : "", names[i]);

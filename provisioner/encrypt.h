@@ -46,6 +46,9 @@ struct encrypt_options {
     bool take_over;          /* take the cluster's lock from another operator */
     const char *forget_node; /* a control-plane node that is gone for good and neither listed nor
                                 serving: go on without it; NULL: none */
+    bool no_restart;         /* staged commands: the restarts are left to the operator */
+    const char *namespaces;  /* encrypt_reencrypt(): what is in these alone, commas between; NULL:
+                                all,  and then the old key is dropped */
     bool write_config;  /* where cluster.yml's custom_config lags behind a rotation: write it */
     int64_t timeout_ms; /* how long one apiserver may take to become ready; 0: 5 minutes */
     size_t concurrency; /* objects being rewritten at once; 0: 64 */
@@ -65,10 +68,14 @@ struct encrypt_report {
     bool aborted;        /* and it was taken back: `why` is what was */
     bool config_written; /* the fresh key was written into cluster.yml's custom_config */
     bool config_lags;    /* it was not, and must be before RKE's next `up`: it was shown how */
-    char why[32]; /* "enable", "disable", "rotate-key", … of the transition; "" where none */
-    char key[64]; /* the name of the key that secrets are written with now; "": they are plain */
-    bool kms;     /* it is that of a kms provider */
-    size_t nodes; /* control-plane nodes */
+    char why[32];   /* "enable", "disable", "rotate-key", … of the transition; "" where none */
+    char key[64];   /* the name of the key that secrets are written with now; "": they are plain */
+    bool kms;       /* it is that of a kms provider */
+    char stage[32]; /* "prepare", "rotate", "reencrypt_request", "reencrypt_finished": a staged
+                       command has done its part, and the transition is still open; "": it is not */
+    size_t waiting; /* nodes whose apiserver does not run yet what lies there (no_restart) */
+    size_t left;    /* objects still under the old key after a sitting (namespaces) */
+    size_t nodes;   /* control-plane nodes */
     size_t rewritten;     /* objects patched */
     int64_t proof_values; /* values counted by the proof */
     int64_t proof_revision;
@@ -97,6 +104,25 @@ int encrypt_up(const struct encrypt_options *o, struct encrypt_report *report,
  * state file. */
 int encrypt_rotate_key(const struct encrypt_options *o, struct encrypt_report *report,
                        struct error *err) MUST_CHECK;
+
+/*
+ * The same rotation a stage at a time, as `rke2 secrets-encrypt` has it: prepare (the fresh key is
+ * there to read with), rotate (it writes), reencrypt (everything is rewritten and proved, the old
+ * key dropped). Each rolls the apiservers, but with o->no_restart, where the files are put on all
+ * nodes and the restarts are somebody else's; encrypt_restart() makes those that are left, and
+ * closes what is finished. A rotation that encrypt_rotate_key() left open is gone on with, and the
+ * other way round: encrypt_resume() and encrypt_abort() hold for both. REFUSED where it is another
+ * stage's turn ("incorrect stage: …"), or where an apiserver does not yet run what the stage before
+ * put there ("hash does not match between …"). All but prepare need an open rotation.
+ */
+int encrypt_prepare(const struct encrypt_options *o, struct encrypt_report *report,
+                    struct error *err) MUST_CHECK;
+int encrypt_rotate(const struct encrypt_options *o, struct encrypt_report *report,
+                   struct error *err) MUST_CHECK;
+int encrypt_reencrypt(const struct encrypt_options *o, struct encrypt_report *report,
+                      struct error *err) MUST_CHECK;
+int encrypt_restart(const struct encrypt_options *o, struct encrypt_report *report,
+                    struct error *err) MUST_CHECK;
 
 /* Goes on with the open transition; where none is open, nothing is to do. */
 int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *report,

@@ -127,7 +127,7 @@ int objects_find_unreadable(struct session *s, struct tally *t, struct error *er
     bool more = true;
     while (more) {
         struct census c CLEANUP(census_free) = {0};
-        if (census_names(s, t->resource, after, OBJECTS_AT_ONCE, none_is, NULL, &c, err) < 0)
+        if (census_names(s, t->resource, NULL, after, OBJECTS_AT_ONCE, none_is, NULL, &c, err) < 0)
             return -1;
         if (c.example_count == 0)
             break;

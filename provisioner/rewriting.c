@@ -52,13 +52,13 @@ static int try_one(struct session *s, const struct http_server *api, const struc
 
 /* What the whole rewrite leans on, tried once through each apiserver: an empty patch of a stale
  * object stores it in the new form. *tried: how many were rewritten by that. */
-static int try_each(struct run *r, const struct resource *res, struct stored_as *want,
-                    size_t *tried, struct error *err)
+static int try_each(struct run *r, const struct resource *res, const char *ns,
+                    struct stored_as *want, size_t *tried, struct error *err)
 {
     enum { SPARE = 3 }; /* some may be stubborn */
     struct session *s = r->s;
     char **stale = NULL;
-    if (census_find(s, res, s->count + SPARE, is_stored_as, want, &stale, err) < 0)
+    if (census_find(s, res, ns, s->count + SPARE, is_stored_as, want, &stale, err) < 0)
         return -1;
     int rc = 0;
     bool answered = true;
@@ -121,10 +121,10 @@ static void forget_others(struct tally *t, size_t known, const bool *still)
     t->kept = left;
 }
 
-/* Walks etcd once, and patches by name what is stale and not known to be stubborn. `tried`: what
- * was stale, too, a moment ago. */
-static int sweep(struct run *r, struct tally *t, struct stored_as *want, size_t tried,
-                 struct error *err)
+/* Walks etcd once (the namespace; NULL: all), and patches by name what is stale and not known to be
+ * stubborn. `tried`: what was stale, too, a moment ago. */
+static int sweep(struct run *r, struct tally *t, const char *ns, struct stored_as *want,
+                 size_t tried, struct error *err)
 {
     struct session *s = r->s;
     char *after CLEANUP(cleanup_mem) = NULL;
@@ -134,11 +134,16 @@ static int sweep(struct run *r, struct tally *t, struct stored_as *want, size_t 
     t->more = 0; /* they are met again */
     while (more) {
         struct census c CLEANUP(census_free) = {0};
-        if (census_names(s, t->resource, after, OBJECTS_AT_ONCE, is_stored_as, want, &c, err) < 0)
+        if (census_names(s, t->resource, ns, after, OBJECTS_AT_ONCE, is_stored_as, want, &c, err) <
+            0)
             return -1;
-        if (!after)
-            tell(s, ENCRYPT_NODE, "rewrite", NULL, "%zu of %zu %s in etcd are not in the new form",
-                 c.refused + tried, c.values, t->resource->name);
+        if (ns && c.values == 0)
+            tell(s, ENCRYPT_WARNING, "rewrite", NULL, "there are no %s in namespace %s",
+                 t->resource->name, ns);
+        else if (!after)
+            tell(s, ENCRYPT_NODE, "rewrite", NULL,
+                 "%zu of %zu %s in etcd%s%s are not in the new form", c.refused + tried, c.values,
+                 t->resource->name, ns ? ", namespace " : "", ns ? ns : "");
         if (c.example_count == 0)
             break;
         more = c.refused > c.example_count;
@@ -154,13 +159,13 @@ static int sweep(struct run *r, struct tally *t, struct stored_as *want, size_t 
 }
 
 /* By etcd's keys: until a walk finds nothing stale but what was stubborn. */
-static int rewrite_stale(struct run *r, struct tally *t, struct stored_as *want, size_t tried,
-                         struct error *err)
+static int rewrite_stale(struct run *r, struct tally *t, const char *ns, struct stored_as *want,
+                         size_t tried, struct error *err)
 {
     enum { SWEEPS = 5 }; /* nothing new comes in the old form: the second one finds nothing */
     for (int i = 0; i < SWEEPS; i++) {
         size_t before = t->patched + t->gone;
-        if (sweep(r, t, want, i ? 0 : tried, err) < 0)
+        if (sweep(r, t, ns, want, i ? 0 : tried, err) < 0)
             return -1;
         if (t->patched + t->gone == before)
             break;
@@ -203,7 +208,7 @@ static int rewrite(struct run *r, const struct resource *res, struct buf *stubbo
     bool by_etcd = r->resumed;
     int64_t began = loop_now();
     size_t tried = 0;
-    if (try_each(r, res, &want, &tried, err) < 0)
+    if (try_each(r, res, NULL, &want, &tried, err) < 0)
         return -1;
     if (by_etcd) {
         t.patched = tried; /* the list has them again, etcd has not */
@@ -220,7 +225,7 @@ static int rewrite(struct run *r, const struct resource *res, struct buf *stubbo
             by_etcd = true;
         }
     }
-    if ((by_etcd || t.kept) && rewrite_stale(r, &t, &want, tried, err) < 0)
+    if ((by_etcd || t.kept) && rewrite_stale(r, &t, NULL, &want, tried, err) < 0)
         return -1;
     int64_t took = loop_now() - began;
     r->report->rewritten += t.patched;
@@ -245,6 +250,77 @@ int run_rewrite_named(struct run *r, const struct resource *res, char *const *na
     return stubborn.len ? refuse_stubborn(r, &stubborn, err) : 0;
 }
 
+/* Asked for, and on disk, before the first patch: `status` tells it so. */
+static int note_request(struct run *r, struct error *err)
+{
+    struct transition *t = r->s->journal->transition;
+    if (t->requested)
+        return 0;
+    t->requested = true;
+    return run_record(r, err);
+}
+
+static int rewrite_namespace(struct run *r, const struct resource *res, const char *ns,
+                             struct buf *stubborn, struct error *err)
+{
+    char *prefix CLEANUP(cleanup_mem) =
+        encryption_write_prefix(r->forms.config[FORM_TO], res->name);
+    struct stored_as want = {prefix};
+    struct tally t CLEANUP(tally_free) = {.resource = res};
+    size_t tried = 0;
+    if (try_each(r, res, ns, &want, &tried, err) < 0)
+        return -1;
+    t.patched = tried;
+    if (rewrite_stale(r, &t, ns, &want, tried, err) < 0)
+        return -1;
+    r->report->rewritten += t.patched;
+    tell(r->s, ENCRYPT_NODE, "rewrite", NULL, "namespace %s: %zu %s rewritten", ns, t.patched,
+         res->name);
+    return add_stubborn(r, &t, stubborn, err);
+}
+
+static int count_left(struct run *r, const struct resource *res, struct error *err)
+{
+    struct census c CLEANUP(census_free) = {0};
+    char *prefix CLEANUP(cleanup_mem) =
+        encryption_write_prefix(r->forms.config[FORM_TO], res->name);
+    struct stored_as want = {prefix};
+    if (census_resource(r->s, res, 0, is_stored_as, &want, &c, err) < 0)
+        return -1;
+    char *text CLEANUP(cleanup_mem) = census_text(&c);
+    tell(r->s, ENCRYPT_NODE, "rewrite", NULL, "%s in etcd: %s", res->name, text);
+    r->report->left += c.refused;
+    return 0;
+}
+
+int run_rewrite_namespaces(struct run *r, const char *namespaces, struct error *err)
+{
+    struct session *s = r->s;
+    const struct resources *all = NULL;
+    struct buf stubborn CLEANUP(buf_free) = {0};
+    tell(s, ENCRYPT_STEP, "rewrite", NULL,
+         "what is stored in these namespaces gets its new form, by empty patches");
+    store_forget_resources(s);
+    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 || note_request(r, err) < 0)
+        return -1;
+    for (const char *at = namespaces; *at;) {
+        size_t len = strcspn(at, ",");
+        char *ns CLEANUP(cleanup_mem) = mem_strndup(at, len);
+        for (size_t i = 0; *ns && i < all->count; i++)
+            if (run_changes(r, &all->list[i]) &&
+                rewrite_namespace(r, &all->list[i], ns, &stubborn, err) < 0)
+                return -1;
+        at += len + (at[len] == ',');
+    }
+    for (size_t i = 0; i < all->count; i++)
+        if (run_changes(r, &all->list[i]) && count_left(r, &all->list[i], err) < 0)
+            return -1;
+    if (stubborn.len)
+        return refuse_stubborn(r, &stubborn, err);
+    run_report_stage(r);
+    return 0;
+}
+
 int run_rewrite(struct run *r, struct error *err)
 {
     struct session *s = r->s;
@@ -252,7 +328,7 @@ int run_rewrite(struct run *r, struct error *err)
     struct buf stubborn CLEANUP(buf_free) = {0};
     tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
     store_forget_resources(s); /* some may have come since */
-    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0)
+    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 || note_request(r, err) < 0)
         return -1;
     for (size_t i = 0; i < all->count; i++) {
         const struct resource *res = &all->list[i];

@@ -118,12 +118,13 @@ int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
     return run_record(r, err);
 }
 
-/* That the file was placed has served then: a process that comes after this one is shown anew. */
+/* The file was read back while this process ran: one that comes after it has read the same, as long
+ * as that lies there. */
 static void record_shown(struct run *r, struct member *m)
 {
     struct node_record *n = journal_node(r->s->journal, m->node.name);
     node_record_runs(n, m->seen.config_path ? m->file_sha256 : "none", m->seen.process);
-    node_record_placed(n, NULL, NULL);
+    node_record_placed(n, m->seen.config_path ? m->file_sha256 : NULL, m->seen.process);
 }
 
 /* The new process is ready: it is another than before, has the flag, and the file is still the one
@@ -311,12 +312,13 @@ int rollout_confirm(struct run *r, size_t node, struct error *err)
     struct member *m = &s->members[node];
     enum form f = meant(r, m, node);
     tell(s, ENCRYPT_NODE, form_name(f), m->node.name,
-         "left in the middle by the last run: waiting until it is ready");
+         "started anew since it was last seen: waiting until it is ready");
     if (bring_back(s, m, err) < 0 || member_wait_ready(s, m, ready_timeout(s), err) < 0) {
         if (err->result == RESULT_INTERRUPTED || ssh_dead(m->node.ssh))
             return -1;
         add_log(m, err);
-        return take_back(r, m, f, NULL, err);
+        /* (By hand, going back is somebody else's too.) */
+        return r->facts.by_hand ? -1 : take_back(r, m, f, NULL, err);
     }
     /* What it runs is asked of the same evidence again: it may be another process by now. */
     if (run_observe(r, err) < 0)

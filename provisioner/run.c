@@ -44,7 +44,7 @@ static void set_state_form(struct run *r, enum form f)
     rkestate_set_encryption(r->s->state, buf_str(&text), r->text[f] != NULL);
 }
 
-static char *command_line(const char *command, const struct encrypt_options *o)
+char *run_command_line(const char *command, const struct encrypt_options *o)
 {
     struct buf b = {0};
     buf_printf(&b, "encrypt %s --config %s", command, o->config);
@@ -65,11 +65,12 @@ int run_prepare(struct run *r, struct session *s, struct encrypt_report *report,
         forms_turn_back(&r->forms);
     for (int f = 0; f < FORM_COUNT; f++)
         add_text(r, (enum form)f);
-    r->again = command_line("resume", s->options);
+    r->again = run_command_line("resume", s->options);
     r->facts.narrowing = t->stage == TRANSITION_NARROWING;
     r->facts.rewritten = t->rewritten;
     r->facts.switched = t->switched || t->reopened;
     r->facts.back = t->aborting || t->reopened;
+    r->facts.staged = t->staged;
     if (t->proved) {
         report->proof_values = t->proof_values;
         report->proof_revision = t->proof_revision;
@@ -344,7 +345,7 @@ static void explain_state(struct run *r, struct error *err)
     char *until CLEANUP(cleanup_mem) = explain_nodes(r, &text);
     buf_adds(&text, "; don't run `rke` before it is finished");
     error_state(err, "%s", buf_str(&text));
-    char *back CLEANUP(cleanup_mem) = command_line("abort", s->options);
+    char *back CLEANUP(cleanup_mem) = run_command_line("abort", s->options);
     bool may_go_back = !r->facts.narrowing && !r->facts.back;
     error_next(err, "%s%s%s%s%s", until ? until : "", r->again,
                may_go_back ? "    (or, to go back to the configuration before: " : "",
@@ -378,10 +379,17 @@ static int doubt_store(struct run *r, struct error *err)
          "etcd is not what the proof had seen (restored from a backup?): every apiserver is "
          "brought to read both again, and everything is rewritten and proved anew");
     journal_reopen(s->journal);
-    r->facts = (struct plan_facts){.switched = true, .back = true};
+    r->facts = (struct plan_facts){.switched = true, .back = true, .staged = r->facts.staged};
     for (size_t i = 0; i < s->count; i++)
         s->members[i].stamped = false;
     return run_record(r, err) < 0 ? -1 : stamp_all(s, err);
+}
+
+/* A part of the rewriting alone was asked for: its proof comes with all of it. */
+static bool is_sitting(const struct run *r, const struct plan_step *step)
+{
+    return r->upto == STAGE_COMMAND_REENCRYPT && r->s->options->namespaces &&
+           (step->kind == PLAN_REWRITE || step->kind == PLAN_PROVE || step->kind == PLAN_NARROW);
 }
 
 static int steps(struct run *r, struct error *err)
@@ -400,8 +408,14 @@ static int steps(struct run *r, struct error *err)
                 return -1;
             continue;
         }
+        if (stage_ends_before(r->upto, r->facts.by_hand, &step)) {
+            run_report_stage(r);
+            return 0;
+        }
         if (step.kind != PLAN_DONE && session_check_stop(r->s, err) < 0)
             return -1;
+        if (is_sitting(r, &step))
+            return run_rewrite_namespaces(r, r->s->options->namespaces, err);
         if (carry_out(r, step, err) < 0)
             return -1;
         if (step.kind == PLAN_DONE)
@@ -433,11 +447,20 @@ static int check_strings(struct run *r, struct error *err)
     return -1;
 }
 
-static int go(struct run *r, bool opened, bool turned, struct error *err)
+static int go(struct run *r, bool opened, bool turned, enum stage_command command,
+              struct error *err)
 {
     struct session *s = r->s;
+    bool nothing = false;
     if (run_observe(r, err) < 0)
         return -1;
+    if (command && run_check_stage(r, command, &nothing, err) < 0)
+        return -1;
+    if (nothing) {
+        run_report_stage(r);
+        r->report->nothing_to_do = true;
+        return 0;
+    }
     struct plan_step step = plan_next(&r->forms, r->nodes, s->count, r->facts);
     if (step.kind == PLAN_REFUSE)
         return refuse(r, step, err);
@@ -452,8 +475,8 @@ static int go(struct run *r, bool opened, bool turned, struct error *err)
     return steps(r, err);
 }
 
-int run_transition(struct session *s, enum beginning how, struct encrypt_report *report,
-                   struct error *err)
+int run_transition(struct session *s, enum beginning how, enum stage_command command,
+                   struct encrypt_report *report, struct error *err)
 {
     struct run r CLEANUP(run_free) = {0};
     if (how == BEGIN_TURNED)
@@ -465,7 +488,7 @@ int run_transition(struct session *s, enum beginning how, struct encrypt_report 
     snprintf(report->why, sizeof(report->why), "%s", s->journal->transition->why);
     bool prepared = run_prepare(&r, s, report, err) == 0;
     r.resumed = how != BEGIN_OPENED;
-    if (!prepared || go(&r, how == BEGIN_OPENED, how == BEGIN_TURNED, err) < 0) {
+    if (!prepared || go(&r, how == BEGIN_OPENED, how == BEGIN_TURNED, command, err) < 0) {
         /* What was refused in the middle is a stop all the same: the transition is open. */
         bool open = r.changed || how != BEGIN_OPENED;
         if ((r.changed && err->result == RESULT_REFUSED) || (open && err->result == RESULT_FAILED))

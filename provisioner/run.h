@@ -6,6 +6,7 @@
 #define ENCRYPT_PROVISIONER_RUN_H
 
 #include "provisioner/session.h"
+#include "provisioner/stage.h"
 
 struct run {
     struct session *s;
@@ -15,8 +16,9 @@ struct run {
     char sha256[FORM_COUNT][65]; /* of it; "none" */
     struct plan_node nodes[PLAN_MAX_NODES];
     struct plan_facts facts;
+    enum stage_command upto; /* NONE: to the end; never RESTART */
     uint64_t unconfirmed; /* nodes whose apiserver an interrupted run left: not known to be ready,
-                             or not settled */
+                          or not settled */
     uint64_t placed;      /* of those: what they run follows from when the file was put, and is not
                              recorded yet */
     bool resumed;         /* the transition was open when this run began */
@@ -34,6 +36,8 @@ struct run {
 int run_prepare(struct run *r, struct session *s, struct encrypt_report *report,
                 struct error *err) MUST_CHECK;
 void run_free(struct run *r); /* also for CLEANUP */
+/* "encrypt COMMAND --config …", as these options would have it again; to be freed. */
+char *run_command_line(const char *command, const struct encrypt_options *o);
 
 enum beginning {
     BEGIN_OPENED,  /* it was opened just now, in memory only */
@@ -41,10 +45,11 @@ enum beginning {
     BEGIN_TURNED,  /* it was open, and is now to be taken back: so far in nobody's memory */
 };
 
-/* Carries the open transition through, from whatever is found, to its end. What is OPENED or TURNED
- * is written down only where the planner does not refuse what it finds. */
-int run_transition(struct session *s, enum beginning how, struct encrypt_report *report,
-                   struct error *err) MUST_CHECK;
+/* Carries the open transition through, from whatever is found, to its end, or as far as the staged
+ * command goes: then it stays open, with 0. What is OPENED or TURNED is written down only where the
+ * planner does not refuse what it finds. REFUSED: it is not the command's turn. */
+int run_transition(struct session *s, enum beginning how, enum stage_command command,
+                   struct encrypt_report *report, struct error *err) MUST_CHECK;
 
 /* Appends what RKE must find in its state for c: of one that was made from a custom_config
  * (`custom`; NULL: not), RKE's own rendering, byte for byte, or its next `up` would restart and
@@ -66,6 +71,22 @@ bool run_changes(const struct run *r, const struct resource *res);
 /* Writes the journal; with the state's strings and flags brought to this moment's form. */
 int run_record(struct run *r, struct error *err) MUST_CHECK;
 
+/* --- staged.c --- */
+
+/* What the nodes show, in stages. */
+struct stage_at run_stage(const struct run *r);
+/* The same of a session whose transition is open, without a run of it. */
+int run_look_at_stage(struct session *s, struct stage_at *out, struct error *err) MUST_CHECK;
+/* Is it this command's turn? Sets r->upto and what the plan must know. REFUSED: in RKE2's words,
+ * with the command whose turn it is. *nothing: there is nothing to do. */
+int run_check_stage(struct run *r, enum stage_command command, bool *nothing,
+                    struct error *err) MUST_CHECK;
+/* The command has done its part, and the transition stays open: what the report says of it. */
+void run_report_stage(struct run *r);
+/* The refusal of a staged command where no transition is open (`prepare` excepted). Always gives
+ * -1. */
+int stage_refuse_start(struct session *s, enum stage_command command, struct error *err);
+
 /* --- rollout.c --- */
 int rollout_put(struct run *r, enum form form, uint64_t nodes, struct error *err) MUST_CHECK;
 int rollout_restart(struct run *r, enum form form, size_t node, struct error *err) MUST_CHECK;
@@ -82,6 +103,9 @@ int rollout_remove(struct run *r, uint64_t nodes, struct error *err) MUST_CHECK;
  * everything: what the API lists, or (where r->resumed) what etcd tells is stale. STOPPED where
  * some objects could not be rewritten: all others were. */
 int run_rewrite(struct run *r, struct error *err) MUST_CHECK;
+
+/* A sitting: what is stale in these namespaces ("a,b"), and no more; then counts what is left. */
+int run_rewrite_namespaces(struct run *r, const char *namespaces, struct error *err) MUST_CHECK;
 
 /* Only these objects ("namespace/name"), NULL-terminated: what a proof found stale. */
 int run_rewrite_named(struct run *r, const struct resource *res, char *const *names,

@@ -160,6 +160,13 @@ enum stage_answer stage_allows(enum stage_command c, const struct stage_at *at)
     return at->complete ? STAGE_GO : at->waiting ? STAGE_TOO_EARLY : STAGE_WRONG;
 }
 
+enum stage_command stage_to_restart(const struct stage_at *at)
+{
+    return at->stage <= STAGE_PREPARE  ? STAGE_COMMAND_PREPARE
+           : at->stage == STAGE_ROTATE ? STAGE_COMMAND_ROTATE
+                                       : STAGE_COMMAND_REENCRYPT;
+}
+
 bool stage_ends_before(enum stage_command c, bool by_hand, const struct plan_step *step)
 {
     bool puts = step->kind == PLAN_PUT, restarts = step->kind == PLAN_RESTART;
@@ -174,7 +181,7 @@ bool stage_ends_before(enum stage_command c, bool by_hand, const struct plan_ste
     case STAGE_COMMAND_ROTATE:
         return !((puts || restarts) && (step->form == FORM_WIDEN || step->form == FORM_SWITCH));
     case STAGE_COMMAND_RESTART:
-        return !restarts && step->kind != PLAN_DONE;
+        break;
     }
     abort();
 }

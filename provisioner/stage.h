@@ -79,8 +79,11 @@ enum stage_answer stage_allows(enum stage_command c, const struct stage_at *at);
 /* The command whose turn it is. */
 enum stage_command stage_next(const struct stage_at *at);
 
-/* True where the planner's step is beyond what the command is to do. by_hand: no restart is ours.
- */
+/* `restart` ends the stage that is under way: the command whose steps that takes. */
+enum stage_command stage_to_restart(const struct stage_at *at);
+
+/* True where the planner's step is beyond what the command (not RESTART) is to do. by_hand: no
+ * restart is ours. */
 bool stage_ends_before(enum stage_command c, bool by_hand, const struct plan_step *step);
 
 #endif

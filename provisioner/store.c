@@ -144,16 +144,22 @@ int census_unreadable(struct session *s, const struct resource *r,
     return census_resource(s, r, revision, can_be_read, ctx.out, out, err);
 }
 
-int census_names(struct session *s, const struct resource *r, const char *after, size_t most,
-                 census_fn *want, void *ctx, struct census *out, struct error *err)
+static char *prefix_of(const char *all, const char *ns)
+{
+    return ns ? mem_printf("%s%s/", all, ns) : mem_strdup(all);
+}
+
+int census_names(struct session *s, const struct resource *r, const char *ns, const char *after,
+                 size_t most, census_fn *want, void *ctx, struct census *out, struct error *err)
 {
     if (open_store(s, r, err) < 0)
         return -1;
-    char *prefix CLEANUP(cleanup_mem) = store_key(s, r, "");
+    char *all CLEANUP(cleanup_mem) = store_key(s, r, "");
+    char *prefix CLEANUP(cleanup_mem) = prefix_of(all, ns);
     char *key CLEANUP(cleanup_mem) = after ? store_key(s, r, after) : NULL;
     struct walk w = {.census = out,
                      .resource = r,
-                     .strip = strlen(prefix),
+                     .strip = strlen(all),
                      .after = key,
                      .most = most,
                      .want = want,
@@ -184,16 +190,17 @@ int census_under(struct session *s, char **prefixes, int64_t revision, struct ce
     return run_walk(s, &w, prefix, revision, err);
 }
 
-int census_find(struct session *s, const struct resource *r, size_t count, census_fn *want,
-                void *ctx, char ***out, struct error *err)
+int census_find(struct session *s, const struct resource *r, const char *ns, size_t count,
+                census_fn *want, void *ctx, char ***out, struct error *err)
 {
     if (open_store(s, r, err) < 0)
         return -1;
     struct census c CLEANUP(census_free) = {0};
-    char *prefix CLEANUP(cleanup_mem) = store_key(s, r, "");
+    char *all CLEANUP(cleanup_mem) = store_key(s, r, "");
+    char *prefix CLEANUP(cleanup_mem) = prefix_of(all, ns);
     struct walk w = {.census = &c,
                      .resource = r,
-                     .strip = strlen(prefix),
+                     .strip = strlen(all),
                      .want = want,
                      .ctx = ctx,
                      .most = count,

@@ -40,10 +40,12 @@ int census_unreadable(struct session *s, const struct resource *r,
                       const struct encryption_config *by, int64_t revision, struct census *out,
                       struct error *err) MUST_CHECK;
 
-/* Counts the values of one resource whose names come after `after` (NULL: all), at the newest
- * revision; out->examples are the names of the first `most` that `want` refused. */
-int census_names(struct session *s, const struct resource *r, const char *after, size_t most,
-                 census_fn *want, void *ctx, struct census *out, struct error *err) MUST_CHECK;
+/* Counts the values of one resource, of the namespace `ns` (NULL: all), whose names come after
+ * `after` (NULL: all), at the newest revision; out->examples are the names of the first `most` that
+ * `want` refused. */
+int census_names(struct session *s, const struct resource *r, const char *ns, const char *after,
+                 size_t most, census_fn *want, void *ctx, struct census *out,
+                 struct error *err) MUST_CHECK;
 
 /* Counts all values of the store: `refused` are those that lie under one of these prefixes
  * (NULL-terminated; empty: none). */
@@ -53,10 +55,11 @@ int census_under(struct session *s, char **prefixes, int64_t revision, struct ce
 /* "3 under k8s:enc:aescbc:v1:key-a:, 1 plain"; to be freed. */
 char *census_text(const struct census *c);
 
-/* Up to `count` values of the resource that `want` refuses ("namespace/name", or "name"),
- * NULL-terminated, to be freed each and whole; the walk ends when it has them. */
-int census_find(struct session *s, const struct resource *r, size_t count, census_fn *want,
-                void *ctx, char ***out, struct error *err) MUST_CHECK;
+/* Up to `count` values of the resource, of the namespace `ns` (NULL: all), that `want` refuses
+ * ("namespace/name", or "name"), NULL-terminated, to be freed each and whole; the walk ends when it
+ * has them. */
+int census_find(struct session *s, const struct resource *r, const char *ns, size_t count,
+                census_fn *want, void *ctx, char ***out, struct error *err) MUST_CHECK;
 
 /* The key of an object in etcd; `name` as census_find() gives it. To be freed. */
 char *store_key(const struct session *s, const struct resource *r, const char *name);

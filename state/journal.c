@@ -240,7 +240,7 @@ void journal_abort(struct journal *j)
     if (!t || t->aborting || t->stage != TRANSITION_OPEN)
         abort();
     t->aborting = true;
-    t->rewritten = t->proved = false;
+    t->requested = t->rewritten = t->proved = false;
     for (size_t i = 0; i < j->node_count; i++) {
         struct node_record *n = &j->nodes[i];
         char *process CLEANUP(cleanup_mem) = mem_strdup(n->intent_process);

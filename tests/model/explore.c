@@ -80,12 +80,16 @@ const struct plan_memo *plan(struct search *x, const struct state *s)
                                .rewritten = s->rewritten,
                                .proved = s->proved,
                                .switched = s->switched,
-                               .back = s->back};
+                               .back = s->back,
+                               .staged = x->staged};
     const struct forms *forms = s->back ? x->back : &x->t->forms;
     struct plan_memo *m = &x->memo[at];
     x->memo_count++;
     m->key = key;
     m->step = planned(x, obs, facts);
+    struct plan_facts by_hand = facts;
+    by_hand.staged = by_hand.by_hand = true;
+    m->by_hand = planned(x, obs, by_hand);
     m->state_form = plan_state_form(forms, obs, x->n, facts);
     for (unsigned f = 0; f < FORM_COUNT; f++)
         m->rollback[f] = plan_rollback(forms, obs, x->n, facts, (enum form)f);
@@ -275,9 +279,9 @@ static void expand_restart(struct search *x, const struct state *s, const struct
     enter(x, next, STEP_ROLLBACK, i);
 }
 
-static void expand_parts(struct search *x, const struct state *s, const struct plan_memo *m)
+static void expand_parts(struct search *x, const struct state *s, const struct plan_step *step,
+                         enum action action)
 {
-    const struct plan_step *step = &m->step;
     if (step->kind != PLAN_PUT && step->kind != PLAN_REMOVE)
         return;
     for (uint64_t part = (step->nodes - 1) & step->nodes; part; part = (part - 1) & step->nodes) {
@@ -291,8 +295,23 @@ static void expand_parts(struct search *x, const struct state *s, const struct p
             else
                 next.nodes[i].file = ABSENT;
         }
-        enter(x, next, STEP_PART, 0);
+        enter(x, next, action, 0);
     }
+}
+
+/* A staged command that leaves the restarts to others: its files, on some of its nodes or all. The
+ * restarts are those that may befall any apiserver. */
+static void expand_by_hand(struct search *x, const struct state *s, const struct plan_memo *m)
+{
+    const struct plan_memo hand = {.step = m->by_hand};
+    bool done = false;
+    enum action action = STEP;
+    if (s->back || hand.step.kind != PLAN_PUT)
+        return;
+    if (!s->narrowing && x->t->canon[hand.step.form] == FORM_TO)
+        violated(x, "by hand, a file narrows before narrowing was decided");
+    enter(x, full_step(x, s, &hand, &done, &action), BY_HAND, 0);
+    expand_parts(x, s, &hand.step, BY_HAND);
 }
 
 static void expand_accidents(struct search *x, const struct state *s, const struct plan_memo *m)
@@ -470,7 +489,8 @@ uint32_t expand(struct search *x, uint32_t index)
     }
     if (x->violation)
         return on;
-    expand_parts(x, &s, &m);
+    expand_parts(x, &s, &m.step, STEP_PART);
+    expand_by_hand(x, &s, &m);
     if (m.step.kind == PLAN_RESTART)
         expand_restart(x, &s, &m);
     expand_accidents(x, &s, &m);

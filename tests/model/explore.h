@@ -42,6 +42,7 @@ enum action {
     FORGOTTEN,
     DEPLOYED, /* by somebody else, out of the state file */
     TURNED_BACK,
+    BY_HAND,    /* a staged command with --no-restart: files on all or some of its nodes */
     OLDER_COPY, /* somebody goes on with a state file that knows nothing of going back */
 };
 
@@ -77,6 +78,7 @@ enum breakage {
     BREAK_UNION_SWAPPED,
     BREAK_UNION_FIRST_ONLY,
     BREAK_UNION_NO_IDENTITY,
+    BREAK_HAND_EARLY,      /* by hand, a stage does not wait for the one before */
     BREAK_REWRITE_WRITERS, /* what changes in its readers alone is not rewritten */
     BREAK_COUNT,
 };
@@ -86,6 +88,7 @@ enum breakage {
 struct plan_memo {
     uint64_t key;
     struct plan_step step;
+    struct plan_step by_hand; /* where the restarts are somebody else's */
     enum form state_form, rollback[FORM_COUNT];
 };
 
@@ -97,6 +100,7 @@ struct search {
     const char *from_name, *to_name;
     size_t n;
     enum breakage broken;
+    bool staged; /* the planner is told so (it makes a difference with one apiserver alone) */
     struct visit *visits;
     size_t count, room;
     uint32_t *slots; /* index into visits + 1 */

@@ -4,9 +4,10 @@
  * in full, in part, failing and rolled back; apiservers that restart by themselves at any moment,
  * the tool's memory lost at any moment (but not the journal's word that narrowing was begun, which
  * is on disk before anything narrows), clients that write through every apiserver at every moment,
- * somebody who turns back (`abort`) at any moment before narrowing, and somebody else who deploys
- * what the state file says. From every state that narrows it is also
- * asked what a run with an older copy of the state does: nothing, once a node was narrowed.
+ * staged commands that leave the restarts to others, somebody who turns back (`abort`) at any
+ * moment before narrowing, and somebody else who deploys what the state file says. From every state
+ * that narrows it is also asked what a run with an older copy of the state does: nothing, once a
+ * node was narrowed.
  *
  * What is stored is a set for each resource: every form that a value may have by now.
  *
@@ -88,12 +89,14 @@ static bool check_pair(size_t a, size_t b, size_t max_nodes, enum breakage broke
                        : totals->distinct % SAMPLE == 1 ? MAX_NODES
                                                         : MAX_NODES - 1;
         totals->widest += limit == MAX_NODES;
-        for (size_t n = 1; n <= limit && fine; n++) {
+        /* (0: one apiserver, a stage at a time.) */
+        for (size_t n = 0; n <= limit && fine; n++) {
             struct search x CLEANUP(search_free) = {.t = &t,
                                                     .back = &back,
                                                     .from_name = configurations[a].name,
                                                     .to_name = configurations[b].name,
-                                                    .n = n,
+                                                    .n = n ? n : 1,
+                                                    .staged = n == 0,
                                                     .broken = broken,
                                                     .quiet = broken && !verbose};
             fine = search(&x, &totals->states);

@@ -27,6 +27,7 @@ const char *const breakage_names[BREAK_COUNT] = {
     [BREAK_UNION_SWAPPED] = "union-swapped",
     [BREAK_UNION_FIRST_ONLY] = "union-first-only",
     [BREAK_UNION_NO_IDENTITY] = "union-no-identity",
+    [BREAK_HAND_EARLY] = "hand-early",
     [BREAK_REWRITE_WRITERS] = "rewrite-writers",
 };
 
@@ -124,6 +125,9 @@ void break_step(const struct search *x, const struct plan_node *obs, struct plan
         step->form = FORM_SWITCH;
     if (x->broken == BREAK_HEAL_FINISHED && step->kind == PLAN_REFUSE && !facts.narrowing)
         *step = (struct plan_step){.kind = PLAN_PUT, .form = FORM_WIDEN, .nodes = step->nodes};
+    if (x->broken == BREAK_HAND_EARLY && facts.by_hand && !facts.back && !facts.narrowing &&
+        step->kind == PLAN_RESTART && step->form == FORM_WIDEN)
+        *step = (struct plan_step){.kind = PLAN_PUT, .form = FORM_SWITCH, .nodes = all};
     if (x->broken == BREAK_ALL_AT_ONCE && step->kind == PLAN_PUT)
         step->nodes = all;
     if (x->broken == BREAK_RESTART_TOGETHER && step->kind == PLAN_RESTART)

@@ -113,6 +113,7 @@ void print_trace(const struct search *x, uint32_t index)
                                         "forgotten",
                                         "deployed from the state file",
                                         "turned back",
+                                        "files by hand",
                                         "an older copy goes on"};
     const struct visit *v = &x->visits[index];
     if (v->action != START)

@@ -280,7 +280,7 @@ static void a_damaged_copy_is_refused_by_name_without_quoting_it(void **state)
     struct rkestate *t CLEANUP(cleanup_rkestate) = read_state(path);
     REFUSES(journal_read(t, path, &k, &err), RESULT_REFUSED,
             "cluster.rkestate: encrypt: damaged: journal.version");
-    tamper(path, "\"version\": \"" MARKER "\"", "\"version\": 4");
+    tamper(path, "\"version\": \"" MARKER "\"", "\"version\": 5");
     struct rkestate *u CLEANUP(cleanup_rkestate) = read_state(path);
     REFUSES(journal_read(u, path, &k, &err), RESULT_REFUSED, "written by a newer encrypt");
     assert_null(k);

@@ -1,0 +1,161 @@
+/* Staged commands: whose turn it is, said in RKE2's words, and what they report. */
+#include "provisioner/run.h"
+
+#include <stdio.h>
+
+struct stage_at run_stage(const struct run *r)
+{
+    return stage_of(&r->forms, r->nodes, r->s->count, r->facts,
+                    r->s->journal->transition->requested);
+}
+
+int run_look_at_stage(struct session *s, struct stage_at *out, struct error *err)
+{
+    struct run r CLEANUP(run_free) = {0};
+    struct encrypt_report ignored = {0};
+    if (run_prepare(&r, s, &ignored, err) < 0 || run_observe(&r, err) < 0)
+        return -1;
+    *out = run_stage(&r);
+    return 0;
+}
+
+/* The command that is to be run now; `at`: NULL where no transition is open. */
+static void say_next(struct session *s, const struct stage_at *at, struct error *err)
+{
+    enum stage_command next = stage_next(at);
+    char *line CLEANUP(cleanup_mem) = run_command_line(stage_command_name(next), s->options);
+    if (next == STAGE_COMMAND_RESTART)
+        error_next(err,
+                   "restart kube-apiserver on one node after the other, each when the one before "
+                   "is ready, or: %s",
+                   line);
+    else
+        error_next(err, "%s", line);
+}
+
+int stage_refuse_start(struct session *s, enum stage_command command, struct error *err)
+{
+    const struct finished *last = &s->journal->last;
+    enum stage stage =
+        !last->aborted && str_eq(last->why, "rotate-key") ? STAGE_REENCRYPT_FINISHED : STAGE_START;
+    error_set(err, RESULT_REFUSED,
+              "%s: incorrect stage: %s found on node %s: no rotation is under way",
+              stage_command_name(command), stage_name(stage), s->members[0].node.name);
+    error_state(err, "nothing was changed");
+    say_next(s, NULL, err);
+    return -1;
+}
+
+static const char *what_stands(const struct run *r)
+{
+    return r->facts.narrowing ? "everything is rewritten and proved" : "both keys are kept";
+}
+
+static int refuse_kind(struct run *r, enum stage_command command, struct error *err)
+{
+    const struct transition *t = r->s->journal->transition;
+    bool back = t->aborting || t->reopened;
+    error_set(err, RESULT_REFUSED,
+              "%s: the open transition (%s of %s by %s)%s is not gone through in stages",
+              stage_command_name(command), t->why, t->opened, t->by,
+              t->aborting   ? ", which is being taken back,"
+              : t->reopened ? ", whose store was restored from a backup,"
+                            : "");
+    error_next(err, "%s%s", r->again,
+               back ? "" : "    (to its end; then the stages of a rotation)");
+    return -1;
+}
+
+static int refuse_early(struct run *r, enum stage_command command, const struct stage_at *at,
+                        struct error *err)
+{
+    struct session *s = r->s;
+    struct stage_hashes h = stage_compare(r->nodes, s->count);
+    const char *first = s->members[h.first].node.name;
+    if (h.match == STAGE_MISMATCH_NODES)
+        error_set(err, RESULT_REFUSED, "%s: hash does not match between %s and %s",
+                  stage_command_name(command), first, s->members[h.second].node.name);
+    else
+        error_set(err, RESULT_REFUSED, "%s: hash does not match between %s and the file on it",
+                  stage_command_name(command), first);
+    struct buf names CLEANUP(buf_free) = {0};
+    for (size_t i = 0; i < s->count; i++)
+        if (at->waiting >> i & 1)
+            buf_printf(&names, "%s%s", names.len ? ", " : "", s->members[i].node.name);
+    error_state(err,
+                "stage %s: kube-apiserver on %s does not run yet what lies there; nothing was "
+                "changed, %s",
+                stage_name(at->stage), buf_str(&names), what_stands(r));
+    say_next(s, at, err);
+    return -1;
+}
+
+static int refuse_stage(struct run *r, enum stage_command command, const struct stage_at *at,
+                        struct error *err)
+{
+    error_set(err, RESULT_REFUSED, "%s: incorrect stage: %s found on node %s%s",
+              stage_command_name(command), stage_name(at->stage), r->s->members[0].node.name,
+              at->complete ? "" : ", and it is not finished");
+    error_state(err, "stage %s%s; nothing was changed, %s", stage_name(at->stage),
+                at->complete ? "" : ", not finished", what_stands(r));
+    say_next(r->s, at, err);
+    return -1;
+}
+
+/* By hand means all of it: what is down is started by the operator too. */
+static int check_up(struct run *r, struct error *err)
+{
+    struct session *s = r->s;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        if (m->seen.running)
+            continue;
+        error_set(err, RESULT_REFUSED, "node %s: kube-apiserver does not run", m->node.name);
+        error_next(err,
+                   "start it there, then run the same command again; without --no-restart it is "
+                   "started here. To go back: encrypt abort --config %s",
+                   s->options->config);
+        return -1;
+    }
+    return 0;
+}
+
+int run_check_stage(struct run *r, enum stage_command command, bool *nothing, struct error *err)
+{
+    struct transition *t = r->s->journal->transition;
+    if (!str_eq(t->why, "rotate-key") || t->aborting || t->reopened)
+        return refuse_kind(r, command, err);
+    /* One that rotate-key began on a single node had no WIDEN so far. */
+    if (command == STAGE_COMMAND_PREPARE)
+        r->facts.staged = t->staged = true;
+    struct stage_at at = run_stage(r);
+    /* (plan_next() says it better.) */
+    if (at.refused)
+        return 0;
+    *nothing = false;
+    switch (stage_allows(command, &at)) {
+    case STAGE_TOO_EARLY:
+        return refuse_early(r, command, &at, err);
+    case STAGE_WRONG:
+        return refuse_stage(r, command, &at, err);
+    case STAGE_NOTHING:
+        *nothing = true;
+        return 0;
+    case STAGE_GO:
+        break;
+    }
+    r->upto = command == STAGE_COMMAND_RESTART ? stage_to_restart(&at) : command;
+    r->facts.by_hand = r->s->options->no_restart && command != STAGE_COMMAND_RESTART;
+    return r->facts.by_hand ? check_up(r, err) : 0;
+}
+
+void run_report_stage(struct run *r)
+{
+    struct stage_at at = run_stage(r);
+    snprintf(r->report->stage, sizeof(r->report->stage), "%s", stage_name(at.stage));
+    r->report->waiting = (size_t)__builtin_popcountll(at.waiting);
+    for (size_t i = 0; i < r->s->count; i++)
+        if (at.waiting >> i & 1)
+            tell(r->s, ENCRYPT_NODE, stage_name(at.stage), r->s->members[i].node.name,
+                 "its kube-apiserver has yet to be restarted");
+}
