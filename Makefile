@@ -14,14 +14,14 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 OPT := $(if $(filter asan,$(VARIANT)),-O1 -g -fsanitize=address$(,)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer,-O2 -g)
-HARDEN := -fstack-protector-strong -fPIE $(if $(filter asan,$(VARIANT)),,-D_FORTIFY_SOURCE=2)
+HARDEN := -fstack-protector-strong -fPIC $(if $(filter asan,$(VARIANT)),,-D_FORTIFY_SOURCE=2)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 PACKAGES := libcurl jansson yaml-0.1 libcrypto
-CFLAGS := -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT) $(HARDEN) -fvisibility=default \
+CFLAGS := -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT) $(HARDEN) -fvisibility=hidden \
           -isystem $(LIBSSH2)/include $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(EXTRA_CFLAGS)
 LDFLAGS := $(if $(filter asan,$(VARIANT)),-fsanitize=address$(,)undefined) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 # The static libssh2 stays hidden: Debian's libcurl loads its own libssh2.so.1.
-LDLIBS := $(LIBSSH2)/lib/libssh2.a -Wl,--exclude-libs,libssh2.a $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+LDLIBS := $(B)/libyaml.a $(LIBSSH2)/lib/libssh2.a -Wl,--exclude-libs,ALL $(shell pkg-config --libs $(filter-out yaml-0.1,$(PACKAGES)) 2>/dev/null)
 
 AREAS := provisioner state templates base
 sources = $(sort $(shell find $(1) -name '*.c' 2>/dev/null))
@@ -36,7 +36,9 @@ archives_of = $(foreach a,$(BELOW_$(1)),$(B)/lib$(a).a)
 
 .DELETE_ON_ERROR:
 .PHONY: all help deps units unit model check check-crash check-faults demo bench tidy format format-check clean
-all: $(B)/encrypt
+all: $(B)/encrypt library $(B)/encrypt-shared
+
+include tools/library.mk
 
 $(B)/encrypt: $(call objects,cmd) $(ARCHIVES)
 	@echo LD $@
@@ -99,6 +101,7 @@ deps:
 
 help:
 	@echo 'make            build/encrypt'
+	@echo 'make install    program, kubectl-encrypt, library, man page, docs (prefix, libdir, DESTDIR, ...); make uninstall'
 	@echo 'make demo       the main job on a real three-node cluster on this machine (root)'
 	@echo 'make check      all tests (root)'
 	@echo 'make check-crash kill -9 at 220 system calls of enabling, rotating and disabling (root, an hour)'

@@ -8,29 +8,21 @@
 #include <string.h>
 #include <unistd.h>
 
-static void out_of_memory(void)
-{
-    static const char text[] = "encrypt: out of memory\n";
-    ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
-    (void)ignored;
-    abort();
-}
-
 void *mem_alloc(size_t n, size_t size)
 {
     void *p = calloc(n ? n : 1, size ? size : 1);
     if (!p)
-        out_of_memory();
+        abort();
     return p;
 }
 
 void *mem_realloc(void *p, size_t n, size_t size)
 {
     if (size && n > SIZE_MAX / size)
-        out_of_memory();
+        abort();
     void *q = wipe_realloc(p, n * size);
     if (!q)
-        out_of_memory();
+        abort();
     return q;
 }
 
@@ -60,7 +52,7 @@ char *mem_printf(const char *fmt, ...)
     int len = vasprintf(&text, fmt, ap);
     va_end(ap);
     if (len < 0)
-        out_of_memory();
+        abort();
     return text;
 }
 

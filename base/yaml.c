@@ -4,29 +4,6 @@
 #include <string.h>
 #include <yaml.h>
 
-/*
- * libyaml has no allocator hooks, but calls these of its own through the dynamic linker: ours come
- * first, so that what its scanner leaves behind of keys is wiped too. Weak, for a static libyaml.
- */
-void *yaml_malloc(size_t size);
-void *yaml_realloc(void *p, size_t size);
-void yaml_free(void *p);
-
-__attribute__((weak)) void *yaml_malloc(size_t size)
-{
-    return wipe_malloc(size);
-}
-
-__attribute__((weak)) void *yaml_realloc(void *p, size_t size)
-{
-    return wipe_realloc(p, size);
-}
-
-__attribute__((weak)) void yaml_free(void *p)
-{
-    wipe_free(p);
-}
-
 enum { MAX_DEPTH = 64, MAX_COPIED = 100000, BYTES_PER_NODE = 256 };
 
 /* `node` is NULL while the anchored node is still being read. */

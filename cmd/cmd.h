@@ -2,6 +2,7 @@
 #ifndef ENCRYPT_CMD_CMD_H
 #define ENCRYPT_CMD_CMD_H
 
+#include "base/mem.h"
 #include "provisioner/encrypt.h"
 
 #include <stdio.h>
@@ -77,7 +78,7 @@ void progress_event(void *ctx, const struct encrypt_event *e);
 void progress_end(struct command_line *l); /* clears a bar */
 
 /* report.c: the error on standard error, once; gives the exit code. */
-int report_error(struct command_line *l, const struct error *err);
+int report_error(struct command_line *l, const struct encrypt_error *err);
 /* What a transition did, on standard output. `nothing`: why nothing was to do; `no_key`: what is
  * said then where the report names no key ("not encrypted"), "": nothing. */
 int report_done(struct command_line *l, const struct encrypt_report *r, const char *nothing,

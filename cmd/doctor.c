@@ -77,7 +77,7 @@ static void print_json(const struct encrypt_diagnosis *d, size_t left)
 
 int cmd_doctor(struct command_line *l)
 {
-    struct error err CLEANUP(error_clear) = {0};
+    struct encrypt_error err CLEANUP(encrypt_error_clear) = {0};
     struct encrypt_diagnosis d CLEANUP(encrypt_diagnosis_free) = {0};
     int rc = encrypt_doctor(&l->options, &l->doctor, &d, &err);
     size_t left = 0;
@@ -94,5 +94,5 @@ int cmd_doctor(struct command_line *l)
     }
     if (rc < 0)
         return report_error(l, &err);
-    return d.nodes_seen == 0 ? RESULT_REFUSED : left ? RESULT_FOUND : RESULT_OK;
+    return d.nodes_seen == 0 ? ENCRYPT_REFUSED : left ? ENCRYPT_FOUND : ENCRYPT_OK;
 }

@@ -28,13 +28,13 @@ int cmd_help(struct command_line *l)
 {
     if (l->argument_count == 0) {
         help_all(stdout);
-        return RESULT_OK;
+        return ENCRYPT_OK;
     }
     const struct command *c = command_find(l->arguments[0]);
     if (!c) {
         fprintf(stderr, "encrypt: no command `%s`; `encrypt help` lists them\n", l->arguments[0]);
-        return RESULT_USAGE;
+        return ENCRYPT_USAGE;
     }
     help_command(c, stdout);
-    return RESULT_OK;
+    return ENCRYPT_OK;
 }

@@ -65,22 +65,22 @@ static void print_json(const struct encrypt_lint *lint, const char *file)
 
 int cmd_lint(struct command_line *l)
 {
-    struct error err CLEANUP(error_clear) = {0};
+    struct encrypt_error err CLEANUP(encrypt_error_clear) = {0};
     struct encrypt_lint lint CLEANUP(encrypt_lint_free) = {0};
     if (l->argument_count > 1) {
         fprintf(stderr, "encrypt lint: one FILE, not %d\n", l->argument_count);
-        return RESULT_USAGE;
+        return ENCRYPT_USAGE;
     }
     if (l->argument_count)
         l->options.config = l->arguments[0];
     if (encrypt_lint(&l->options, &lint, &err) < 0) {
         /* Nothing was looked at. */
-        err.result = RESULT_REFUSED;
+        err.result = ENCRYPT_REFUSED;
         return report_error(l, &err);
     }
     if (l->output == OUTPUT_JSON)
         print_json(&lint, l->options.config);
     else
         print_text(&lint, l->options.config);
-    return lint.errors ? RESULT_FOUND : RESULT_OK;
+    return lint.errors ? ENCRYPT_FOUND : ENCRYPT_OK;
 }

@@ -92,10 +92,10 @@ const struct command *command_find(const char *name)
 
 int main(int argc, char **argv)
 {
-    struct error err CLEANUP(error_clear) = {0};
+    struct encrypt_error err CLEANUP(encrypt_error_clear) = {0};
     if (argc < 2) {
         help_all(stderr);
-        return RESULT_USAGE;
+        return ENCRYPT_USAGE;
     }
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
@@ -105,18 +105,18 @@ int main(int argc, char **argv)
     const struct command *c = command_find(name);
     if (!c) {
         fprintf(stderr, "encrypt: no command `%s`; `encrypt help` lists them\n", name);
-        return RESULT_USAGE;
+        return ENCRYPT_USAGE;
     }
     struct command_line l = {
         .options = {.event = progress_event, .ask = ask_secret, .stop = signals_stop, .ctx = &l}};
     _Bool help = 0;
     if (!options_read(c, argc - 1, argv + 1, &l, &help))
-        return RESULT_USAGE;
+        return ENCRYPT_USAGE;
     if (help) {
         help_command(c, stdout);
-        return RESULT_OK;
+        return ENCRYPT_OK;
     }
-    if (encrypt_init(&err) < 0)
+    if (encrypt_init(0, &err) < 0)
         return report_error(&l, &err);
     signals_install();
     return c->run(&l);

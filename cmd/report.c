@@ -13,10 +13,10 @@ static void print_json(json_t *o)
     json_decref(o);
 }
 
-int report_error(struct command_line *l, const struct error *err)
+int report_error(struct command_line *l, const struct encrypt_error *err)
 {
     progress_end(l);
-    int code = err->result == RESULT_INTERRUPTED ? signals_exit_code() : (int)err->result;
+    int code = err->result == ENCRYPT_INTERRUPTED ? signals_exit_code() : (int)err->result;
     char *message CLEANUP(cleanup_mem) = make_printable(err->message ? err->message : "failed");
     char *state CLEANUP(cleanup_mem) = make_printable(err->state);
     char *next CLEANUP(cleanup_mem) = make_printable(err->next);
@@ -28,7 +28,7 @@ int report_error(struct command_line *l, const struct error *err)
     if (l->output == OUTPUT_JSON)
         print_json(json_pack("{s:s, s:i, s:s, s:s?, s:s?}", "result", "error", "code", code,
                              "message", message, "state", state, "next", next));
-    return code ? code : RESULT_FAILED;
+    return code ? code : ENCRYPT_FAILED;
 }
 
 static void print_nothing(const char *nothing, const char *no_key, const char *key, bool kms)
@@ -146,11 +146,11 @@ int report_done(struct command_line *l, const struct encrypt_report *r, const ch
             r->kms, "why", why, "key", key, "nodes", (json_int_t)r->nodes, "rewritten",
             (json_int_t)r->rewritten, "proved", (json_int_t)r->proof_values, "revision",
             (json_int_t)r->proof_revision, "milliseconds", (json_int_t)r->milliseconds));
-        return RESULT_OK;
+        return ENCRYPT_OK;
     }
     if (r->nothing_to_do) {
         print_nothing(nothing, no_key, key, r->kms);
-        return RESULT_OK;
+        return ENCRYPT_OK;
     }
     printf("Done: %s%s%s on %zu node%s in %.1f s; %lld values proved at revision %lld.\n", why,
            r->aborted ? " taken back" : "", r->resumed && !r->aborted ? " (resumed)" : "", r->nodes,
@@ -160,5 +160,5 @@ int report_done(struct command_line *l, const struct encrypt_report *r, const ch
         printf("Secrets are encrypted %s %s.\n", r->kms ? "by the kms provider" : "with key", key);
     else
         printf("Secrets are stored plain; the key stays in the state file's history.\n");
-    return RESULT_OK;
+    return ENCRYPT_OK;
 }

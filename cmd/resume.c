@@ -2,7 +2,7 @@
 
 int cmd_resume(struct command_line *l)
 {
-    struct error err CLEANUP(error_clear) = {0};
+    struct encrypt_error err CLEANUP(encrypt_error_clear) = {0};
     struct encrypt_report report;
     if (encrypt_resume(&l->options, &report, &err) < 0)
         return report_error(l, &err);

@@ -34,5 +34,5 @@ _Bool signals_stop(void *ctx)
 
 int signals_exit_code(void)
 {
-    return got == SIGTERM ? RESULT_TERMINATED : RESULT_INTERRUPTED;
+    return got == SIGTERM ? ENCRYPT_TERMINATED : ENCRYPT_INTERRUPTED;
 }

@@ -1,5 +1,6 @@
 /* The engine's commands: what the configuration should be, and the way there. */
 #include "provisioner/config_file.h"
+#include "provisioner/engine.h"
 #include "provisioner/kms.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
@@ -426,48 +427,46 @@ static int command(const struct encrypt_options *o, struct encrypt_report *repor
     return rc;
 }
 
-int encrypt_up(const struct encrypt_options *o, struct encrypt_report *report, struct error *err)
+int engine_up(const struct encrypt_options *o, struct encrypt_report *report, struct error *err)
 {
     return command(o, report, up, err);
 }
 
-int encrypt_rotate_key(const struct encrypt_options *o, struct encrypt_report *report,
-                       struct error *err)
+int engine_rotate_key(const struct encrypt_options *o, struct encrypt_report *report,
+                      struct error *err)
 {
     return command(o, report, rotate, err);
 }
 
-int encrypt_prepare(const struct encrypt_options *o, struct encrypt_report *report,
-                    struct error *err)
+int engine_prepare(const struct encrypt_options *o, struct encrypt_report *report,
+                   struct error *err)
 {
     return command(o, report, prepare, err);
 }
 
-int encrypt_rotate(const struct encrypt_options *o, struct encrypt_report *report,
-                   struct error *err)
+int engine_rotate(const struct encrypt_options *o, struct encrypt_report *report, struct error *err)
 {
     return command(o, report, rotate_nothing, err);
 }
 
-int encrypt_reencrypt(const struct encrypt_options *o, struct encrypt_report *report,
-                      struct error *err)
+int engine_reencrypt(const struct encrypt_options *o, struct encrypt_report *report,
+                     struct error *err)
 {
     return command(o, report, reencrypt_nothing, err);
 }
 
-int encrypt_restart(const struct encrypt_options *o, struct encrypt_report *report,
-                    struct error *err)
+int engine_restart(const struct encrypt_options *o, struct encrypt_report *report,
+                   struct error *err)
 {
     return command(o, report, restart_nothing, err);
 }
 
-int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *report,
-                   struct error *err)
+int engine_resume(const struct encrypt_options *o, struct encrypt_report *report, struct error *err)
 {
     return command(o, report, resume, err);
 }
 
-int encrypt_abort(const struct encrypt_options *o, struct encrypt_report *report, struct error *err)
+int engine_abort(const struct encrypt_options *o, struct encrypt_report *report, struct error *err)
 {
     return command(o, report, abort_nothing, err);
 }

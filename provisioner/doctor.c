@@ -1,5 +1,6 @@
 /* The doctor: looks at everything, changes nothing on any node. */
 #include "provisioner/doctor.h"
+#include "provisioner/engine.h"
 #include "state/timestamp.h"
 
 #include <string.h>
@@ -274,8 +275,8 @@ static int look(struct doctor *d, struct error *err)
                                                                                               : 0;
 }
 
-int encrypt_doctor(const struct encrypt_options *o, const struct encrypt_doctor *asked,
-                   struct encrypt_diagnosis *out, struct error *err)
+int engine_doctor(const struct encrypt_options *o, const struct encrypt_doctor *asked,
+                  struct encrypt_diagnosis *out, struct error *err)
 {
     struct doctor d CLEANUP(doctor_free) = {.o = o, .asked = asked, .out = out, .now = moment()};
     *out = (struct encrypt_diagnosis){0};

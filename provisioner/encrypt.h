@@ -1,19 +1,74 @@
 /*
  * encrypt: encryption at rest of Kubernetes secrets, for a whole cluster, over SSH.
  *
- * The engine's public face. The command line is its first user. It prints nothing, installs no
- * signal handlers and ends no process, but that it aborts where memory runs out.
+ * The one header of libencrypt; it needs nothing but the C library's. All that the command line
+ * does is done with it. docs/embedding.md is the manual.
+ *
+ * The library prints nothing, installs no signal handlers, starts no threads and no processes,
+ * changes neither environment nor working folder, and has no state of its own between calls, but
+ * for what encrypt_init() sets up. It ends no process, but that it aborts where memory runs out: a
+ * change of a cluster is recorded before it is made, and the next call goes on from there.
+ *
+ * Calls take minutes and return when they are done. Callbacks come from within them, in the same
+ * thread; they must not call this library for the same cluster, and must not longjmp() or throw.
+ * Several threads may make calls at the same time, each for a cluster of its own (two calls for one
+ * cluster: the second is REFUSED, as from another process).
+ *
+ * It reads the environment (HOME, SSH_AUTH_SOCK): no other thread may change that meanwhile.
  */
-#ifndef ENCRYPT_PROVISIONER_ENCRYPT_H
-#define ENCRYPT_PROVISIONER_ENCRYPT_H
-
-#include "base/error.h"
+#ifndef ENCRYPT_H
+#define ENCRYPT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define ENCRYPT_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define ENCRYPT_MUST_CHECK __attribute__((warn_unused_result))
+#pragma GCC visibility push(default)
+#else
+#define ENCRYPT_MUST_CHECK
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Before 1.0 each release may add to the structures below. Its functions then bear another symbol
+ * version (ENCRYPT_0.1 now), so that a program built against other structures does not start.
+ */
+
+/* What a call came to: also the exit codes of the command line (stable). */
+enum encrypt_result {
+    ENCRYPT_OK = 0,
+    ENCRYPT_FAILED = 1,  /* failed; the cluster is as it was */
+    ENCRYPT_USAGE = 2,   /* the command line is wrong: no call of the library gives it */
+    ENCRYPT_STOPPED = 3, /* stopped part-way; recorded, nothing lost: encrypt_resume(), _abort() */
+    ENCRYPT_REFUSED = 4, /* unsafe, invalid, locked, out of reach; nothing was changed */
+    ENCRYPT_FOUND = 5,   /* looked, and found something wrong */
+    ENCRYPT_INTERRUPTED = 130, /* `stop` said so; otherwise as STOPPED */
+    ENCRYPT_TERMINATED = 143,  /* the command line's own: stopped by SIGTERM */
+};
+
+/*
+ * Initialise with {0}. Where a call gives -1 it has set it (what it held before is freed), else
+ * it is untouched. Texts may have several lines, and may hold bytes from nodes that are not fit for
+ * a terminal; never a key. The commands in them are those of the command line.
+ */
+struct encrypt_error {
+    enum encrypt_result result; /* ENCRYPT_OK where nothing is set */
+    char *message;              /* what was tried, on which node, what it answered */
+    char *state;                /* the state of the cluster now, or NULL */
+    char *next;                 /* the next command to run, or NULL */
+};
+/* Frees and empties. */
+void encrypt_error_clear(struct encrypt_error *err);
+
+/* ENCRYPT_VERSION of the library that runs. */
+const char *encrypt_version(void);
 
 enum encrypt_event_kind {
     ENCRYPT_STEP,     /* a step of the transition begins: `step`, `text` says what and why */
@@ -54,9 +109,11 @@ struct encrypt_options {
     size_t concurrency; /* objects being rewritten at once; 0: 64 */
 
     void (*event)(void *ctx, const struct encrypt_event *e); /* or NULL */
-    /* Asks for a secret on the terminal: malloc'd, wiped by the caller; NULL: nobody to ask. */
+    /* Asks somebody for a secret. Gives a string of malloc()'s, which is wiped and freed; NULL
+     * where nobody can be asked. */
     char *(*ask)(void *ctx, const char *prompt);
-    /* True where the run shall stop at the next safe point (a first Ctrl-C). */
+    /* True where the call shall stop at the next safe point (a first Ctrl-C): INTERRUPTED. Asked
+     * often. */
     bool (*stop)(void *ctx);
     void *ctx;
 };
@@ -82,12 +139,33 @@ struct encrypt_report {
     int64_t milliseconds;
 };
 
+/* What encrypt_init() leaves as the host has it: or'ed together, 0 for none. */
+enum encrypt_leave {
+    ENCRYPT_LEAVE_OPENSSL = 1, /* OpenSSL's allocator */
+    ENCRYPT_LEAVE_JANSSON = 2, /* Jansson's allocator; it must be malloc() and free() */
+    ENCRYPT_LEAVE_CURL = 4,    /* libcurl's allocator: curl_global_init() was called before */
+    ENCRYPT_LEAVE_MALLOC = 8,  /* mallopt(M_PERTURB) */
+    ENCRYPT_LEAVE_PROCESS = 16 /* core dumps, ptrace */
+};
+
 /*
- * Once per process, before anything else of this header and before other threads run: sets
- * libcurl's, Jansson's and malloc's memory up to be wiped when freed, and keeps the process out of
- * core dumps.
+ * Once per process, before any other call of this library and before other threads run. Sets for
+ * the whole process, so that keys are overwritten where memory is freed and are in no core file:
+ *
+ *   OpenSSL   CRYPTO_set_mem_functions(). FAILED where OpenSSL has allocated anything before
+ *   Jansson   json_set_alloc_funcs(): what was allocated by malloc() before is freed as it should
+ *   libcurl   curl_global_init_mem(), which counts as one curl_global_init(). Where the host has
+ *             called one before, libcurl keeps the host's allocator and says nothing: call
+ *             encrypt_init() first, or name ENCRYPT_LEAVE_CURL
+ *   malloc    mallopt(M_PERTURB): glibc overwrites what is freed (small blocks excepted)
+ *   process   RLIMIT_CORE 0, PR_SET_DUMPABLE 0
+ *
+ * `leave` (enum encrypt_leave) names what the host sees to itself: it works as well, but keys
+ * may then stay in memory that was freed. The allocators that are set use malloc() and free(), so
+ * the host's own use of these libraries goes on. There is no way back: the library must not be
+ * unloaded (the shared one is linked so that dlclose() doesn't).
  */
-int encrypt_init(struct error *err) MUST_CHECK;
+int encrypt_init(unsigned leave, struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 
 /*
  * Makes the cluster what cluster.yml says: enabled, disabled, another provider, other resources, a
@@ -97,13 +175,13 @@ int encrypt_init(struct error *err) MUST_CHECK;
  * REFUSED (nothing was changed), INTERRUPTED.
  */
 int encrypt_up(const struct encrypt_options *o, struct encrypt_report *report,
-               struct error *err) MUST_CHECK;
+               struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 
 /* A fresh key, the same provider; with a KMS, everything under its present remote key. REFUSED
  * where encryption is off, where cluster.yml asks for something else than what runs, or there is no
  * state file. */
 int encrypt_rotate_key(const struct encrypt_options *o, struct encrypt_report *report,
-                       struct error *err) MUST_CHECK;
+                       struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 
 /*
  * The same rotation a stage at a time, as `rke2 secrets-encrypt` has it: prepare (the fresh key is
@@ -126,13 +204,13 @@ int encrypt_restart(const struct encrypt_options *o, struct encrypt_report *repo
 
 /* Goes on with the open transition; where none is open, nothing is to do. */
 int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *report,
-                   struct error *err) MUST_CHECK;
+                   struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 
 /* Takes the open transition back: the cluster goes to the configuration before it, through the
  * union of both, and what the other key had encrypted is rewritten and proved first. REFUSED once
  * narrowing has begun: from there is only on. Where none is open, nothing is to do. */
 int encrypt_abort(const struct encrypt_options *o, struct encrypt_report *report,
-                  struct error *err) MUST_CHECK;
+                  struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 
 /* What encrypt_lint() found. None quotes a value of the file. */
 struct encrypt_lint_finding {
@@ -158,8 +236,8 @@ struct encrypt_lint {
  * the caller in every case.
  */
 int encrypt_lint(const struct encrypt_options *o, struct encrypt_lint *out,
-                 struct error *err) MUST_CHECK;
-void encrypt_lint_free(struct encrypt_lint *l); /* also for CLEANUP */
+                 struct encrypt_error *err) ENCRYPT_MUST_CHECK;
+void encrypt_lint_free(struct encrypt_lint *l);
 
 /* Something that is wrong. Texts of one line or several; never a key. */
 struct encrypt_finding {
@@ -200,7 +278,14 @@ struct encrypt_doctor {
  * freed by the caller in every case.
  */
 int encrypt_doctor(const struct encrypt_options *o, const struct encrypt_doctor *d,
-                   struct encrypt_diagnosis *out, struct error *err) MUST_CHECK;
-void encrypt_diagnosis_free(struct encrypt_diagnosis *d); /* also for CLEANUP */
+                   struct encrypt_diagnosis *out, struct encrypt_error *err) ENCRYPT_MUST_CHECK;
+void encrypt_diagnosis_free(struct encrypt_diagnosis *d);
+
+#ifdef __cplusplus
+}
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #endif

@@ -1,6 +1,6 @@
 /* A configuration file checked without any cluster. */
 #include "base/file.h"
-#include "provisioner/encrypt.h"
+#include "provisioner/engine.h"
 #include "state/cluster_yml.h"
 #include "state/journal.h"
 #include "templates/encryption_features.h"
@@ -114,7 +114,7 @@ static void hand_over(struct config_findings *f, struct encrypt_lint *out)
     }
 }
 
-int encrypt_lint(const struct encrypt_options *o, struct encrypt_lint *out, struct error *err)
+int engine_lint(const struct encrypt_options *o, struct encrypt_lint *out, struct error *err)
 {
     struct buf text CLEANUP(buf_free) = {0};
     struct yaml *y CLEANUP(cleanup_yaml) = NULL;

@@ -1,11 +1,11 @@
 #include "provisioner/session.h"
 
 #include "base/file.h"
+#include "base/user.h"
 #include "provisioner/credentials.h"
 
 #include <limits.h>
 #include <openssl/evp.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,18 +106,13 @@ static bool ssh_stop(void *ctx)
     return s->options->stop && s->options->stop(s->options->ctx);
 }
 
-static const char *local_user(void)
-{
-    const struct passwd *p = getpwuid(geteuid());
-    return p ? p->pw_name : "unknown";
-}
-
 /* Who we are to other operators: stable over the runs of one operator with one state file. */
 void session_set_identity(struct session *s)
 {
     char host[HOST_NAME_MAX + 1] = "";
     gethostname(host, sizeof(host) - 1);
-    s->who = mem_printf("%s@%s", local_user(), host);
+    char *user CLEANUP(cleanup_mem) = user_name();
+    s->who = mem_printf("%s@%s", user ? user : "unknown", host);
 
     struct buf machine CLEANUP(buf_free) = {0};
     struct error ignored CLEANUP(error_clear) = {0};
@@ -187,7 +182,7 @@ int session_connect(struct session *s, const struct ssh_access *const *targets, 
                     struct ssh **sessions, struct error *err)
 {
     const struct encrypt_options *o = s->options;
-    const char *home = getenv("HOME");
+    char *home CLEANUP(cleanup_mem) = user_home();
     char *known_hosts CLEANUP(cleanup_mem) =
         o->known_hosts ? mem_strdup(o->known_hosts)
                        : mem_printf("%s/.ssh/known_hosts", home ? home : "");

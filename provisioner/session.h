@@ -5,6 +5,7 @@
 #ifndef ENCRYPT_PROVISIONER_SESSION_H
 #define ENCRYPT_PROVISIONER_SESSION_H
 
+#include "base/error.h"
 #include "provisioner/encrypt.h"
 #include "provisioner/etcd/etcd.h"
 #include "provisioner/kube/discovery.h"

@@ -1,8 +1,8 @@
 #include "base/file.h"
+#include "base/user.h"
 #include "state/cluster_encryption.h"
 
 #include <ctype.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,8 +110,10 @@ static int get_port(struct reader *r, const struct yaml *map, uint16_t *out)
 
 static char *local_user(void)
 {
-    const struct passwd *pw = getpwuid(geteuid());
-    const char *name = pw && *pw->pw_name ? pw->pw_name : getenv("USER");
+    char *known = user_name();
+    if (known)
+        return known;
+    const char *name = getenv("USER");
     return mem_strdup(name && *name ? name : "root");
 }
 
@@ -120,11 +122,7 @@ static char *expand(char *path)
 {
     if (!path || (!str_starts(path, "~/") && !str_eq(path, "~")))
         return path;
-    const char *home = getenv("HOME");
-    if (!home || !*home) {
-        const struct passwd *pw = getpwuid(geteuid());
-        home = pw ? pw->pw_dir : NULL;
-    }
+    char *home CLEANUP(cleanup_mem) = user_home();
     if (!home)
         return path;
     char *expanded = mem_printf("%s%s", home, path + 1);

@@ -1,11 +1,11 @@
 #include "state/journal.h"
 
+#include "base/user.h"
 #include "state/journal_json.h"
 #include "state/timestamp.h"
 
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -196,12 +196,12 @@ void journal_add_config_keys(struct journal *j, const struct encryption_config *
 
 static char *user_and_host(void)
 {
-    const struct passwd *pw = getpwuid(geteuid());
+    char *user CLEANUP(cleanup_mem) = user_name();
     char host[256] = {0};
     if (gethostname(host, sizeof(host) - 1) != 0 || !*host)
         memcpy(host, "localhost", sizeof("localhost"));
-    return pw ? mem_printf("%s@%s", pw->pw_name, host)
-              : mem_printf("%lu@%s", (unsigned long)geteuid(), host);
+    return user ? mem_printf("%s@%s", user, host)
+                : mem_printf("%lu@%s", (unsigned long)geteuid(), host);
 }
 
 void journal_open(struct journal *j, const char *why, const struct encryption_config *from,

@@ -167,8 +167,8 @@ bool encryption_config_is_plain(const struct encryption_config *c)
 struct encryption_config *encryption_config_managed(enum provider_type type, char *const *resources,
                                                     const struct encryption_key *key)
 {
-    static char secrets[] = "secrets";
-    static char *const only_secrets[] = {secrets, NULL};
+    char secrets[] = "secrets";
+    char *const only_secrets[] = {secrets, NULL};
     struct encryption_config *c = mem_alloc(1, sizeof(*c));
     struct encryption_item item = {0};
     struct encryption_provider p = {.type = type};

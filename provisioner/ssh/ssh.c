@@ -137,8 +137,6 @@ int ssh_connect_all(struct loop *loop, const struct ssh_settings *settings,
                     size_t count, struct ssh **sessions, struct error *err)
 {
     memset(sessions, 0, count * sizeof(struct ssh *));
-    if (libssh2_init(0) != 0)
-        return error_set(err, RESULT_FAILED, "libssh2 can't be initialised");
     if (connect_all(loop, settings, bastion, targets, count, sessions, err) == 0)
         return 0;
     for (size_t i = 0; i < count; i++) {

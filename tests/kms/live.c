@@ -9,6 +9,7 @@
  * FROM and FILE may be `none`. Prints what the user is told; ends with the error's exit code.
  */
 #include "base/file.h"
+#include "provisioner/engine.h"
 #include "provisioner/kms.h"
 
 #include <stdio.h>
@@ -74,7 +75,7 @@ int main(int argc, char **argv)
 {
     struct error err CLEANUP(error_clear) = {0};
     struct session *s CLEANUP(cleanup_session) = NULL;
-    if (argc < 5 || encrypt_init(&err) < 0) {
+    if (argc < 5 || engine_init(0, &err) < 0) {
         fprintf(stderr, "usage: see tests/kms/live.c\n");
         return RESULT_USAGE;
     }

@@ -1,5 +1,5 @@
-/* encrypt_lint(): what it takes a file for, and the key history. */
-#include "provisioner/encrypt.h"
+/* engine_lint(): what it takes a file for, and the key history. */
+#include "provisioner/engine.h"
 #include "state/journal.h"
 #include "tests/unit/state/support.h"
 
@@ -22,7 +22,7 @@ static void lint(void **state, const char *text, struct encrypt_lint *out)
     char *path CLEANUP(cleanup_mem) = in(state, "cluster.yml");
     spill(path, text, strlen(text), 0644);
     struct encrypt_options o = {.config = path};
-    OK(encrypt_lint(&o, out, &err));
+    OK(engine_lint(&o, out, &err));
 }
 
 static void one_finding(const struct encrypt_lint *l, bool warning, size_t line, const char *what)
@@ -82,7 +82,7 @@ static void a_file_that_is_not_there_is_an_error(void **state)
     (void)state;
     struct encrypt_lint l CLEANUP(encrypt_lint_free) = {0};
     struct encrypt_options o = {.config = "/nonexistent/cluster.yml"};
-    REFUSES(encrypt_lint(&o, &l, &err), RESULT_FAILED, "/nonexistent/");
+    REFUSES(engine_lint(&o, &l, &err), RESULT_FAILED, "/nonexistent/");
 }
 
 static void a_name_means_one_secret_for_ever(void **state)
