@@ -21,7 +21,7 @@ CFLAGS := -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT) $(HARDEN) -fvisibility=hidde
           -isystem $(LIBSSH2)/include $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(EXTRA_CFLAGS)
 LDFLAGS := $(if $(filter asan,$(VARIANT)),-fsanitize=address$(,)undefined) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 # The static libssh2 stays hidden: Debian's libcurl loads its own libssh2.so.1.
-LDLIBS := $(B)/libyaml.a $(LIBSSH2)/lib/libssh2.a -Wl,--exclude-libs,ALL $(shell pkg-config --libs $(filter-out yaml-0.1,$(PACKAGES)) 2>/dev/null)
+LDLIBS := $(B)/libyaml.a $(LIBSSH2)/lib/libssh2.a -Wl,--exclude-libs,libssh2.a:libyaml.a $(shell pkg-config --libs $(filter-out yaml-0.1,$(PACKAGES)) 2>/dev/null)
 
 AREAS := provisioner state templates base
 sources = $(sort $(shell find $(1) -name '*.c' 2>/dev/null))

@@ -12,6 +12,7 @@ enum output { OUTPUT_TEXT, OUTPUT_JSON };
 
 /* What the options of all commands that reach a cluster say. */
 struct command_line {
+    const char *program; /* what the user typed: "encrypt" or "kubectl encrypt" */
     struct encrypt_options options;
     struct encrypt_doctor doctor; /* doctor's own */
     enum output output;
@@ -69,9 +70,15 @@ _Bool options_read(const struct command *c, int argc, char **argv, struct comman
                    _Bool *help);
 void options_print(const struct command *c, FILE *to);
 
+/* words.c: the program's name by what it was called as. */
+const char *program_name(const char *argv0);
+/* A text of the engine as it is shown: printable, and with the commands in it as the user types
+ * them. NULL where text is NULL. To be freed. */
+char *in_words(const struct command_line *l, const char *text);
+
 /* help.c */
-void help_command(const struct command *c, FILE *to);
-void help_all(FILE *to);
+void help_command(const struct command_line *l, const struct command *c, FILE *to);
+void help_all(const struct command_line *l, FILE *to);
 
 /* progress.c: what options.event does with `ctx` = the command line. */
 void progress_event(void *ctx, const struct encrypt_event *e);

@@ -1,4 +1,3 @@
-#include "base/printable.h"
 #include "cmd/cmd.h"
 
 #include <jansson.h>
@@ -15,20 +14,20 @@ static void print_lines(const char *indent, const char *text)
     }
 }
 
-static void print_text(const struct encrypt_diagnosis *d, size_t left)
+static void print_text(const struct command_line *l, const struct encrypt_diagnosis *d, size_t left)
 {
     for (size_t i = 0; i < d->seen_count; i++) {
-        char *about CLEANUP(cleanup_mem) = make_printable(d->seen[i].about);
-        char *text CLEANUP(cleanup_mem) = make_printable(d->seen[i].text);
+        char *about CLEANUP(cleanup_mem) = in_words(l, d->seen[i].about);
+        char *text CLEANUP(cleanup_mem) = in_words(l, d->seen[i].text);
         printf("%s: %s\n", about, text);
     }
     size_t number = 0;
     for (size_t i = 0; i < d->finding_count; i++) {
         const struct encrypt_finding *f = &d->findings[i];
-        char *about CLEANUP(cleanup_mem) = make_printable(f->about);
-        char *what CLEANUP(cleanup_mem) = make_printable(f->what);
-        char *means CLEANUP(cleanup_mem) = make_printable(f->means);
-        char *mend CLEANUP(cleanup_mem) = make_printable(f->mend);
+        char *about CLEANUP(cleanup_mem) = in_words(l, f->about);
+        char *what CLEANUP(cleanup_mem) = in_words(l, f->what);
+        char *means CLEANUP(cleanup_mem) = in_words(l, f->means);
+        char *mend CLEANUP(cleanup_mem) = in_words(l, f->mend);
         if (f->repaired)
             continue;
         printf("\n%zu. %s: ", ++number, about);
@@ -46,26 +45,26 @@ static void print_text(const struct encrypt_diagnosis *d, size_t left)
         printf("\nNothing is wrong.\n");
 }
 
-static json_t *text(const char *s)
+static json_t *text(const struct command_line *l, const char *s)
 {
-    char *shown CLEANUP(cleanup_mem) = make_printable(s);
+    char *shown CLEANUP(cleanup_mem) = in_words(l, s);
     return shown ? json_string(shown) : json_null();
 }
 
-static void print_json(const struct encrypt_diagnosis *d, size_t left)
+static void print_json(const struct command_line *l, const struct encrypt_diagnosis *d, size_t left)
 {
     json_t *findings = json_array();
     json_t *seen = json_array();
     for (size_t i = 0; i < d->finding_count; i++) {
         const struct encrypt_finding *f = &d->findings[i];
         json_array_append_new(findings,
-                              json_pack("{s:o, s:o, s:o, s:o, s:b}", "about", text(f->about),
-                                        "what", text(f->what), "means", text(f->means), "mend",
-                                        text(f->mend), "repaired", (int)f->repaired));
+                              json_pack("{s:o, s:o, s:o, s:o, s:b}", "about", text(l, f->about),
+                                        "what", text(l, f->what), "means", text(l, f->means),
+                                        "mend", text(l, f->mend), "repaired", (int)f->repaired));
     }
     for (size_t i = 0; i < d->seen_count; i++)
-        json_array_append_new(seen, json_pack("{s:o, s:o}", "about", text(d->seen[i].about), "text",
-                                              text(d->seen[i].text)));
+        json_array_append_new(seen, json_pack("{s:o, s:o}", "about", text(l, d->seen[i].about),
+                                              "text", text(l, d->seen[i].text)));
     json_t *all = json_pack("{s:s, s:I, s:I, s:o, s:o}", "result", left ? "found" : "healthy",
                             "nodes", (json_int_t)d->nodes, "nodes_seen", (json_int_t)d->nodes_seen,
                             "findings", findings, "seen", seen);
@@ -87,9 +86,9 @@ int cmd_doctor(struct command_line *l)
     if (d.finding_count || d.seen_count) {
         /* One JSON document: the diagnosis. An error is on standard error too. */
         if (l->output == OUTPUT_JSON)
-            print_json(&d, left);
+            print_json(l, &d, left);
         else
-            print_text(&d, left);
+            print_text(l, &d, left);
         l->output = OUTPUT_TEXT;
     }
     if (rc < 0)

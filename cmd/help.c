@@ -2,19 +2,20 @@
 
 #include <string.h>
 
-void help_all(FILE *to)
+void help_all(const struct command_line *l, FILE *to)
 {
     fprintf(to,
             "encrypt: encryption at rest of Kubernetes secrets, for a whole cluster, over SSH\n\n"
-            "usage: encrypt COMMAND [OPTIONS]\n\n");
+            "usage: %s COMMAND [OPTIONS]\n\n",
+            l->program);
     for (const struct command *c = commands; c->name; c++)
         fprintf(to, "  %-12s %s\n", c->name, c->line);
-    fprintf(to, "\n`encrypt help COMMAND` says more; `man encrypt` says all.\n");
+    fprintf(to, "\n`%s help COMMAND` says more; `man encrypt` says all.\n", l->program);
 }
 
-void help_command(const struct command *c, FILE *to)
+void help_command(const struct command_line *l, const struct command *c, FILE *to)
 {
-    fprintf(to, "usage: encrypt %s%s%s%s%s\n\n%s\n", c->name, c->reach ? " [OPTIONS]" : "",
+    fprintf(to, "usage: %s %s%s%s%s%s\n\n%s\n", l->program, c->name, c->reach ? " [OPTIONS]" : "",
             c->arguments[0] ? " " : "", c->arguments, "", c->line);
     if (c->text[0])
         fprintf(to, "\n%s\n", c->text);
@@ -27,14 +28,15 @@ void help_command(const struct command *c, FILE *to)
 int cmd_help(struct command_line *l)
 {
     if (l->argument_count == 0) {
-        help_all(stdout);
+        help_all(l, stdout);
         return ENCRYPT_OK;
     }
     const struct command *c = command_find(l->arguments[0]);
     if (!c) {
-        fprintf(stderr, "encrypt: no command `%s`; `encrypt help` lists them\n", l->arguments[0]);
+        fprintf(stderr, "encrypt: no command `%s`; `%s help` lists them\n", l->arguments[0],
+                l->program);
         return ENCRYPT_USAGE;
     }
-    help_command(c, stdout);
+    help_command(l, c, stdout);
     return ENCRYPT_OK;
 }

@@ -1,4 +1,3 @@
-#include "base/printable.h"
 #include "cmd/cmd.h"
 
 #include <jansson.h>
@@ -13,14 +12,15 @@ static size_t count_warnings(const struct encrypt_lint *lint)
     return count;
 }
 
-static void print_text(const struct encrypt_lint *lint, const char *file)
+static void print_text(const struct command_line *l, const struct encrypt_lint *lint,
+                       const char *file)
 {
-    char *name CLEANUP(cleanup_mem) = make_printable(file);
+    char *name CLEANUP(cleanup_mem) = in_words(l, file);
     size_t warnings = count_warnings(lint);
     for (size_t i = 0; i < lint->finding_count; i++) {
         const struct encrypt_lint_finding *f = &lint->findings[i];
-        char *what CLEANUP(cleanup_mem) = make_printable(f->what);
-        char *mend CLEANUP(cleanup_mem) = make_printable(f->mend);
+        char *what CLEANUP(cleanup_mem) = in_words(l, f->what);
+        char *mend CLEANUP(cleanup_mem) = in_words(l, f->mend);
         printf("%s:", name);
         if (f->line)
             printf("%zu:%zu:", f->line, f->column);
@@ -36,24 +36,25 @@ static void print_text(const struct encrypt_lint *lint, const char *file)
         printf("No fault found\n");
 }
 
-static json_t *text(const char *s)
+static json_t *text(const struct command_line *l, const char *s)
 {
-    char *shown CLEANUP(cleanup_mem) = make_printable(s);
+    char *shown CLEANUP(cleanup_mem) = in_words(l, s);
     return shown ? json_string(shown) : json_null();
 }
 
-static void print_json(const struct encrypt_lint *lint, const char *file)
+static void print_json(const struct command_line *l, const struct encrypt_lint *lint,
+                       const char *file)
 {
     json_t *findings = json_array();
     for (size_t i = 0; i < lint->finding_count; i++) {
         const struct encrypt_lint_finding *f = &lint->findings[i];
-        json_array_append_new(findings, json_pack("{s:s, s:I, s:I, s:o, s:o, s:o}", "severity",
-                                                  f->warning ? "warning" : "error", "line",
-                                                  (json_int_t)f->line, "column",
-                                                  (json_int_t)f->column, "field", text(f->field),
-                                                  "what", text(f->what), "mend", text(f->mend)));
+        json_array_append_new(
+            findings, json_pack("{s:s, s:I, s:I, s:o, s:o, s:o}", "severity",
+                                f->warning ? "warning" : "error", "line", (json_int_t)f->line,
+                                "column", (json_int_t)f->column, "field", text(l, f->field), "what",
+                                text(l, f->what), "mend", text(l, f->mend)));
     }
-    json_t *all = json_pack("{s:o, s:s, s:I, s:I, s:o}", "file", text(file), "kind",
+    json_t *all = json_pack("{s:o, s:s, s:I, s:I, s:o}", "file", text(l, file), "kind",
                             lint->is_cluster ? "cluster" : "EncryptionConfiguration", "errors",
                             (json_int_t)lint->errors, "warnings", (json_int_t)count_warnings(lint),
                             "findings", findings);
@@ -79,8 +80,8 @@ int cmd_lint(struct command_line *l)
         return report_error(l, &err);
     }
     if (l->output == OUTPUT_JSON)
-        print_json(&lint, l->options.config);
+        print_json(l, &lint, l->options.config);
     else
-        print_text(&lint, l->options.config);
+        print_text(l, &lint, l->options.config);
     return lint.errors ? ENCRYPT_FOUND : ENCRYPT_OK;
 }

@@ -93,8 +93,11 @@ const struct command *command_find(const char *name)
 int main(int argc, char **argv)
 {
     struct encrypt_error err CLEANUP(encrypt_error_clear) = {0};
+    struct command_line l = {
+        .program = program_name(argv[0]),
+        .options = {.event = progress_event, .ask = ask_secret, .stop = signals_stop, .ctx = &l}};
     if (argc < 2) {
-        help_all(stderr);
+        help_all(&l, stderr);
         return ENCRYPT_USAGE;
     }
     const char *name = argv[1];
@@ -104,16 +107,14 @@ int main(int argc, char **argv)
         name = "version";
     const struct command *c = command_find(name);
     if (!c) {
-        fprintf(stderr, "encrypt: no command `%s`; `encrypt help` lists them\n", name);
+        fprintf(stderr, "encrypt: no command `%s`; `%s help` lists them\n", name, l.program);
         return ENCRYPT_USAGE;
     }
-    struct command_line l = {
-        .options = {.event = progress_event, .ask = ask_secret, .stop = signals_stop, .ctx = &l}};
     _Bool help = 0;
     if (!options_read(c, argc - 1, argv + 1, &l, &help))
         return ENCRYPT_USAGE;
     if (help) {
-        help_command(c, stdout);
+        help_command(&l, c, stdout);
         return ENCRYPT_OK;
     }
     if (encrypt_init(0, &err) < 0)

@@ -216,7 +216,7 @@ _Bool options_read(const struct command *c, int argc, char **argv, struct comman
                 o = &lines[i];
         }
         if (!o) {
-            fprintf(stderr, "try `encrypt %s --help`\n", c->name);
+            fprintf(stderr, "try `%s %s --help`\n", l->program, c->name);
             return 0;
         }
         if (!reaches(o, c) || is_anothers(o, c)) {

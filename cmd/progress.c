@@ -62,7 +62,7 @@ void progress_event(void *ctx, const struct encrypt_event *e)
         return;
     progress_end(l);
     char *node CLEANUP(cleanup_mem) = make_printable(e->node);
-    char *text CLEANUP(cleanup_mem) = make_printable(e->text);
+    char *text CLEANUP(cleanup_mem) = in_words(l, e->text);
     if (e->step)
         fprintf(stderr, "[%s] ", e->step);
     if (node)

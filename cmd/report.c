@@ -17,9 +17,9 @@ int report_error(struct command_line *l, const struct encrypt_error *err)
 {
     progress_end(l);
     int code = err->result == ENCRYPT_INTERRUPTED ? signals_exit_code() : (int)err->result;
-    char *message CLEANUP(cleanup_mem) = make_printable(err->message ? err->message : "failed");
-    char *state CLEANUP(cleanup_mem) = make_printable(err->state);
-    char *next CLEANUP(cleanup_mem) = make_printable(err->next);
+    char *message CLEANUP(cleanup_mem) = in_words(l, err->message ? err->message : "failed");
+    char *state CLEANUP(cleanup_mem) = in_words(l, err->state);
+    char *next CLEANUP(cleanup_mem) = in_words(l, err->next);
     fprintf(stderr, "encrypt: %s\n", message);
     if (state)
         fprintf(stderr, "  state: %s\n", state);

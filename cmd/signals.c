@@ -15,6 +15,17 @@ static void on_signal(int number)
     (void)ignored;
 }
 
+/* abort() goes on behind it: SA_RESETHAND. */
+static void on_abort(int number)
+{
+    static const char text[] =
+        "\nencrypt: aborted: no memory was left, or this is a defect of encrypt; what was begun is "
+        "recorded: `encrypt resume`\n";
+    (void)number;
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
+    (void)ignored;
+}
+
 void signals_install(void)
 {
     /* SA_RESETHAND: the second one has its default effect, and ends the process. */
@@ -22,6 +33,8 @@ void signals_install(void)
     sigemptyset(&a.sa_mask);
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
+    struct sigaction aborted = {.sa_handler = on_abort, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGABRT, &aborted, NULL);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);
 }
