@@ -68,7 +68,7 @@ install: $(B)/encrypt $(LIBRARIES)
 	ln -sf $(notdir $(SO)) $(DESTDIR)$(libdir)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(libdir)/libencrypt.so
 	install -m 644 provisioner/encrypt.h $(DESTDIR)$(includedir)/encrypt.h
-	sed -e 's|@prefix@|$(prefix)|; s|@libdir@|$(libdir)|; s|@includedir@|$(includedir)|; s|@version@|$(VERSION)|' \
+	sed -e 's|@prefix@|$(prefix)|; s|@libdir@|$(libdir:$(prefix)/%=$${prefix}/%)|; s|@includedir@|$(includedir:$(prefix)/%=$${prefix}/%)|; s|@version@|$(VERSION)|' \
 	    provisioner/encrypt.pc.in >$(DESTDIR)$(pkgconfigdir)/encrypt.pc
 	chmod 644 $(DESTDIR)$(pkgconfigdir)/encrypt.pc
 	install -m 644 docs/man/encrypt.1 $(DESTDIR)$(mandir)/man1/encrypt.1
