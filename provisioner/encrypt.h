@@ -118,7 +118,38 @@ struct encrypt_options {
     void *ctx;
 };
 
-/* What was done. */
+/* A file that was put on a node for its kube-apiserver to read. All strings are owned. */
+struct encrypt_start_file {
+    char *path;   /* on the node, and in the apiserver's container by the mounts below */
+    char *mode;   /* "0600" */
+    char *owner;  /* "0:0" */
+    char *sha256; /* of its bytes, lower-case hexadecimal; the text itself is a secret */
+};
+
+/* A control-plane node, and what its kube-apiserver must be started with, beside what the
+ * provisioner gives it anyway. All is owned. */
+struct encrypt_start_node {
+    char *address, *name; /* as in cluster.yml: `name` is its hostname_override, else the address */
+    bool started;         /* it has a kube-apiserver already: nothing was put there */
+    char **flags;         /* "--encryption-provider-config=/etc/…"; NULL-terminated, never NULL */
+    char **mounts;        /* "host:container[:options]", of folders; NULL-terminated, never NULL */
+    struct encrypt_start_file *files;
+    size_t file_count;
+};
+
+/* What a provisioner is to start kube-apiservers with. Zeroed: nothing is to be started. */
+struct encrypt_start {
+    bool enable; /* false: no encryption is asked for; nothing was put, no flag is needed */
+    bool kms;    /* secrets will be written by a kms provider */
+    char *key;   /* the name of the key that secrets will be written with, or the provider's; "" */
+    char *state; /* the state file, which holds the key from here on: back it up; "" */
+    char *next;  /* the command to run when all of them are started; "" where none is needed */
+    struct encrypt_start_node *nodes; /* in cluster.yml's order */
+    size_t node_count;
+};
+void encrypt_start_free(struct encrypt_start *s); /* empties it; also for CLEANUP */
+
+/* What was done. To be freed with encrypt_report_free(). */
 struct encrypt_report {
     bool nothing_to_do;
     bool resumed;        /* an open transition was finished, and no more was done */
@@ -137,7 +168,10 @@ struct encrypt_report {
     int64_t proof_values; /* values counted by the proof */
     int64_t proof_revision;
     int64_t milliseconds;
+    struct encrypt_start start; /* encrypt_up(): nodes that join, and have no kube-apiserver yet:
+                                   the configuration was put there. No nodes where there is none */
 };
+void encrypt_report_free(struct encrypt_report *r); /* empties it; also for CLEANUP */
 
 /* What encrypt_init() leaves as the host has it: or'ed together, 0 for none. */
 enum encrypt_leave {
@@ -176,6 +210,20 @@ int encrypt_init(unsigned leave, struct encrypt_error *err) ENCRYPT_MUST_CHECK;
  */
 int encrypt_up(const struct encrypt_options *o, struct encrypt_report *report,
                struct encrypt_error *err) ENCRYPT_MUST_CHECK;
+
+/*
+ * For a provisioner, before it starts the first kube-apiserver: makes the key and stores it (the
+ * state file is made where there is none), puts the configuration on all control-plane nodes, and
+ * tells in `out` what to start each kube-apiserver with. Needs SSH and Docker there, no API, no
+ * etcd, no credentials. The transition ("enable") stays open: when the apiservers run, encrypt_up()
+ * proves what they run, rewrites what was written before, proves etcd and closes it. May be called
+ * again until then, and after a kill at any point: the same key, the same answer; what is missing
+ * is put again. REFUSED: a node has a kube-apiserver (of none of our own runs of this), another
+ * operator has begun on a node, a configuration that is not ours lies on one. `out` is freed by the
+ * caller in every case.
+ */
+int encrypt_up_initial(const struct encrypt_options *o, struct encrypt_start *out,
+                       struct error *err) MUST_CHECK;
 
 /* A fresh key, the same provider; with a KMS, everything under its present remote key. REFUSED
  * where encryption is off, where cluster.yml asks for something else than what runs, or there is no
