@@ -48,7 +48,7 @@ static void print_command(const struct command_line *l, const char *command)
     const struct encrypt_options *o = &l->options;
     char *config CLEANUP(cleanup_mem) = make_printable(o->config);
     char *state CLEANUP(cleanup_mem) = make_printable(o->state);
-    printf("encrypt %s --config %s%s%s\n", command, config, state ? " --state " : "",
+    printf("%s %s --config %s%s%s\n", l->program, command, config, state ? " --state " : "",
            state ? state : "");
 }
 
@@ -106,7 +106,7 @@ int report_stage(struct command_line *l, const struct encrypt_report *r, const c
                       "rewritten", (json_int_t)r->rewritten, "left", (json_int_t)r->left, "proved",
                       (json_int_t)r->proof_values, "revision", (json_int_t)r->proof_revision,
                       "milliseconds", (json_int_t)r->milliseconds));
-        return RESULT_OK;
+        return ENCRYPT_OK;
     }
     printf("%s\n", words);
     if (strcmp(command, "reencrypt") == 0 && strcmp(r->stage, "reencrypt_request") == 0)
@@ -117,7 +117,7 @@ int report_stage(struct command_line *l, const struct encrypt_report *r, const c
         printf("%zu rewritten, %lld values proved at revision %lld.\n", r->rewritten,
                (long long)r->proof_values, (long long)r->proof_revision);
     print_next(l, r, next);
-    return RESULT_OK;
+    return ENCRYPT_OK;
 }
 
 void report_started(struct command_line *l, long pid, const char *log)

@@ -9,11 +9,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-typedef int engine_fn(const struct encrypt_options *, struct encrypt_report *, struct error *);
+typedef int engine_fn(const struct encrypt_options *, struct encrypt_report *,
+                      struct encrypt_error *);
 
 static int staged(struct command_line *l, engine_fn *engine, const char *command)
 {
-    struct error err CLEANUP(error_clear) = {0};
+    struct encrypt_error err CLEANUP(encrypt_error_clear) = {0};
     struct encrypt_report report;
     if (engine(&l->options, &report, &err) < 0)
         return report_error(l, &err);
@@ -51,6 +52,12 @@ static int open_log(const struct command_line *l)
         return -1;
     close(fd);
     close(nothing);
+    char now[32] = "";
+    time_t seconds = time(NULL);
+    struct tm tm;
+    if (gmtime_r(&seconds, &tm))
+        strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    fprintf(stderr, "== %s reencrypt in the background, process %ld\n", now, (long)getpid());
     return 0;
 }
 
@@ -83,13 +90,13 @@ static int wait_for_start(struct command_line *l, pid_t child, int ready)
         ;
     if (n == 1) {
         report_started(l, (long)child, l->background.log);
-        return RESULT_OK;
+        return ENCRYPT_OK;
     }
     /* It ended, or goes on in the foreground: then it has said so. */
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : RESULT_STOPPED;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : ENCRYPT_STOPPED;
 }
 
 int cmd_reencrypt(struct command_line *l)
@@ -103,14 +110,14 @@ int cmd_reencrypt(struct command_line *l)
     fflush(stderr);
     if (pipe2(ends, O_CLOEXEC) < 0) {
         fprintf(stderr, "encrypt: a pipe: %s\n", strerror(errno));
-        return RESULT_FAILED;
+        return ENCRYPT_FAILED;
     }
     pid_t child = fork();
     if (child < 0) {
         fprintf(stderr, "encrypt: a process in the background: %s\n", strerror(errno));
-        return RESULT_FAILED;
+        return ENCRYPT_FAILED;
     }
-    int code = RESULT_OK;
+    int code = ENCRYPT_OK;
     if (child > 0) {
         close(ends[1]);
         code = wait_for_start(l, child, ends[0]);

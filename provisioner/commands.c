@@ -235,7 +235,8 @@ static int go_on(struct session *s, bool aborts, enum stage_command command,
         error_clear(&e);
     }
     /* Taking back, what is down may be so for the very configuration that is taken back. */
-    if (!(turns || t->aborting || s->options->no_restart) && bring_back_all(s, err) < 0)
+    if (!(turns || t->aborting || (command && s->options->no_restart)) &&
+        bring_back_all(s, err) < 0)
         return -1;
     if (run_transition(s, turns ? BEGIN_TURNED : BEGIN_RESUMED, command, report, err) < 0)
         return -1;

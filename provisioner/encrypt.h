@@ -223,7 +223,7 @@ int encrypt_up(const struct encrypt_options *o, struct encrypt_report *report,
  * caller in every case.
  */
 int encrypt_up_initial(const struct encrypt_options *o, struct encrypt_start *out,
-                       struct error *err) MUST_CHECK;
+                       struct encrypt_error *err) MUST_CHECK;
 
 /* A fresh key, the same provider; with a KMS, everything under its present remote key. REFUSED
  * where encryption is off, where cluster.yml asks for something else than what runs, or there is no
@@ -242,13 +242,13 @@ int encrypt_rotate_key(const struct encrypt_options *o, struct encrypt_report *r
  * put there ("hash does not match between …"). All but prepare need an open rotation.
  */
 int encrypt_prepare(const struct encrypt_options *o, struct encrypt_report *report,
-                    struct error *err) MUST_CHECK;
+                    struct encrypt_error *err) MUST_CHECK;
 int encrypt_rotate(const struct encrypt_options *o, struct encrypt_report *report,
-                   struct error *err) MUST_CHECK;
+                   struct encrypt_error *err) MUST_CHECK;
 int encrypt_reencrypt(const struct encrypt_options *o, struct encrypt_report *report,
-                      struct error *err) MUST_CHECK;
+                      struct encrypt_error *err) MUST_CHECK;
 int encrypt_restart(const struct encrypt_options *o, struct encrypt_report *report,
-                    struct error *err) MUST_CHECK;
+                    struct encrypt_error *err) MUST_CHECK;
 
 /* Goes on with the open transition; where none is open, nothing is to do. */
 int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *report,
