@@ -256,6 +256,7 @@ static int bring_up_to_date(struct rkestate *copy, const struct rkestate *state,
     char *running CLEANUP(cleanup_mem) = mem_strdup(rkestate_encryption_config(copy));
     char *desired CLEANUP(cleanup_mem) = mem_strdup(rkestate_desired_encryption_config(copy));
     rkestate_set_encryption(copy, yaml, *yaml);
+    rkestate_copy_custom(copy, state);
     json_t *after CLEANUP(cleanup_json) = rest_of(copy->root);
     *changed = *changed || !json_equal(before, after) ||
                !same_configuration(rkestate_encryption_config(copy), running) ||

@@ -290,6 +290,31 @@ static int check_theirs(struct session *s, struct error *err)
     return 0;
 }
 
+static int rotate(struct session *s, struct encrypt_report *report, struct error *err);
+
+/* cluster.yml's rotate_encryption_key, and nothing else to do. */
+static int rotate_as_asked(struct session *s, const struct encryption_config *running,
+                           struct encrypt_report *report, struct error *err)
+{
+    if (s->cluster->custom) {
+        error_set(err, RESULT_REFUSED,
+                  "%s:%zu: rotate_encryption_key does not go with custom_config, with RKE neither: "
+                  "the fresh key has to be written there too",
+                  s->cluster->path, s->cluster->rotate_line);
+        error_next(err,
+                   "take rotate_encryption_key out of %s; to rotate: encrypt rotate-key --config "
+                   "%s --write-config",
+                   s->cluster->path, s->options->config);
+        return -1;
+    }
+    if (!run_ended_before_telling(s))
+        return rotate(s, report, err);
+    tell(s, ENCRYPT_NOTE, NULL, NULL,
+         "a run of yours that was ended before it could say so has brought the key into use: it "
+         "is not rotated once more now");
+    return nothing_to_do(s, running, report, err);
+}
+
 static int up(struct session *s, struct encrypt_report *report, struct error *err)
 {
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
@@ -312,6 +337,9 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
         return -1;
     if (!t.lags && journal_set_custom(s->journal, t.custom) && s->journal->sequence > 0)
         s->journal->behind = true;
+    if (s->cluster->rotate_encryption_key && !t.lags &&
+        s->cluster->encryption == SECRETS_ENCRYPTION_ENABLED)
+        return rotate_as_asked(s, from, report, err);
     return nothing_to_do(s, from, report, err);
 }
 
@@ -342,6 +370,22 @@ static int rotation(struct session *s, enum stage_command command, struct encryp
 static int rotate(struct session *s, struct encrypt_report *report, struct error *err)
 {
     return rotation(s, STAGE_COMMAND_NONE, report, err);
+}
+
+/* RKE rotates at each `up` too, as long as it stands there. */
+static void warn_of_rotation(struct session *s, const struct encrypt_report *report)
+{
+    const struct cluster *c = s->cluster;
+    if (!c->rotate_encryption_key || c->encryption != SECRETS_ENCRYPTION_ENABLED)
+        return;
+    const char *did = report->nothing_to_do               ? ""
+                      : str_eq(report->why, "rotate-key") ? "the key is rotated: "
+                                                          : "another change was made, and no "
+                                                            "rotation beside it: ";
+    tell(s, ENCRYPT_WARNING, NULL, NULL,
+         "%s:%zu: rotate_encryption_key: true: %stake it out, or each further `up`, RKE's too, "
+         "rotates the key once more",
+         c->path, c->rotate_line, did);
 }
 
 static int resume(struct session *s, struct encrypt_report *report, struct error *err)
@@ -422,6 +466,8 @@ static int command(const struct encrypt_options *o, struct encrypt_report *repor
     if (rc == 0)
         rc = closed ? what(s, report, err)
                     : go_on(s, what == abort_nothing, stage_command_of(what), report, err);
+    if (rc == 0 && what == up)
+        warn_of_rotation(s, report);
     if (rc < 0)
         refused(s, was_open && s->journal->transition, err);
     report->milliseconds = loop_now() - began;

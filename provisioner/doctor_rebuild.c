@@ -309,6 +309,8 @@ static int write_state(struct doctor *d, struct rebuilt *r, struct encrypt_findi
         encryption_config_write(d->united, &text);
     r->state->is_new = true;
     rkestate_set_encryption(r->state, buf_str(&text), text.len > 0);
+    if (!text.len || j->custom)
+        rkestate_set_custom(r->state, text.len ? d->united : NULL);
     set_key_dates(d, j);
     /* Commit point. */
     if (journal_write(j, r->state, err) < 0)

@@ -42,6 +42,9 @@ static void set_state_form(struct run *r, enum form f)
     if (r->text[f])
         run_rke_text(r->s, r->forms.config[f], f == FORM_TO ? custom : NULL, &text);
     rkestate_set_encryption(r->s->state, buf_str(&text), r->text[f] != NULL);
+    /* In between, with either: nothing that RKE does with its own form is safe then. */
+    bool is_custom = f == FORM_TO ? custom != NULL : j->custom || t->custom;
+    rkestate_set_custom(r->s->state, is_custom && r->text[f] ? r->forms.config[f] : NULL);
 }
 
 char *run_command_line(const char *command, const struct encrypt_options *o)

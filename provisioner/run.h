@@ -198,5 +198,8 @@ int preflight_store(struct session *s, const struct encryption_config *from,
 int take_lease(struct session *s, struct error *err) MUST_CHECK;
 int check_lease(struct session *s, struct error *err) MUST_CHECK;
 void give_lease_back(struct session *s); /* a failure is a warning: the next run of ours takes it */
+/* No transition is open, and the lock in the cluster is ours still, from before the key that is in
+ * use was activated: the run that did that was ended between its last record and its end. */
+bool run_ended_before_telling(struct session *s);
 
 #endif

@@ -112,17 +112,25 @@ int state_bring_up_to_date(struct session *s, const struct encryption_config *ru
     if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, &c, err) < 0)
         return error_wrap(err, "the state file's encryptionConfig");
     bool equal = encryption_config_equal(c, running);
+    bool none = !running || !running->item_count;
     /* An administrator's own file, which RKE is not to render: its keys are kept, no more. */
-    if (s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED && s->cluster->own_config_path) {
+    bool theirs =
+        s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED && s->cluster->own_config_path;
+    if (theirs) {
         journal_add_config_keys(s->journal, running);
         equal = true;
     }
     if (!equal) {
-        bool custom = encryption_config_equal(running, s->cluster->custom);
+        bool custom = s->cluster->custom && encryption_config_equal(running, s->cluster->custom);
         run_rke_text(s, running, custom ? running : NULL, &right);
         journal_add_config_keys(s->journal, c); /* before they are gone from there */
         journal_add_config_keys(s->journal, running);
         rkestate_set_encryption(s->state, buf_str(&right), right.len > 0);
+        rkestate_set_custom(s->state, custom ? running : NULL);
+    } else if (!theirs && !rkestate_agrees(s->state, !none)) {
+        char *same CLEANUP(cleanup_mem) = mem_strdup(text);
+        rkestate_set_encryption(s->state, same, !none);
+        equal = false;
     }
     if (!equal || s->journal->behind) {
         tell(s, ENCRYPT_NOTE, NULL, NULL, "%s was behind: brought up to date", s->state_path);

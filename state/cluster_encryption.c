@@ -214,3 +214,28 @@ void cluster_encryption_read(struct cluster *c, const struct yaml *kube_api, con
     config_findings_move(&c->findings, &own, "", c->encryption != SECRETS_ENCRYPTION_ENABLED);
     config_findings_sort(&c->findings);
 }
+
+void cluster_encryption_read_rotation(struct cluster *c, const struct yaml *document)
+{
+    static const char field[] = "rotate_encryption_key";
+    const struct yaml *key = NULL;
+    for (size_t i = 0; i < document->count; i++)
+        if (str_eq(document->keys[i]->scalar, field))
+            key = document->keys[i];
+    c->rotate_line = key ? key->line : 0;
+    if (!c->rotate_encryption_key)
+        return;
+    if (c->encryption != SECRETS_ENCRYPTION_ENABLED)
+        config_findings_add(&c->findings, key, true, field,
+                            "does nothing: secrets_encryption_config.enabled is not true",
+                            "take it out");
+    else if (c->custom_config)
+        config_findings_add(&c->findings, key, true, field,
+                            "does not go with custom_config: `up` rotates no key of yours by it",
+                            "take it out; encrypt rotate-key rotates under a custom_config");
+    else
+        config_findings_add(&c->findings, key, true, field,
+                            "each `up` that has nothing else to do rotates the key",
+                            "take it out when the key is rotated");
+    config_findings_sort(&c->findings);
+}

@@ -14,4 +14,8 @@ void cluster_encryption_defaults(struct cluster *c);
 void cluster_encryption_read(struct cluster *c, const struct yaml *kube_api,
                              const struct yaml *map);
 
+/* The place of the document's rotate_encryption_key, and where it is true a warning among the
+ * findings. c->rotate_encryption_key and what cluster_encryption_read() sets are set already. */
+void cluster_encryption_read_rotation(struct cluster *c, const struct yaml *document);
+
 #endif

@@ -325,7 +325,10 @@ static int get_cluster(struct reader *r)
         get_bool(r, root, "rotate_encryption_key", &c->rotate_encryption_key) != 0)
         return -1;
     r->ssh_key_path = key_path ? key_path : "~/.ssh/id_rsa";
-    return get_nodes(r) == 0 && get_bastion(r) == 0 ? get_services(r) : -1;
+    if (get_nodes(r) != 0 || get_bastion(r) != 0 || get_services(r) != 0)
+        return -1;
+    cluster_encryption_read_rotation(c, root);
+    return 0;
 }
 
 int cluster_parse(const char *text, size_t len, const char *path, struct cluster **out,

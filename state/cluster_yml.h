@@ -67,14 +67,15 @@ struct cluster {
     size_t own_config_line; /* of that, 0 where absent */
     char *feature_gates; /* extra_args.feature-gates and those of extra_args_array, "a=true,b=…",
                           * or NULL */
-    /* About secrets_encryption_config and extra_binds, sorted by place. Errors say that
-     * `enabled: true` can't be had like this; where it isn't true all are warnings. `provider`,
-     * `resources` and `custom` are to be relied upon where there is no error. */
+    /* About secrets_encryption_config, extra_binds and rotate_encryption_key, sorted by place.
+     * Errors say that `enabled: true` can't be had like this; where it isn't true all are warnings.
+     * `provider`, `resources` and `custom` are to be relied upon where there is no error. */
     struct config_findings findings;
     char **extra_binds; /* services.kube-api.extra_binds, "host:container[:options]" each, those
                            that are well-formed; ends in NULL, NULL where there is none */
     size_t extra_binds_line; /* 0 where absent */
     bool rotate_encryption_key;
+    size_t rotate_line; /* of rotate_encryption_key, 0 where absent */
     struct yaml *document;
 };
 

@@ -255,6 +255,39 @@ void rkestate_set_encryption(struct rkestate *s, const char *yaml, bool enabled)
     }
 }
 
+static bool flags_say(const json_t *rke_config, bool enabled)
+{
+    const json_t *at = rke_config;
+    if (!json_is_object(rke_config))
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(way_to_encryption); i++)
+        at = json_object_get(at, way_to_encryption[i]);
+    return json_is_true(json_object_get(at, "enabled")) == enabled &&
+           !json_is_true(json_object_get(rke_config, "rotateEncryptionKey"));
+}
+
+/* What doesn't read may hold a key that is nowhere else: it is left. */
+static bool same_or_unreadable(const char *a, const char *b)
+{
+    struct encryption_config *ca CLEANUP(cleanup_encryption_config) = NULL;
+    struct encryption_config *cb CLEANUP(cleanup_encryption_config) = NULL;
+    struct error ignored CLEANUP(error_clear) = {0};
+    return encryption_config_read(a, strlen(a), "a", ENCRYPTION_LENIENT, &ca, &ignored) < 0 ||
+           encryption_config_read(b, strlen(b), "b", ENCRYPTION_LENIENT, &cb, &ignored) < 0 ||
+           encryption_config_equal(ca, cb);
+}
+
+bool rkestate_agrees(const struct rkestate *s, bool enabled)
+{
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        const json_t *state = state_of(s, states[i]);
+        if (state && (!flags_say(json_object_get(state, "rkeConfig"), enabled) ||
+                      !same_or_unreadable(config_of(state), rkestate_encryption_config(s))))
+            return false;
+    }
+    return true;
+}
+
 static const char *text_of(const json_t *object, const char *member)
 {
     const char *text = json_string_value(json_object_get(object, member));

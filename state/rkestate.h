@@ -1,7 +1,8 @@
 /*
  * RKE's cluster.rkestate, read and written so that RKE goes on with it afterwards: unknown members,
  * their order and the numbers survive. JSON by Jansson. It is the provisioner's file; of it we
- * change the two encryptionConfig strings, the two `enabled` flags and our own member, no more.
+ * change the two encryptionConfig strings, the two `enabled` flags, the two customConfigs, a
+ * rotateEncryptionKey that is true, and our own member, no more.
  *
  *   { "desiredState": { "rkeConfig": {…}, "certificatesBundle": {…}, "encryptionConfig": "<YAML>"
  * }, "currentState": { the same three }, "encrypt": {…our journal…} }
@@ -13,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "templates/encryption_config.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -62,6 +64,19 @@ const char *rkestate_desired_encryption_config(const struct rkestate *s);
  * where it is disabled and was absent, nothing is made. A rotateEncryptionKey that is true there is
  * set to false (RKE would rotate again). */
 void rkestate_set_encryption(struct rkestate *s, const char *yaml, bool enabled);
+/* True where both strings are the same configuration (or don't read) and the flags say `enabled`
+ * and no rotation: what rkestate_set_encryption() would leave. A state that isn't there agrees. */
+bool rkestate_agrees(const struct rkestate *s, bool enabled);
+
+/*
+ * secretsEncryptionConfig.customConfig of both states, where that object is: `custom` as RKE's
+ * encoder writes it, or taken out (NULL). RKE's `up` compares nothing with it, but chooses by its
+ * being there in currentState how it disables, and that it refuses rotate_encryption_key: without
+ * it, RKE takes a custom configuration for its own, of which it keeps one key of aescbc alone.
+ */
+void rkestate_set_custom(struct rkestate *s, const struct encryption_config *custom);
+/* The same, as `from` has it; nothing where `from` has no secretsEncryptionConfig. */
+void rkestate_copy_custom(struct rkestate *s, const struct rkestate *from);
 
 /* A certificate of the bundle (currentState's, else desiredState's): PEM texts owned by the state,
  * NULL where there is none. Names: "kube-ca", "kube-admin", … The two of one name always come from
