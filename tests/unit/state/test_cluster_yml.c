@@ -94,6 +94,11 @@ static void the_example_reads(void **state)
 #define NODE "nodes: [{address: a, user: u, role: [controlplane]}]\n"
 #define ENCRYPTION NODE "services: {kube-api: {secrets_encryption_config: "
 
+#define CUSTOM(resources)                                                                          \
+    "{kind: EncryptionConfiguration, apiVersion: apiserver.config.k8s.io/v1, resources: "          \
+    "[{resources: [" resources "], providers: [{aescbc: {keys: [{name: k, secret: "                \
+    "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=}]}}, {identity: {}}]}]}"
+
 static void enabled_is_what_rke_takes_it_for(void **state)
 {
     (void)state;
@@ -123,6 +128,133 @@ static void enabled_is_what_rke_takes_it_for(void **state)
         assert_int_equal(c->custom_config != NULL, table[i].custom);
         assert_int_equal(c->encryption_line, c->encryption == SECRETS_ENCRYPTION_ABSENT ? 0 : 2);
     }
+}
+
+/* As go-yaml v2, RKE's reader, resolves them: YAML 1.1, merges in their order. */
+static void the_forms_of_toggling_read_as_rke_reads_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        enum secrets_encryption want;
+    } table[] = {
+        {"{enabled: y}", SECRETS_ENCRYPTION_ENABLED},
+        {"{enabled: Yes}", SECRETS_ENCRYPTION_ENABLED},
+        {"{enabled: YES}", SECRETS_ENCRYPTION_ENABLED},
+        {"{enabled: on}", SECRETS_ENCRYPTION_ENABLED},
+        {"{enabled: ON}", SECRETS_ENCRYPTION_ENABLED},
+        {"{enabled: TRUE}", SECRETS_ENCRYPTION_ENABLED},
+        {"{\"enabled\": true}", SECRETS_ENCRYPTION_ENABLED},
+        {"{'enabled': true, 'custom_config': null}", SECRETS_ENCRYPTION_ENABLED},
+        {"{enabled: &b true, x-other: *b}", SECRETS_ENCRYPTION_ENABLED},
+        {"*on", SECRETS_ENCRYPTION_ENABLED},
+        {"{<<: *on}", SECRETS_ENCRYPTION_ENABLED},
+        {"{<<: [*off, *on]}", SECRETS_ENCRYPTION_DISABLED},
+        {"{<<: [*on, *off]}", SECRETS_ENCRYPTION_ENABLED},
+        {"{<<: *off, enabled: true}", SECRETS_ENCRYPTION_ENABLED},
+        {"{<<: *on, enabled: false}", SECRETS_ENCRYPTION_DISABLED},
+        {"{<<: *on, enabled: ~}", SECRETS_ENCRYPTION_DISABLED},
+        {"{enabled: false, <<: *on}", SECRETS_ENCRYPTION_ENABLED},
+        {"{enabled: *bool}", SECRETS_ENCRYPTION_ENABLED},
+        {"{enabled: n}", SECRETS_ENCRYPTION_DISABLED},
+        {"{enabled: No}", SECRETS_ENCRYPTION_DISABLED},
+        {"{enabled: Off}", SECRETS_ENCRYPTION_DISABLED},
+        {"{enabled: FALSE}", SECRETS_ENCRYPTION_DISABLED},
+        {"{enabled: null}", SECRETS_ENCRYPTION_DISABLED},
+        {"{enabled: Null}", SECRETS_ENCRYPTION_DISABLED},
+        {"{enabled: ~}", SECRETS_ENCRYPTION_DISABLED},
+        {"{}", SECRETS_ENCRYPTION_DISABLED},
+        {"*off", SECRETS_ENCRYPTION_DISABLED},
+        {"~", SECRETS_ENCRYPTION_ABSENT},
+        {"null", SECRETS_ENCRYPTION_ABSENT},
+        {"NULL", SECRETS_ENCRYPTION_ABSENT},
+        {"*none", SECRETS_ENCRYPTION_ABSENT},
+    };
+    static const char anchors[] = "x: [&on {enabled: yes}, &off {enabled: off}, &none ~, "
+                                  "&bool true]\n";
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char *text CLEANUP(cleanup_mem) =
+            mem_printf("%s" NODE "services: {kube-api: {secrets_encryption_config: %s}}\n", anchors,
+                       table[i].value);
+        struct cluster *c CLEANUP(cleanup_cluster) = parse(text);
+        if (c->encryption != table[i].want || c->custom_config)
+            fail_msg("%s: %d", table[i].value, (int)c->encryption);
+    }
+    static const char *const refused[] = {
+        "{enabled: \"true\"}",
+        "{enabled: 'yes'}",
+        "{enabled: \"\"}",
+        "{enabled: !!str true}",
+        "{enabled: 0}",
+        "{enabled: 1.0}",
+        "{enabled: t}",
+        "{enabled: oN}",
+        "{enabled: [true]}",
+        "{enabled: {yes: yes}}",
+        "{enabled: |\n  true\n }",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        char *text CLEANUP(cleanup_mem) =
+            mem_printf(NODE "services:\n kube-api: {secrets_encryption_config: %s}\n", refused[i]);
+        struct cluster *c = NULL;
+        struct error why CLEANUP(error_clear) = {0};
+        if (cluster_parse(text, strlen(text), "cluster.yml", &c, &why) == 0)
+            fail_msg("%s passes", refused[i]);
+        assert_int_equal(why.result, RESULT_REFUSED);
+    }
+}
+
+static void null_on_the_way_asks_for_nothing(void **state)
+{
+    (void)state;
+    static const char *const table[] = {NODE,
+                                        NODE "services:\n",
+                                        NODE "services: ~\n",
+                                        NODE "services: null\n",
+                                        NODE "services: {kube-api: null}\n",
+                                        "x: &none ~\n" NODE "services: *none\n",
+                                        NODE "services:\n  kube-api:\n  etcd:\n"};
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct cluster *c CLEANUP(cleanup_cluster) = parse(table[i]);
+        assert_int_equal(c->encryption, SECRETS_ENCRYPTION_ABSENT);
+        assert_int_equal(c->findings.count, 0);
+    }
+}
+
+static void rotate_encryption_key_is_known_with_its_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool want;
+        const char *warning; /* NULL: none */
+    } table[] = {
+        {ENCRYPTION "{enabled: true}}}\nrotate_encryption_key: true\n", true,
+         "each `up` that has nothing else to do rotates the key"},
+        {ENCRYPTION "{enabled: true}}}\nrotate_encryption_key: yes\n", true, "each `up`"},
+        {ENCRYPTION "{enabled: false}}}\nrotate_encryption_key: on\n", true, "does nothing"},
+        {ENCRYPTION "null}}\nrotate_encryption_key: true\n", true, "does nothing"},
+        {ENCRYPTION
+         "{enabled: true, custom_config: " CUSTOM("secrets") "}}}\nrotate_encryption_key: true\n",
+         true, "does not go with custom_config"},
+        {ENCRYPTION "{enabled: true}}}\nrotate_encryption_key: false\n", false, NULL},
+        {ENCRYPTION "{enabled: true}}}\nrotate_encryption_key: ~\n", false, NULL},
+        {ENCRYPTION "{enabled: true}}}\nrotate_encryption_key:\n", false, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct cluster *c CLEANUP(cleanup_cluster) = parse(table[i].text);
+        assert_int_equal(c->rotate_encryption_key, table[i].want);
+        assert_int_equal(c->rotate_line, 3);
+        assert_int_equal(c->findings.count, table[i].warning != NULL);
+        assert_int_equal(c->findings.errors, 0);
+        if (!table[i].warning)
+            continue;
+        assert_string_equal(c->findings.list[0].field, "rotate_encryption_key");
+        assert_int_equal(c->findings.list[0].line, 3);
+        assert_non_null(strstr(c->findings.list[0].what, table[i].warning));
+    }
+    struct cluster *none CLEANUP(cleanup_cluster) = parse(NODE);
+    assert_int_equal(none->rotate_line, 0);
 }
 
 static void what_rke_would_refuse_is_refused_with_its_place(void **state)
@@ -185,6 +317,10 @@ static void what_rke_would_refuse_is_refused_with_its_place(void **state)
         {NODE "bastion_host: {address: a, address: b}\n", "address: stands twice"},
         {NODE "ssh_agent_auth: sometimes\n", "ssh_agent_auth: neither true nor false"},
         {NODE "rotate_encryption_key: []\n", "rotate_encryption_key: neither true nor false"},
+        {NODE "rotate_encryption_key: 'true'\n",
+         "cluster.yml:2:24: rotate_encryption_key: neither true nor false"},
+        {NODE "rotate_encryption_key: true\nrotate_encryption_key: false\n",
+         "rotate_encryption_key: stands twice (the first is in line 2)"},
         {NODE "kubernetes_version: {}\n", "kubernetes_version: not a text"},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
@@ -320,11 +456,6 @@ static char *errors_of(const struct cluster *c)
     assert_int_equal(err.result, RESULT_REFUSED);
     return STEAL(err.message);
 }
-
-#define CUSTOM(resources)                                                                          \
-    "{kind: EncryptionConfiguration, apiVersion: apiserver.config.k8s.io/v1, resources: "          \
-    "[{resources: [" resources "], providers: [{aescbc: {keys: [{name: k, secret: "                \
-    "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=}]}}, {identity: {}}]}]}"
 
 static void the_managed_form_has_provider_and_resources(void **state)
 {
@@ -471,6 +602,9 @@ int main(void)
         cmocka_unit_test(anchors_merges_and_a_custom_configuration_read),
         cmocka_unit_test(the_example_reads),
         cmocka_unit_test(enabled_is_what_rke_takes_it_for),
+        cmocka_unit_test(the_forms_of_toggling_read_as_rke_reads_them),
+        cmocka_unit_test(null_on_the_way_asks_for_nothing),
+        cmocka_unit_test(rotate_encryption_key_is_known_with_its_place),
         cmocka_unit_test(what_rke_would_refuse_is_refused_with_its_place),
         cmocka_unit_test(other_peoples_fields_are_never_complained_of),
         cmocka_unit_test(binds_of_the_apiserver_read),
