@@ -110,10 +110,11 @@ struct journal {
 
 /* Reads the journal of this state file from both places. Neither is there: a fresh one. Keys of the
  * state's encryptionConfig strings that the history lacks (RKE made them) are entered, the running
- * ones as active. REFUSED: damaged (which file, where), a newer version, two of the same sequence
- * that differ, one of another cluster than the other, a transition whose configurations don't read,
- * a fresh one where the state's own running configuration doesn't read. `state` may be NULL (no
- * state file): then *out is NULL where there is no sidecar either. */
+ * ones as active; a fresh one takes RKE's word on whether what runs is a custom_config. REFUSED:
+ * damaged (which file, where), a newer version, two of the same sequence that differ, one of
+ * another cluster than the other, a transition whose configurations don't read, a fresh one where
+ * the state's own running configuration doesn't read. `state` may be NULL (no state file): then
+ * *out is NULL where there is no sidecar either. */
 int journal_read(const struct rkestate *state, const char *state_path, struct journal **out,
                  struct error *err) MUST_CHECK;
 

@@ -71,9 +71,13 @@ static int add_keys_of_states(struct journal *j, const struct rkestate *state,
     struct error unreadable CLEANUP(error_clear) = {0};
     char *running CLEANUP(cleanup_mem) = mem_printf("%s: the running encryptionConfig", state_path);
     char *desired CLEANUP(cleanup_mem) = mem_printf("%s: the desired encryptionConfig", state_path);
-    if (add_keys_of_state(j, rkestate_encryption_config(state), running, true, &unreadable) != 0 &&
-        fresh)
+    const char *text = rkestate_encryption_config(state);
+    struct encryption_config *custom CLEANUP(cleanup_encryption_config) = NULL;
+    if (add_keys_of_state(j, text, running, true, &unreadable) != 0 && fresh)
         return error_move(err, &unreadable);
+    if (fresh && rkestate_is_custom(state) &&
+        encryption_config_read(text, strlen(text), running, ENCRYPTION_LENIENT, &custom, err) == 0)
+        journal_set_custom(j, custom);
     error_clear(&unreadable);
     /* A text that doesn't read never ran on any apiserver: there's no key in it to keep. */
     if (add_keys_of_state(j, rkestate_desired_encryption_config(state), desired, false,

@@ -77,6 +77,9 @@ bool rkestate_agrees(const struct rkestate *s, bool enabled);
 void rkestate_set_custom(struct rkestate *s, const struct encryption_config *custom);
 /* The same, as `from` has it; nothing where `from` has no secretsEncryptionConfig. */
 void rkestate_copy_custom(struct rkestate *s, const struct rkestate *from);
+/* True where the running configuration is, by that, a custom_config: currentState's, or (no
+ * currentState) desiredState's. */
+bool rkestate_is_custom(const struct rkestate *s);
 
 /* A certificate of the bundle (currentState's, else desiredState's): PEM texts owned by the state,
  * NULL where there is none. Names: "kube-ca", "kube-admin", … The two of one name always come from

@@ -104,7 +104,16 @@ void rkestate_copy_custom(struct rkestate *s, const struct rkestate *from)
 {
     const json_t *at = section(from, "currentState");
     at = at ? at : section(from, "desiredState");
-    const json_t *value = json_object_get(at, "customConfig");
+    const json_t *there = json_object_get(at, "customConfig");
+    json_t *value CLEANUP(cleanup_json) = json_is_object(there) ? json_deep_copy(there) : NULL;
     if (at)
-        set(s, json_is_object(value) ? value : NULL);
+        set(s, value);
+}
+
+bool rkestate_is_custom(const struct rkestate *s)
+{
+    bool current = json_object_size(json_object_get(s->root, "currentState")) > 0;
+    const json_t *at = section(s, current ? "currentState" : "desiredState");
+    return json_is_true(json_object_get(at, "enabled")) &&
+           json_is_object(json_object_get(at, "customConfig"));
 }

@@ -111,6 +111,16 @@ state_agrees() {
     [ "$(jq '[.currentState, .desiredState] | map(.rkeConfig.services.kubeApi.secretsEncryptionConfig.enabled // false) | unique | length' "$STATE")" = 1 ]
 }
 
+# What RKE's next `up` would change, going its way over cluster.yml, the state and the files as they lie on the nodes
+rke_finds_nothing_to_undo() {
+    local node files=()
+    for node in $(seq -f 'node%g' 1 "$COUNT"); do
+        "$TB" exec "$node" cat /etc/kubernetes/ssl/encryption.yaml >"$WORK/$node.yaml" 2>/dev/null
+        files+=("$WORK/$node.yaml")
+    done
+    "$TOP/tests/cluster/rke-next-up" "$CONFIG" "$STATE" "${files[@]}"
+}
+
 no_transition() { [ "$(jq .encrypt.transition "$STATE")" = null ]; }
 file_is_private() {
     local node

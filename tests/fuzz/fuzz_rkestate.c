@@ -47,6 +47,11 @@ static void try_state(const char *text, size_t len)
         mem_free(*p);
     mem_free(list);
     rkestate_set_encryption(s, "new\n", len % 2);
+    must(rkestate_agrees(s, len % 2));
+    rkestate_is_custom(s);
+    rkestate_copy_custom(s, s);
+    rkestate_set_custom(s, NULL);
+    must(!rkestate_is_custom(s));
     json_text_write(s->root, &out);
     must(rkestate_parse(out.data, out.len, "f", &again, &err) == 0);
     must(json_equal(s->root, again->root));

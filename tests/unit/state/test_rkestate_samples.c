@@ -197,6 +197,33 @@ static void keys_of_a_rotation_of_rkes_are_all_kept(void **state)
     assert_false(rkestate_agrees(s, true));
 }
 
+/* Else a way back would leave a custom_config of RKE's as one of its own. */
+static void rkes_word_on_what_is_custom_is_taken(void **state)
+{
+    static const struct {
+        const char *name;
+        bool custom;
+    } table[] = {{"v1.1-custom", true},    {"v1.3-custom", true},      {"v1.0-managed", false},
+                 {"v1.4-disabled", false}, {"v1.2-no-current", false}, {"v0.2", false}};
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char *name CLEANUP(cleanup_mem) = mem_printf(FOLDER "/%s.json", table[i].name);
+        char *path CLEANUP(cleanup_mem) = in(state, "cluster.rkestate");
+        struct rkestate *s CLEANUP(cleanup_rkestate) = NULL;
+        struct journal *j CLEANUP(cleanup_journal) = NULL;
+        copy_file(name, path);
+        OK(rkestate_read(path, &s, &err));
+        OK(journal_read(s, path, &j, &err));
+        assert_int_equal(rkestate_is_custom(s), table[i].custom);
+        assert_int_equal(j->custom != NULL, table[i].custom);
+        if (!table[i].custom)
+            continue;
+        assert_string_equal(j->custom->items[0].providers[0].keys[0].name, "box");
+        /* It is in no file yet, and is asked again; disabled, it says nothing. */
+        rkestate_set_encryption(s, "", false);
+        assert_false(rkestate_is_custom(s));
+    }
+}
+
 static void custom_is_written_as_rke_writes_it(void **state)
 {
     (void)state;
@@ -296,6 +323,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_sample_survives, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(untouched_but_for_our_member, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(keys_of_a_rotation_of_rkes_are_all_kept, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(rkes_word_on_what_is_custom_is_taken, make_folder,
                                         remove_folder),
         cmocka_unit_test(custom_is_written_as_rke_writes_it),
         cmocka_unit_test(states_that_differ_are_noticed),
