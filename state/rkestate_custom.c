@@ -88,8 +88,9 @@ static void set(struct rkestate *s, const json_t *value)
         const json_t *old = json_object_get(at, "customConfig");
         if (!at || (!value && (!old || json_is_null(old))))
             continue;
-        json_put(at, "customConfig", value ? json_deep_copy(value) : json_null());
-        if (!value)
+        if (value)
+            json_put(at, "customConfig", json_deep_copy(value));
+        else
             json_object_del(at, "customConfig");
     }
 }
