@@ -178,3 +178,29 @@ witness_is_content() {
     [ "$rc" -eq 0 ] || jq '{failures: .failures[:5], wrong: .wrong[:5], lost: .lost[:5]}' "$WORK/witness.json"
     return "$rc"
 }
+
+# ended_at SIGNAL PATTERN COMMAND: starts it, sends the signal when its messages show the pattern; gives its exit status
+ended_at() {
+    local pid i
+    "$ENCRYPT" "$3" --config "$CONFIG" --known-hosts "$KNOWN_HOSTS" >"$WORK/ended" 2>&1 &
+    pid=$!
+    for ((i = 0; i < 3000; i++)); do
+        grep -q "$2" "$WORK/ended" && break
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.02
+    done
+    kill "-$1" "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    local rc=$?
+    cat "$WORK/ended" >>"$LOG"
+    cat "$WORK/ended"
+    return "$rc"
+}
+stopped_at() {
+    ended_at INT "$@"
+    [ $? -eq 130 ]
+}
+killed_at() {
+    ended_at KILL "$@"
+    [ $? -eq 137 ]
+}
