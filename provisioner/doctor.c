@@ -95,15 +95,20 @@ static void add_option(struct buf *b, const char *name, const char *value)
     buf_printf(b, " %s %s", name, word);
 }
 
-char *doctor_command(const struct doctor *d, const char *name)
+char *command_as_called(const struct encrypt_options *o, const char *name)
 {
     struct buf b = {0};
     buf_printf(&b, "encrypt %s", name);
-    add_option(&b, "--config", d->o->config);
-    add_option(&b, "--state", d->o->state);
-    add_option(&b, "--kubeconfig", d->o->kubeconfig);
-    add_option(&b, "--known-hosts", d->o->known_hosts);
+    add_option(&b, "--config", o->config);
+    add_option(&b, "--state", o->state);
+    add_option(&b, "--kubeconfig", o->kubeconfig);
+    add_option(&b, "--known-hosts", o->known_hosts);
     return b.data;
+}
+
+char *doctor_command(const struct doctor *d, const char *name)
+{
+    return command_as_called(d->o, name);
 }
 
 bool doctor_open_change(const struct doctor *d)
@@ -258,7 +263,7 @@ static int look(struct doctor *d, struct error *err)
 {
     struct session *s = d->s;
     doctor_files(d);
-    tell(s, ENCRYPT_STEP, "look", NULL, "at the control-plane nodes, one after the other");
+    tell(s, ENCRYPT_STEP, "look", NULL, "at the control-plane nodes");
     if (session_look_at_nodes(s, err) < 0)
         return -1;
     d->out->nodes = s->count + s->absent_count;

@@ -72,6 +72,7 @@ struct encrypt_finding *means(struct encrypt_finding *f, const char *fmt, ...) P
 /* One more line. */
 struct encrypt_finding *mend(struct encrypt_finding *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "encrypt NAME --config …" as it was called; to be freed. */
+char *command_as_called(const struct encrypt_options *o, const char *name);
 char *doctor_command(const struct doctor *d, const char *name);
 /* True where a change of this state file is open. */
 bool doctor_open_change(const struct doctor *d);

@@ -252,23 +252,6 @@ static int look_at_resource(struct doctor *d, const struct resource *r, struct e
     return 0;
 }
 
-static void add_name(char ***list, size_t *count, const char *name)
-{
-    for (size_t i = 0; i < *count; i++)
-        if (str_eq((*list)[i], name))
-            return;
-    MEM_GROW(*list, *count + 1);
-    (*list)[(*count)++] = mem_strdup(name);
-    (*list)[*count] = NULL;
-}
-
-static void add_names(char ***list, size_t *count, const struct encryption_config *c)
-{
-    for (size_t k = 0; c && k < c->item_count; k++)
-        for (size_t j = 0; j < c->items[k].resource_count; j++)
-            add_name(list, count, c->items[k].resources[j]);
-}
-
 /* Secrets, and what any configuration at hand names: the nodes', the state's, the journal's, and
  * what is asked for. */
 static char **resource_names(struct doctor *d)
@@ -278,20 +261,20 @@ static char **resource_names(struct doctor *d)
     const struct transition *t = j ? j->transition : NULL;
     char **list = mem_alloc(2, sizeof(char *));
     size_t count = 0;
-    add_name(&list, &count, "secrets");
+    store_add_name(&list, &count, "secrets");
     for (size_t i = 0; i < s->count; i++)
-        add_names(&list, &count, d->nodes[i].config);
+        store_add_names(&list, &count, d->nodes[i].config);
     if (s->state) {
         const char *text = rkestate_encryption_config(s->state);
         struct error ignored CLEANUP(error_clear) = {0};
         struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
         if (encryption_config_read(text, strlen(text), "", ENCRYPTION_LENIENT, &c, &ignored) == 0)
-            add_names(&list, &count, c);
+            store_add_names(&list, &count, c);
     }
-    add_names(&list, &count, j ? j->custom : NULL);
-    add_names(&list, &count, t ? t->from : NULL);
-    add_names(&list, &count, t ? t->to : NULL);
-    add_names(&list, &count, s->cluster->custom);
+    store_add_names(&list, &count, j ? j->custom : NULL);
+    store_add_names(&list, &count, t ? t->from : NULL);
+    store_add_names(&list, &count, t ? t->to : NULL);
+    store_add_names(&list, &count, s->cluster->custom);
     return list;
 }
 

@@ -6,6 +6,7 @@
 void apiserver_free(struct apiserver *a)
 {
     mem_free(a->process);
+    mem_free(a->since);
     for (size_t i = 0; a->args && a->args[i]; i++)
         mem_free(a->args[i]);
     mem_free(a->args);

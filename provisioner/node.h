@@ -26,6 +26,8 @@ struct apiserver {
     bool running;
     char *process; /* the identity of its process (opaque; another after each start); NULL where not
                       running */
+    char *since;   /* when it started, RFC 3339 to the second, by the node's own clock: for people.
+                      NULL where not running or not told */
     char **args;   /* its flags as given, NULL-terminated */
     char *config_path; /* the value of --encryption-provider-config (or the experimental name), NULL
                           without */

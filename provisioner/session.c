@@ -179,7 +179,7 @@ struct node session_node(struct session *s, const struct cluster_node *conf)
 }
 
 int session_connect(struct session *s, const struct ssh_access *const *targets, size_t count,
-                    struct ssh **sessions, struct error *err)
+                    struct ssh **sessions, struct error *whys, struct error *err)
 {
     const struct encrypt_options *o = s->options;
     char *home CLEANUP(cleanup_mem) = user_home();
@@ -197,6 +197,9 @@ int session_connect(struct session *s, const struct ssh_access *const *targets, 
         .ctx = s,
         .timeout_ms = CONNECT_TIMEOUT_MS,
     };
+    if (whys)
+        return ssh_connect_each(s->loop, &settings, s->cluster->bastion, targets, count, sessions,
+                                whys, err);
     return ssh_connect_all(s->loop, &settings, s->cluster->bastion, targets, count, sessions, err);
 }
 
@@ -221,7 +224,7 @@ static int connect_nodes(struct session *s, struct error *err)
         targets[n++] = &conf->ssh;
     }
 
-    if (session_connect(s, targets, s->count, sessions, err) < 0)
+    if (session_connect(s, targets, s->count, sessions, NULL, err) < 0)
         return -1;
     for (size_t i = 0; i < s->count; i++)
         s->members[i].node.ssh = sessions[i];

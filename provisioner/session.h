@@ -77,8 +77,9 @@ int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct se
 /*
  * For looking alone, where nothing may be as it should: reads cluster.yml and no more, takes no
  * lock. The state, the journal and the credentials are the caller's to set; then
- * session_look_at_nodes() connects to each node by itself and looks at it. What can't be reached is
- * in `absent`, the error is for INTERRUPTED and for this machine's own troubles.
+ * session_look_at_nodes() connects to the nodes, side by side and each by itself, and looks at
+ * them. What can't be reached is in `absent`, the error is for INTERRUPTED and for this machine's
+ * own troubles.
  */
 int session_look(const struct encrypt_options *o, struct session **out,
                  struct error *err) MUST_CHECK;
@@ -107,10 +108,11 @@ int member_wait_ready(struct session *s, struct member *m, int64_t timeout_ms,
 int session_check_stop(struct session *s, struct error *err) MUST_CHECK;
 
 /* session.c's parts for session_look.c: who we are to other operators (state_path is set), the SSH
- * sessions (all or none), a node, the way to its apiserver, its end. */
+ * sessions (all or none; with `whys` each by itself, see ssh_connect_each()), a node, the way to
+ * its apiserver, its end. */
 void session_set_identity(struct session *s);
 int session_connect(struct session *s, const struct ssh_access *const *targets, size_t count,
-                    struct ssh **sessions, struct error *err) MUST_CHECK;
+                    struct ssh **sessions, struct error *whys, struct error *err) MUST_CHECK;
 struct node session_node(struct session *s, const struct cluster_node *conf);
 int member_open_api(struct session *s, struct member *m, struct error *err) MUST_CHECK;
 void member_close(struct member *m);

@@ -35,15 +35,63 @@ int session_look(const struct encrypt_options *o, struct session **out, struct e
     return 0;
 }
 
+static const char *recorded_path(const struct session *s, const char *address)
+{
+    for (size_t i = 0; s->journal && i < s->journal->node_count; i++)
+        if (str_eq(s->journal->nodes[i].address, address))
+            return s->journal->nodes[i].path;
+    return NULL;
+}
+
 static int look_at(struct session *s, struct member *m, struct error *err)
 {
-    const struct ssh_access *target = &m->node.conf->ssh;
-    if (session_connect(s, &target, 1, &m->node.ssh, err) < 0)
-        return -1;
     if (m->node.driver->open(&m->node, err) < 0)
         return error_wrap(err, "node %s", m->node.name);
     m->opened = true;
+    /* An apiserver whose flag is gone already doesn't tell where the file still lies. */
+    if (s->journal && s->journal->transition)
+        m->config_path = mem_strdup(recorded_path(s, m->node.name));
     return member_observe(m, err) < 0 || member_open_api(s, m, err) < 0 ? -1 : 0;
+}
+
+/* The control-plane nodes of cluster.yml; how many. */
+static size_t targets(const struct session *s, const struct cluster_node **confs,
+                      const struct ssh_access **accesses)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->cluster->node_count; i++) {
+        if (!s->cluster->nodes[i].controlplane)
+            continue;
+        confs[n] = &s->cluster->nodes[i];
+        accesses[n++] = &s->cluster->nodes[i].ssh;
+    }
+    return n;
+}
+
+/* The sessions that were had (taken over), the others' reasons. */
+static int look_at_each(struct session *s, const struct cluster_node *const *confs, size_t count,
+                        struct ssh **sessions, struct error *whys, struct error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct member *m = &s->members[s->count];
+        m->node = session_node(s, confs[i]);
+        m->node.ssh = STEAL(sessions[i]);
+        if (m->node.ssh) {
+            tell(s, ENCRYPT_DEBUG, NULL, m->node.name, "looking at it");
+            if (look_at(s, m, &whys[i]) == 0) {
+                s->count++;
+                continue;
+            }
+        }
+        member_close(m);
+        *m = (struct member){0};
+        if (whys[i].result == RESULT_INTERRUPTED)
+            return error_move(err, &whys[i]);
+        struct absent *a = &s->absent[s->absent_count++];
+        a->conf = confs[i];
+        error_move(&a->why, &whys[i]);
+    }
+    return 0;
 }
 
 int session_look_at_nodes(struct session *s, struct error *err)
@@ -51,25 +99,17 @@ int session_look_at_nodes(struct session *s, struct error *err)
     size_t total = s->cluster->node_count;
     s->members = mem_alloc(total, sizeof(*s->members));
     s->absent = mem_alloc(total, sizeof(*s->absent));
-    for (size_t i = 0; i < total; i++) {
-        const struct cluster_node *conf = &s->cluster->nodes[i];
-        struct error why CLEANUP(error_clear) = {0};
-        if (!conf->controlplane)
-            continue;
-        struct member *m = &s->members[s->count];
-        m->node = session_node(s, conf);
-        tell(s, ENCRYPT_DEBUG, NULL, m->node.name, "looking at it");
-        if (look_at(s, m, &why) == 0) {
-            s->count++;
-            continue;
-        }
-        member_close(m);
-        *m = (struct member){0};
-        if (why.result == RESULT_INTERRUPTED)
-            return error_move(err, &why);
-        struct absent *a = &s->absent[s->absent_count++];
-        a->conf = conf;
-        error_move(&a->why, &why);
+    const struct cluster_node **confs CLEANUP(cleanup_mem) = mem_alloc(total, sizeof(*confs));
+    const struct ssh_access **accesses CLEANUP(cleanup_mem) = mem_alloc(total, sizeof(*accesses));
+    struct ssh **sessions CLEANUP(cleanup_mem) = mem_alloc(total, sizeof(*sessions));
+    struct error *whys CLEANUP(cleanup_mem) = mem_alloc(total, sizeof(*whys));
+    size_t count = targets(s, confs, accesses);
+    int rc = session_connect(s, accesses, count, sessions, whys, err);
+    if (rc == 0)
+        rc = look_at_each(s, confs, count, sessions, whys, err);
+    for (size_t i = 0; i < count; i++) {
+        ssh_close(sessions[i]);
+        error_clear(&whys[i]);
     }
-    return session_check_stop(s, err);
+    return rc < 0 ? -1 : session_check_stop(s, err);
 }

@@ -316,6 +316,23 @@ static char *names_text(char *const *names)
     return copy;
 }
 
+void store_add_name(char ***list, size_t *count, const char *name)
+{
+    for (size_t i = 0; i < *count; i++)
+        if (str_eq((*list)[i], name))
+            return;
+    MEM_GROW(*list, *count + 1);
+    (*list)[(*count)++] = mem_strdup(name);
+    (*list)[*count] = NULL;
+}
+
+void store_add_names(char ***list, size_t *count, const struct encryption_config *c)
+{
+    for (size_t k = 0; c && k < c->item_count; k++)
+        for (size_t j = 0; j < c->items[k].resource_count; j++)
+            store_add_name(list, count, c->items[k].resources[j]);
+}
+
 void store_forget_resources(struct session *s)
 {
     mem_free(STEAL(s->resources_of));

@@ -82,6 +82,12 @@ bool store_reads_prefix(const struct encryption_config *c, const char *prefix);
 /* What the names stand for is found out anew the next time. */
 void store_forget_resources(struct session *s);
 
+/* Adds a resource's name (those that a configuration, which may be NULL, names), where it is not in
+ * the list yet. The list (of mem_alloc(), for encryption_resources_free()) stays NULL-terminated.
+ */
+void store_add_name(char ***list, size_t *count, const char *name);
+void store_add_names(char ***list, size_t *count, const struct encryption_config *c);
+
 /* What the names stand for now, wildcards too: found out once for these names (the session owns it:
  * good until another call), by the API's discovery; where no apiserver answers, by the table of
  * built-in ones, which knows no custom resource and no wildcard: FAILED then. What is covered and

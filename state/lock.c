@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -102,6 +101,11 @@ static int refuse_held(int fd, const char *state_path, const char *path, struct 
     return -1;
 }
 
+static struct flock whole_file(short type)
+{
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET};
+}
+
 /* One try. *stale: the path names another file now, try again. */
 static int try_lock(const char *state_path, const char *path, int *locked, bool *stale,
                     struct error *err)
@@ -119,14 +123,11 @@ static int try_lock(const char *state_path, const char *path, int *locked, bool 
     if (geteuid() == 0 && stat(state_path, &there) == 0 && there.st_uid != ours.st_uid &&
         fchown(fd, there.st_uid, there.st_gid) != 0)
         return error_set(err, RESULT_FAILED, "%s: giving it to the state's owner: %m", path);
-    int failed;
-    do
-        failed = flock(fd, LOCK_EX | LOCK_NB);
-    while (failed && errno == EINTR);
-    if (failed && errno == EWOULDBLOCK)
-        return refuse_held(fd, state_path, path, err);
-    if (failed)
-        return error_set(err, RESULT_FAILED, "%s: locking: %m", path);
+    struct flock whole = whole_file(F_WRLCK);
+    if (fcntl(fd, F_OFD_SETLK, &whole) != 0)
+        return errno == EAGAIN || errno == EACCES
+                   ? refuse_held(fd, state_path, path, err)
+                   : error_set(err, RESULT_FAILED, "%s: locking: %m", path);
     *stale = lstat(path, &there) != 0 || there.st_dev != ours.st_dev || there.st_ino != ours.st_ino;
     if (!*stale)
         *locked = STEAL_FD(fd);
@@ -153,13 +154,36 @@ int state_lock_take(const char *state_path, struct state_lock **out, struct erro
     return 0;
 }
 
+int state_lock_look(const char *state_path, char **holder, struct error *err)
+{
+    *holder = NULL;
+    char *path CLEANUP(cleanup_mem) = lock_path(state_path, err);
+    if (!path)
+        return -1;
+    int fd CLEANUP(cleanup_fd) = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd < 0)
+        return error_set(err, RESULT_FAILED, "%s: opening the lock: %m", path);
+    struct flock whole = whole_file(F_WRLCK);
+    if (fcntl(fd, F_OFD_GETLK, &whole) != 0)
+        return error_set(err, RESULT_FAILED, "%s: looking at the lock: %m", path);
+    if (whole.l_type == F_UNLCK)
+        return 0;
+    *holder = read_start(fd, HOLDER_LENGTH, ' ');
+    make_printable(*holder);
+    return 0;
+}
+
 void state_lock_release(struct state_lock *lock)
 {
     if (!lock)
         return;
     int ignored = ftruncate(lock->fd, 0);
     (void)ignored;
-    flock(lock->fd, LOCK_UN); /* of children that share the descriptor too */
+    struct flock whole = whole_file(F_UNLCK);
+    ignored = fcntl(lock->fd, F_OFD_SETLK, &whole); /* of children that share the descriptor too */
+    (void)ignored;
     close(lock->fd);
     mem_free(lock);
 }

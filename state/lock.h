@@ -1,7 +1,7 @@
 /*
- * One writer on this machine: flock on a file of its own beside the state file
- * (`.<state file>.lock`), which a `kill -9` releases and which never goes stale. Symbolic links are
- * followed first, so that two names of one state file have one lock.
+ * One writer on this machine: a lock (of the open file description: fcntl F_OFD_SETLK) on a file of
+ * its own beside the state file (`.<state file>.lock`), which a `kill -9` releases and which never
+ * goes stale. Symbolic links are followed first, so that two names of one state file have one lock.
  */
 #ifndef ENCRYPT_STATE_LOCK_H
 #define ENCRYPT_STATE_LOCK_H
@@ -18,5 +18,9 @@ int state_lock_take(const char *state_path, struct state_lock **out, struct erro
 /* Empties the file (it stays), unlocks, frees. NULL is fine. */
 void state_lock_release(struct state_lock *lock);
 void cleanup_state_lock(struct state_lock **lock);
+
+/* Whether somebody holds it, without taking or making anything: *holder is what the holder wrote
+ * (printable; may be "", to be freed), NULL where nobody does. FAILED where that can't be seen. */
+int state_lock_look(const char *state_path, char **holder, struct error *err) MUST_CHECK;
 
 #endif

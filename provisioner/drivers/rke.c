@@ -146,6 +146,8 @@ void rke_apiserver(const json_t *inspected, struct apiserver *out)
     if (out->running)
         out->process = mem_printf("%s %s %lld", id ? id : "", since ? since : "",
                                   (long long)json_integer_value(json_object_get(state, "Pid")));
+    if (out->running && since)
+        out->since = mem_printf("%.*sZ", (int)strcspn(since, ".Z"), since);
     apiserver_set_args(out, flags_of(inspected));
 }
 
@@ -177,6 +179,7 @@ static int rke_observe(struct node *n, struct apiserver *out, struct error *err)
     if (it && !v.current) {
         out->running = false;
         mem_free(STEAL(out->process));
+        mem_free(STEAL(out->since));
     }
     out->unsettled = v.fresh || v.old || v.record || has_helper(v.list);
     return 0;

@@ -232,10 +232,12 @@ int lease_look(const struct http_server *s, struct lease_seen *out, struct error
         return 0;
     const json_t *notes = json_object_get(json_object_get(lock, "metadata"), "annotations");
     const json_t *since = json_object_get(json_object_get(lock, f->part), "acquireTime");
+    const json_t *renewed = json_object_get(json_object_get(lock, f->part), "renewTime");
     *out = (struct lease_seen){
         .owner = mem_strdup(holder_of(f, lock)),
         .who = mem_strdup(json_string_value(json_object_get(notes, who_key))),
         .since = mem_strdup(json_string_value(since)),
+        .renewed = mem_strdup(json_string_value(renewed)),
     };
     return 0;
 }
@@ -245,6 +247,7 @@ void lease_seen_free(struct lease_seen *l)
     mem_free(l->owner);
     mem_free(l->who);
     mem_free(l->since);
+    mem_free(l->renewed);
     *l = (struct lease_seen){0};
 }
 

@@ -18,9 +18,10 @@ int lease_take(const struct http_server *s, const char *owner, const char *who, 
  * somebody removed it. */
 int lease_check(const struct http_server *s, const char *owner, bool *gone,
                 struct error *err) MUST_CHECK;
-/* Whose it is and since when, for people; all NULL (to be freed) where nobody has it. */
+/* Whose it is and since when, and when a run of theirs began last, for people; all NULL (to be
+ * freed) where nobody has it. */
 struct lease_seen {
-    char *owner, *who, *since;
+    char *owner, *who, *since, *renewed;
 };
 int lease_look(const struct http_server *s, struct lease_seen *out, struct error *err) MUST_CHECK;
 void lease_seen_free(struct lease_seen *l); /* also for CLEANUP */

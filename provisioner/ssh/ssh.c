@@ -106,23 +106,10 @@ static int failures(struct ssh *const *sessions, size_t count, struct error *err
     return -1;
 }
 
-static int connect_all(struct loop *loop, const struct ssh_settings *settings,
-                       const struct ssh_access *bastion, const struct ssh_access *const *targets,
-                       size_t count, struct ssh **sessions, struct error *err)
+static int wait_for_all(struct loop *loop, struct ssh **sessions, size_t count, struct error *err)
 {
-    struct ssh_keys keys CLEANUP(ssh_keys_free) = {0};
-    for (size_t i = 0; i < count; i++) {
-        struct ssh *b CLEANUP(cleanup_ssh) = NULL;
-        if (bastion && session_prepare(loop, settings, bastion, "bastion", &keys, &b, err) < 0)
-            return -1;
-        if (session_prepare(loop, settings, targets[i], "node", &keys, &sessions[i], err) < 0)
-            return -1;
-        sessions[i]->bastion = STEAL(b);
-    }
     struct connecting c = {sessions, count};
     int rc = loop_until(loop, all_done, &c, 0, err);
-    if (rc == 0)
-        rc = failures(sessions, count, err);
     for (size_t i = 0; i < count; i++) {
         /* The keys are wiped now. */
         ssh_credentials_free(&sessions[i]->credentials);
@@ -132,12 +119,77 @@ static int connect_all(struct loop *loop, const struct ssh_settings *settings,
     return rc;
 }
 
+static int prepare_one(struct loop *loop, const struct ssh_settings *settings,
+                       const struct ssh_access *bastion, const struct ssh_access *target,
+                       struct ssh_keys *keys, struct ssh **out, struct error *err)
+{
+    struct ssh *b CLEANUP(cleanup_ssh) = NULL;
+    if ((bastion && session_prepare(loop, settings, bastion, "bastion", keys, &b, err) < 0) ||
+        session_prepare(loop, settings, target, "node", keys, out, err) < 0)
+        return -1;
+    (*out)->bastion = STEAL(b);
+    return 0;
+}
+
+static int connect_all(struct loop *loop, const struct ssh_settings *settings,
+                       const struct ssh_access *bastion, const struct ssh_access *const *targets,
+                       size_t count, struct ssh **sessions, struct error *err)
+{
+    struct ssh_keys keys CLEANUP(ssh_keys_free) = {0};
+    for (size_t i = 0; i < count; i++)
+        if (prepare_one(loop, settings, bastion, targets[i], &keys, &sessions[i], err) < 0)
+            return -1;
+    return wait_for_all(loop, sessions, count, err) < 0 ? -1 : failures(sessions, count, err);
+}
+
 int ssh_connect_all(struct loop *loop, const struct ssh_settings *settings,
                     const struct ssh_access *bastion, const struct ssh_access *const *targets,
                     size_t count, struct ssh **sessions, struct error *err)
 {
     memset(sessions, 0, count * sizeof(struct ssh *));
     if (connect_all(loop, settings, bastion, targets, count, sessions, err) == 0)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        ssh_close(sessions[i]);
+        sessions[i] = NULL;
+    }
+    return -1;
+}
+
+/* `ready`: room for all, those that were prepared, side by side. */
+static int connect_each(struct loop *loop, const struct ssh_settings *settings,
+                        const struct ssh_access *bastion, const struct ssh_access *const *targets,
+                        size_t count, struct ssh **sessions, struct ssh **ready, struct error *whys,
+                        struct error *err)
+{
+    struct ssh_keys keys CLEANUP(ssh_keys_free) = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (prepare_one(loop, settings, bastion, targets[i], &keys, &sessions[i], &whys[i]) == 0)
+            ready[n++] = sessions[i];
+        else if (whys[i].result == RESULT_INTERRUPTED)
+            return error_move(err, &whys[i]);
+    }
+    if (wait_for_all(loop, ready, n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (!sessions[i] || failures(&sessions[i], 1, &whys[i]) == 0)
+            continue;
+        ssh_close(sessions[i]);
+        sessions[i] = NULL;
+    }
+    return 0;
+}
+
+int ssh_connect_each(struct loop *loop, const struct ssh_settings *settings,
+                     const struct ssh_access *bastion, const struct ssh_access *const *targets,
+                     size_t count, struct ssh **sessions, struct error *whys, struct error *err)
+{
+    memset(sessions, 0, count * sizeof(struct ssh *));
+    if (libssh2_init(0) != 0)
+        return error_set(err, RESULT_FAILED, "libssh2 can't be initialised");
+    struct ssh **ready CLEANUP(cleanup_mem) = mem_alloc(count, sizeof(*ready));
+    if (connect_each(loop, settings, bastion, targets, count, sessions, ready, whys, err) == 0)
         return 0;
     for (size_t i = 0; i < count; i++) {
         ssh_close(sessions[i]);

@@ -42,6 +42,13 @@ int ssh_connect_all(struct loop *loop, const struct ssh_settings *settings,
                     const struct ssh_access *bastion, const struct ssh_access *const *targets,
                     size_t count, struct ssh **sessions, struct error *err) MUST_CHECK;
 
+/* The same, each by itself: sessions[i] is NULL where whys[i] (empty before; the caller's to clear)
+ * says why it could not be had. The error is for INTERRUPTED and this machine's own troubles. */
+int ssh_connect_each(struct loop *loop, const struct ssh_settings *settings,
+                     const struct ssh_access *bastion, const struct ssh_access *const *targets,
+                     size_t count, struct ssh **sessions, struct error *whys,
+                     struct error *err) MUST_CHECK;
+
 /* Forwards: gives the name of a Unix socket in the abstract namespace (random; connections from
  * processes other than this one are refused by SO_PEERCRED; no file is left behind by a kill) for
  * http_server.socket. Each connection to it opens a channel to host:port (direct-tcpip, as seen

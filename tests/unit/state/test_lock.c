@@ -143,6 +143,30 @@ static void a_lock_file_with_rubbish_in_it_is_told_printably(void **state)
         assert_true(*c >= ' ' && *c < 0x7f);
 }
 
+static void looking_tells_who_holds_it_and_takes_and_makes_nothing(void **state)
+{
+    char *path CLEANUP(cleanup_mem) = in(state, "cluster.rkestate");
+    char *file CLEANUP(cleanup_mem) = in(state, ".cluster.rkestate.lock");
+    char *who CLEANUP(cleanup_mem) = NULL, *nobody = NULL;
+    OK(state_lock_look(path, &nobody, &err));
+    assert_null(nobody);
+    assert_int_equal(access(file, F_OK), -1);
+    struct holder h = hold(path);
+    OK(state_lock_look(path, &who, &err));
+    char *pid CLEANUP(cleanup_mem) = mem_printf("process %ld, \"", (long)h.pid);
+    assert_non_null(who);
+    assert_true(str_starts(who, pid));
+    wait_for(h);
+    OK(state_lock_look(path, &nobody, &err));
+    assert_null(nobody);
+    /* It was not taken by looking. */
+    struct state_lock *lock CLEANUP(cleanup_state_lock) = NULL;
+    OK(state_lock_take(path, &lock, &err));
+    char *own CLEANUP(cleanup_mem) = NULL;
+    OK(state_lock_look(path, &own, &err));
+    assert_non_null(own);
+}
+
 static void what_can_not_be_locked_is_an_error(void **state)
 {
     struct state_lock *lock = NULL;
@@ -169,6 +193,7 @@ int main(void)
         IN_FOLDER(a_child_that_lives_on_does_not_hold_it),
         IN_FOLDER(two_names_of_one_state_file_have_one_lock),
         IN_FOLDER(a_lock_file_with_rubbish_in_it_is_told_printably),
+        IN_FOLDER(looking_tells_who_holds_it_and_takes_and_makes_nothing),
         IN_FOLDER(what_can_not_be_locked_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
