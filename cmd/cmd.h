@@ -60,6 +60,7 @@ int cmd_rotate(struct command_line *l);
 int cmd_reencrypt(struct command_line *l);
 int cmd_restart(struct command_line *l);
 int cmd_doctor(struct command_line *l);
+int cmd_status(struct command_line *l);
 int cmd_lint(struct command_line *l);
 int cmd_version(struct command_line *l);
 int cmd_help(struct command_line *l);
@@ -95,6 +96,11 @@ int report_done(struct command_line *l, const struct encrypt_report *r, const ch
 int report_stage(struct command_line *l, const struct encrypt_report *r, const char *command);
 /* That it goes on in the background. */
 void report_started(struct command_line *l, long pid, const char *log);
+/* status_print.c: the answer of `status`, as RKE2 words it and then more; as one JSON document. */
+void status_print_text(const struct encrypt_status *s, FILE *to);
+void status_print_json(const struct encrypt_status *s, FILE *to);
+/* RESULT_OK, or RESULT_FOUND where something is wrong. */
+int status_exit_code(const struct encrypt_status *s);
 
 /* signals.c: the first SIGINT or SIGTERM stops at the next safe point, the second at once. */
 void signals_install(void);

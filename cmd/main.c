@@ -60,6 +60,18 @@ const struct command commands[] = {
      "etcd,\n"
      "and only then the new key is dropped from the nodes; it stays in the state file's history.",
      cmd_abort},
+    {"status", "enabled or not, stage, what each server runs, the keys", "", REACHES_CLUSTER,
+     "RKE2's lines, then the keys (what is stored under each, how old), what lies on each node and "
+     "what\n"
+     "its kube-apiserver runs, an open transition and how far it is. Works with nodes down, "
+     "without "
+     "etcd,\n"
+     "without a state file, and says what it could not look at. Exit status 5 where something is "
+     "wrong:\n"
+     "servers that differ, a node or an apiserver down, something stored that can't be read. An "
+     "open\n"
+     "transition alone is nothing wrong. Changes nothing, takes no lock.",
+     cmd_status},
     {"doctor", "what is wrong, and the commands that mend it", "", REACHES_CLUSTER,
      "Looks at state file, nodes, apiservers, etcd and the lock, as far as they can be reached: "
      "what is\n"

@@ -97,6 +97,8 @@ char *shell_word(const char *s);
 char *ssh_command(const struct doctor *d, const struct cluster_node *n);
 
 /* --- doctor_files.c --- */
+/* How far an open transition is, in words. A constant text. */
+const char *transition_how_far(const struct transition *t);
 /* State file, sidecar, journal, credentials: sets those of the session. */
 void doctor_files(struct doctor *d);
 

@@ -85,7 +85,7 @@ static void compare_copies(struct doctor *d, const char *sidecar_path)
     }
 }
 
-static const char *how_far(const struct transition *t)
+const char *transition_how_far(const struct transition *t)
 {
     if (t->aborting)
         return "it is being taken back; both keys are kept until that is proved";
@@ -102,7 +102,7 @@ static void tell_transition(struct doctor *d, const struct transition *t)
     char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
     char *abort_it CLEANUP(cleanup_mem) = doctor_command(d, "abort");
     struct encrypt_finding *f = wrong(d, "transition", "%s is open, since %s, by %s: %s", t->why,
-                                      t->opened, t->by, how_far(t));
+                                      t->opened, t->by, transition_how_far(t));
     means(f, "every secret stays readable; don't run `rke` before it is finished");
     mend(f, "%s    # go on", resume);
     if (t->stage == TRANSITION_OPEN && !t->aborting)

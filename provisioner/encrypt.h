@@ -336,4 +336,82 @@ void encrypt_diagnosis_free(struct encrypt_diagnosis *d);
 #pragma GCC visibility pop
 #endif
 
+enum { ENCRYPT_AESGCM_LIMIT = 200000 }; /* writes that a key for aesgcm is good for */
+
+/* A key, or another form in which something is stored. Moments are RFC 3339, UTC. */
+struct encrypt_status_key {
+    char *type;        /* "AES-CBC", "AES-GCM", "XSalsa20-POLY1305", "KMS v1", "KMS v2"; "identity":
+                          plain text; "unknown" */
+    char *name;        /* "" for plain text */
+    char *fingerprint; /* NULL: not a local key, or nobody at hand has it */
+    bool active;       /* what is new is written under it, by the first node that was looked at */
+    bool on_nodes;     /* a node has it */
+    char *created, *activated, *retired; /* NULL: not known, or not so */
+    bool counted;                        /* etcd was asked: */
+    size_t objects;                      /* how many of the configured resources lie under it */
+    bool limited; /* aesgcm, on nodes: `writes` of ENCRYPT_AESGCM_LIMIT, at least: what is stored
+                     under it, or what those apiservers that could be asked have written since
+                     they started */
+    uint64_t writes;
+};
+
+/* A control-plane node. */
+struct encrypt_status_node {
+    char *address, *name; /* its name: hostname_override, else the address */
+    char *unseen;         /* why it could not be looked at: the rest is empty then. NULL: it was */
+    char *stage;          /* by what it runs; NULL: not known */
+    char *path;           /* where the file lies or is to lie */
+    char *file_sha256;    /* "none" */
+    char *file;           /* "key-b (writes), key-a, identity"; "none"; what is wrong with it */
+    char *runs_sha256;    /* NULL: not known */
+    char *runs;           /* as `file`; NULL: not known */
+    const char
+        *evidence; /* what tells: "flags", "journal", "placement", "assumed"; NULL. Constant */
+    bool matches;  /* it runs what lies there */
+    char *since;   /* of its process, by the node's own clock; NULL */
+    const char
+        *apiserver; /* "ready", "not ready", "runs" (nobody could ask), "down", "none". Constant
+                     */
+    char *reason;   /* why it is not ready, or was not asked; NULL */
+};
+
+/* A change that is open. */
+struct encrypt_status_transition {
+    char *why, *opened, *by;
+    char *state; /* how far, in words */
+    bool aborting, staged;
+    bool counted;       /* etcd was asked: */
+    size_t done, total; /* values that have their final form, of all that are to have another one */
+};
+
+struct encrypt_status {
+    bool enabled; /* secrets are written encrypted, by the first node that was looked at (by the
+                     state file where none could be) */
+    const char *stage; /* RKE2's words; constant */
+    bool hash_match;
+    char *hash_error;                /* NULL where they match */
+    struct encrypt_status_key *keys; /* those that write first */
+    size_t key_count;
+    struct encrypt_status_node *nodes;
+    size_t node_count;
+    struct encrypt_status_transition *transition; /* NULL: none is open */
+    char *at_work;    /* who is at work on it now; NULL: nobody, as far as can be seen */
+    char *uncounted;  /* why etcd was not counted, or not all of it; NULL: it was */
+    int64_t revision; /* of etcd, when it was counted */
+    char **problems;  /* what is wrong: one line each. None: exit status 0 */
+    size_t problem_count;
+    char **notes; /* what else is to be known */
+    size_t note_count;
+    char *next; /* the command whose turn it is, in an open transition; NULL: none */
+};
+
+/*
+ * How it stands: read from the nodes, etcd and the state file, as far as each is to be had. Changes
+ * nothing, takes no lock. Gives 0 where it could look, whatever it found; -1 where it could not
+ * begin (REFUSED) or was INTERRUPTED. `out` is freed by the caller in every case.
+ */
+int encrypt_status(const struct encrypt_options *o, struct encrypt_status *out,
+                   struct error *err) MUST_CHECK;
+void encrypt_status_free(struct encrypt_status *s); /* also for CLEANUP */
+
 #endif
