@@ -32,6 +32,7 @@ BELOW_base := base
 BELOW_templates := templates base
 BELOW_state := state templates base
 BELOW_provisioner := provisioner state templates base
+BELOW_cmd := cmd provisioner state templates base
 archives_of = $(foreach a,$(BELOW_$(1)),$(B)/lib$(a).a)
 
 .DELETE_ON_ERROR:
@@ -49,6 +50,9 @@ $(B)/lib$(1).a: $(call objects,$(1))
 	@rm -f $$@ && $(AR) rcs $$@ $$^
 endef
 $(foreach a,$(AREAS),$(eval $(call AREA_rules,$(a))))
+# For its tests alone.
+$(B)/libcmd.a: $(filter-out $(B)/cmd/main.o,$(call objects,cmd))
+	@rm -f $@ && $(AR) rcs $@ $^
 
 $(B)/%.o: %.c | $(LIBSSH2)/lib/libssh2.a
 	@mkdir -p $(@D)
@@ -67,7 +71,7 @@ $(B)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $(call archives_of,$(1))
 	@echo CC $$<
 	@$(CC) $(CFLAGS) -MMD -MP -o $$@ $$< $(call archives_of,$(1)) $(LDFLAGS) $(LDLIBS) -lcmocka
 endef
-$(foreach a,$(AREAS),$(eval $(call UNIT_rules,$(a))))
+$(foreach a,$(AREAS) cmd,$(eval $(call UNIT_rules,$(a))))
 
 units: $(UNIT) $(B)/tests/model/model
 unit: $(UNIT)
