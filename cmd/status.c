@@ -2,7 +2,7 @@
 
 int cmd_status(struct command_line *l)
 {
-    struct error err CLEANUP(error_clear) = {0};
+    struct encrypt_error err CLEANUP(encrypt_error_clear) = {0};
     struct encrypt_status s CLEANUP(encrypt_status_free) = {0};
     int rc = encrypt_status(&l->options, &s, &err);
     progress_end(l);

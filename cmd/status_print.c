@@ -8,7 +8,7 @@
 
 int status_exit_code(const struct encrypt_status *s)
 {
-    return s->problem_count ? RESULT_FOUND : RESULT_OK;
+    return s->problem_count ? ENCRYPT_FOUND : ENCRYPT_OK;
 }
 
 /* --- tables --- */

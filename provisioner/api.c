@@ -112,3 +112,10 @@ int encrypt_doctor(const struct encrypt_options *o, const struct encrypt_doctor 
     struct error e CLEANUP(error_clear) = {0};
     return give(engine_doctor(o, d, out, &e), &e, err);
 }
+
+int encrypt_status(const struct encrypt_options *o, struct encrypt_status *out,
+                   struct encrypt_error *err)
+{
+    struct error e CLEANUP(error_clear) = {0};
+    return give(engine_status(o, out, &e), &e, err);
+}

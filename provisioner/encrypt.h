@@ -411,7 +411,7 @@ struct encrypt_status {
  * begin (REFUSED) or was INTERRUPTED. `out` is freed by the caller in every case.
  */
 int encrypt_status(const struct encrypt_options *o, struct encrypt_status *out,
-                   struct error *err) MUST_CHECK;
+                   struct encrypt_error *err) MUST_CHECK;
 void encrypt_status_free(struct encrypt_status *s); /* also for CLEANUP */
 
 #endif

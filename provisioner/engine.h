@@ -29,5 +29,7 @@ int engine_lint(const struct encrypt_options *o, struct encrypt_lint *out,
                 struct error *err) MUST_CHECK;
 int engine_doctor(const struct encrypt_options *o, const struct encrypt_doctor *d,
                   struct encrypt_diagnosis *out, struct error *err) MUST_CHECK;
+int engine_status(const struct encrypt_options *o, struct encrypt_status *out,
+                  struct error *err) MUST_CHECK;
 
 #endif

@@ -1,5 +1,6 @@
 /* How it stands: put together from what can be looked at, whatever is missing. Changes nothing. */
 #include "provisioner/status.h"
+#include "provisioner/engine.h"
 
 #include "provisioner/credentials.h"
 #include "provisioner/doctor.h"
@@ -245,7 +246,7 @@ static int look(struct status *d, struct error *err)
     return status_keys(d, err);
 }
 
-int encrypt_status(const struct encrypt_options *o, struct encrypt_status *out, struct error *err)
+int engine_status(const struct encrypt_options *o, struct encrypt_status *out, struct error *err)
 {
     struct status d CLEANUP(status_free) = {.o = o, .out = out};
     *out = (struct encrypt_status){.stage = stage_name(STAGE_START)};

@@ -91,7 +91,7 @@ static void a_healthy_cluster_is_said_in_rke2s_words(void **state)
         "10.0.0.1  rotate  ready      2026-01-02T03:04:05Z  aaaaaaaaaaaa key-new (writes), "
         "key-old, identity  the same\n");
     free(text);
-    assert_int_equal(status_exit_code(&s), RESULT_OK);
+    assert_int_equal(status_exit_code(&s), ENCRYPT_OK);
 }
 
 /* Half-way, a node down, keys of other types. */
@@ -182,7 +182,7 @@ static void what_is_wrong_and_what_is_open_is_said(void **state)
     assert_null(strstr(text, "Stored"));
     assert_null(strstr(text, "Since"));
     free(text);
-    assert_int_equal(status_exit_code(&half_way), RESULT_FOUND);
+    assert_int_equal(status_exit_code(&half_way), ENCRYPT_FOUND);
 }
 
 static void json_has_rke2s_members(void **state)
