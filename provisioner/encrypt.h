@@ -223,7 +223,7 @@ int encrypt_up(const struct encrypt_options *o, struct encrypt_report *report,
  * caller in every case.
  */
 int encrypt_up_initial(const struct encrypt_options *o, struct encrypt_start *out,
-                       struct encrypt_error *err) MUST_CHECK;
+                       struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 
 /* A fresh key, the same provider; with a KMS, everything under its present remote key. REFUSED
  * where encryption is off, where cluster.yml asks for something else than what runs, or there is no
@@ -242,13 +242,13 @@ int encrypt_rotate_key(const struct encrypt_options *o, struct encrypt_report *r
  * put there ("hash does not match between …"). All but prepare need an open rotation.
  */
 int encrypt_prepare(const struct encrypt_options *o, struct encrypt_report *report,
-                    struct encrypt_error *err) MUST_CHECK;
+                    struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 int encrypt_rotate(const struct encrypt_options *o, struct encrypt_report *report,
-                   struct encrypt_error *err) MUST_CHECK;
+                   struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 int encrypt_reencrypt(const struct encrypt_options *o, struct encrypt_report *report,
-                      struct encrypt_error *err) MUST_CHECK;
+                      struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 int encrypt_restart(const struct encrypt_options *o, struct encrypt_report *report,
-                    struct encrypt_error *err) MUST_CHECK;
+                    struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 
 /* Goes on with the open transition; where none is open, nothing is to do. */
 int encrypt_resume(const struct encrypt_options *o, struct encrypt_report *report,
@@ -329,13 +329,6 @@ int encrypt_doctor(const struct encrypt_options *o, const struct encrypt_doctor 
                    struct encrypt_diagnosis *out, struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 void encrypt_diagnosis_free(struct encrypt_diagnosis *d);
 
-#ifdef __cplusplus
-}
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
-
 enum { ENCRYPT_AESGCM_LIMIT = 200000 }; /* writes that a key for aesgcm is good for */
 
 /* A key, or another form in which something is stored. Moments are RFC 3339, UTC. */
@@ -411,7 +404,14 @@ struct encrypt_status {
  * begin (REFUSED) or was INTERRUPTED. `out` is freed by the caller in every case.
  */
 int encrypt_status(const struct encrypt_options *o, struct encrypt_status *out,
-                   struct encrypt_error *err) MUST_CHECK;
+                   struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 void encrypt_status_free(struct encrypt_status *s); /* also for CLEANUP */
+
+#ifdef __cplusplus
+}
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #endif
