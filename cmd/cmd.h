@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "provisioner/encrypt.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -15,7 +16,9 @@ struct command_line {
     const char *program; /* what the user typed: "encrypt" or "kubectl encrypt" */
     struct encrypt_options options;
     struct encrypt_doctor doctor; /* doctor's own */
+    _Bool initial;                /* up's own */
     enum output output;
+    _Bool output_given;
     int quiet, debug; /* -q, -d */
     _Bool yes;
     _Bool detach; /* reencrypt's own */
@@ -101,6 +104,13 @@ void status_print_text(const struct encrypt_status *s, FILE *to);
 void status_print_json(const struct encrypt_status *s, FILE *to);
 /* RESULT_OK, or RESULT_FOUND where something is wrong. */
 int status_exit_code(const struct encrypt_status *s);
+/* report.c: prints it; `o` (NULL where it could not be made) is let go of. */
+void report_json(json_t *o);
+
+/* start.c: what kube-apiservers are to be started with, as JSON (a new reference), and for people.
+ */
+json_t *start_json(const struct encrypt_start *s);
+void start_print(const struct encrypt_start *s);
 
 /* signals.c: the first SIGINT or SIGTERM stops at the next safe point, the second at once. */
 void signals_install(void);

@@ -9,7 +9,15 @@ const struct command commands[] = {
      "learns to read what is new, then writes it; what is stored is rewritten and proved in etcd,\n"
      "and only then the old keys are dropped. An open transition is finished first, and no more "
      "is\n"
-     "done then.",
+     "done then.\n"
+     "\n"
+     "--initial, for provisioners: before the first kube-apiserver is started. Makes the key, puts "
+     "the\n"
+     "configuration on the nodes and prints, as JSON, what to start each kube-apiserver with; when "
+     "they\n"
+     "run, `up` finishes. A node that joins later: `up` puts the configuration there, and prints "
+     "the\n"
+     "same for it.",
      cmd_up},
     {"rotate-key", "a fresh key, the same provider", "", REACHES_CLUSTER,
      "Three rollouts (two where there is one apiserver): every kube-apiserver reads the fresh key, "

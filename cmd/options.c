@@ -30,6 +30,7 @@ static const struct option_line {
     {"namespace", 0, "NAME[,NAME]", CLUSTER, "rewrite what is in these alone; the old key stays"},
     {"detach", 0, NULL, CLUSTER, "rewrite in the background; `status` tells how far it is"},
     {"write-config", 0, NULL, CLUSTER, "after a rotation: write the fresh key into custom_config"},
+    {"initial", 0, NULL, CLUSTER, "no kube-apiserver is there yet: tell what to start them with"},
     {"write-state", 0, NULL, CLUSTER, "write the state file anew, where there is none"},
     {"from", 0, "FILE", CLUSTER, "for --write-state: an older state file, for RKE's own members"},
     {"bare", 0, NULL, CLUSTER, "for --write-state: also without RKE's own members"},
@@ -48,6 +49,7 @@ static const struct {
            {"namespace", "reencrypt"},
            {"detach", "reencrypt"},
            {"write-config", "up rotate-key resume reencrypt restart"},
+           {"initial", "up"},
            {"write-state", "doctor"},
            {"from", "doctor"},
            {"bare", "doctor"},
@@ -159,6 +161,8 @@ static _Bool take(const struct command *c, const char *name, const char *value,
         o->namespaces = value;
     } else if (strcmp(name, "write-config") == 0)
         o->write_config = 1;
+    else if (strcmp(name, "initial") == 0)
+        l->initial = 1;
     else if (strcmp(name, "write-state") == 0)
         l->doctor.write_state = 1;
     else if (strcmp(name, "from") == 0)
@@ -180,6 +184,7 @@ static _Bool take(const struct command *c, const char *name, const char *value,
         if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
             return bad(c, name, value, "wants text or json");
         l->output = strcmp(value, "json") == 0 ? OUTPUT_JSON : OUTPUT_TEXT;
+        l->output_given = 1;
     } else if (strcmp(name, "quiet") == 0)
         l->quiet = 1;
     else if (strcmp(name, "debug") == 0)

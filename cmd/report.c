@@ -4,8 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 
-/* `o` is let go of. */
-static void print_json(json_t *o)
+void report_json(json_t *o)
 {
     if (!o || json_dumpf(o, stdout, JSON_INDENT(2)) < 0)
         printf("{\"result\": \"unknown\"}");
@@ -26,8 +25,8 @@ int report_error(struct command_line *l, const struct encrypt_error *err)
     if (next)
         fprintf(stderr, "  next:  %s\n", next);
     if (l->output == OUTPUT_JSON)
-        print_json(json_pack("{s:s, s:i, s:s, s:s?, s:s?}", "result", "error", "code", code,
-                             "message", message, "state", state, "next", next));
+        report_json(json_pack("{s:s, s:i, s:s, s:s?, s:s?}", "result", "error", "code", code,
+                              "message", message, "state", state, "next", next));
     return code ? code : ENCRYPT_FAILED;
 }
 
@@ -98,7 +97,7 @@ int report_stage(struct command_line *l, const struct encrypt_report *r, const c
     char *key CLEANUP(cleanup_mem) = make_printable(r->key);
     progress_end(l);
     if (l->output == OUTPUT_JSON) {
-        print_json(
+        report_json(
             json_pack("{s:s, s:b, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
                       r->nothing_to_do ? "nothing-to-do" : "done", "open", r->stage[0] != '\0',
                       "stage", r->stage[0] ? r->stage : "reencrypt_finished", "message", words,
@@ -124,8 +123,8 @@ void report_started(struct command_line *l, long pid, const char *log)
 {
     char *shown CLEANUP(cleanup_mem) = make_printable(log);
     if (l->output == OUTPUT_JSON) {
-        print_json(json_pack("{s:s, s:s, s:I, s:s}", "result", "started", "stage",
-                             "reencrypt_active", "pid", (json_int_t)pid, "log", shown));
+        report_json(json_pack("{s:s, s:s, s:I, s:s}", "result", "started", "stage",
+                              "reencrypt_active", "pid", (json_int_t)pid, "log", shown));
         return;
     }
     printf("reencryption started\n(process %ld; what it says goes to %s)\nNext: ", pid, shown);
@@ -136,26 +135,38 @@ int report_done(struct command_line *l, const struct encrypt_report *r, const ch
                 const char *no_key)
 {
     progress_end(l);
+    json_t *start = r->start.node_count ? start_json(&r->start) : NULL;
     char *why CLEANUP(cleanup_mem) = make_printable(r->why);
     char *key CLEANUP(cleanup_mem) = make_printable(r->key);
     if (l->output == OUTPUT_JSON) {
-        print_json(json_pack(
-            "{s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "result",
-            r->nothing_to_do ? "nothing-to-do" : "done", "resumed", r->resumed, "aborted",
-            r->aborted, "config_written", r->config_written, "config_lags", r->config_lags, "kms",
-            r->kms, "why", why, "key", key, "nodes", (json_int_t)r->nodes, "rewritten",
-            (json_int_t)r->rewritten, "proved", (json_int_t)r->proof_values, "revision",
-            (json_int_t)r->proof_revision, "milliseconds", (json_int_t)r->milliseconds));
+        report_json(
+            json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o*}",
+                      "result", r->nothing_to_do ? "nothing-to-do" : "done", "resumed", r->resumed,
+                      "aborted", r->aborted, "config_written", r->config_written, "config_lags",
+                      r->config_lags, "kms", r->kms, "why", why, "key", key, "nodes",
+                      (json_int_t)r->nodes, "rewritten", (json_int_t)r->rewritten, "proved",
+                      (json_int_t)r->proof_values, "revision", (json_int_t)r->proof_revision,
+                      "milliseconds", (json_int_t)r->milliseconds, "start", start));
         return ENCRYPT_OK;
     }
+    if (start && !r->why[0]) {
+        start_print(&r->start);
+        json_decref(start);
+        return ENCRYPT_OK;
+    }
+    json_decref(start);
     if (r->nothing_to_do) {
         print_nothing(nothing, no_key, key, r->kms);
         return ENCRYPT_OK;
     }
-    printf("Done: %s%s%s on %zu node%s in %.1f s; %lld values proved at revision %lld.\n", why,
-           r->aborted ? " taken back" : "", r->resumed && !r->aborted ? " (resumed)" : "", r->nodes,
-           r->nodes == 1 ? "" : "s", (double)r->milliseconds / 1000, (long long)r->proof_values,
-           (long long)r->proof_revision);
+    printf("Done: %s%s%s on %zu node%s in %.1f s", why, r->aborted ? " taken back" : "",
+           r->resumed && !r->aborted ? " (resumed)" : "", r->nodes, r->nodes == 1 ? "" : "s",
+           (double)r->milliseconds / 1000);
+    /* (None where no kube-apiserver was there.) */
+    if (r->proof_revision)
+        printf("; %lld values proved at revision %lld", (long long)r->proof_values,
+               (long long)r->proof_revision);
+    printf(".\n");
     if (key[0])
         printf("Secrets are encrypted %s %s.\n", r->kms ? "by the kms provider" : "with key", key);
     else

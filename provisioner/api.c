@@ -119,3 +119,10 @@ int encrypt_status(const struct encrypt_options *o, struct encrypt_status *out,
     struct error e CLEANUP(error_clear) = {0};
     return give(engine_status(o, out, &e), &e, err);
 }
+
+int encrypt_up_initial(const struct encrypt_options *o, struct encrypt_start *out,
+                       struct encrypt_error *err)
+{
+    struct error e CLEANUP(error_clear) = {0};
+    return give(engine_up_initial(o, out, &e), &e, err);
+}

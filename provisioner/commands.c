@@ -4,13 +4,14 @@
 #include "provisioner/kms.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
+#include "provisioner/start.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { START_AGAIN_MS = 60000, ANSWER_MS = 15000 };
 
-static void set_key_name(struct encrypt_report *report, const struct encryption_config *c)
+void set_key_name(struct encrypt_report *report, const struct encryption_config *c)
 {
     const struct encryption_key *k = encryption_active_key(c);
     char *prefix CLEANUP(cleanup_mem) = encryption_write_prefix(c, "secrets");
@@ -25,8 +26,8 @@ static void set_key_name(struct encrypt_report *report, const struct encryption_
 
 /* What runs is assumed from what lies on the nodes, once, when a transition begins; the check of
  * the store has shown that nothing is stored that it couldn't read. */
-static void record_what_runs(struct session *s, const struct encryption_config *from,
-                             const struct encryption_config *to)
+void record_what_runs(struct session *s, const struct encryption_config *from,
+                      const struct encryption_config *to)
 {
     struct encryption_config *switched CLEANUP(cleanup_encryption_config) = NULL;
     struct error ignored CLEANUP(error_clear) = {0};
@@ -63,7 +64,7 @@ static int check_no_stray_file(struct session *s, struct error *err)
 }
 
 /* What was judged before the lock in the cluster was had is still so. */
-static int check_unchanged(struct session *s, struct error *err)
+int check_unchanged(struct session *s, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
@@ -82,7 +83,7 @@ static int check_unchanged(struct session *s, struct error *err)
     return 0;
 }
 
-static int settle_all(struct session *s, struct error *err)
+int settle_all(struct session *s, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
@@ -214,6 +215,10 @@ static int go_on(struct session *s, bool aborts, enum stage_command command,
     report->resumed = true;
     if (aborts && check_can_abort(s, err) < 0)
         return -1;
+    if (session_is_initial(s) && (aborts || t->aborting))
+        return initial_take_back(s, report, err);
+    if (start_check_open(s, err) < 0)
+        return -1;
     tell(s, command ? ENCRYPT_DEBUG : ENCRYPT_NOTE, NULL, NULL,
          "%s the open transition (%s) of %s by %s",
          turns         ? "taking back"
@@ -221,7 +226,7 @@ static int go_on(struct session *s, bool aborts, enum stage_command command,
                        : "going on with",
          t->why, t->opened, t->by);
     set_key_name(report, turns || t->aborting ? t->from : t->to);
-    if (preflight_reload(s, err) < 0)
+    if (preflight_reload(s, err) < 0 || (!turns && initial_wait(s, err) < 0))
         return -1;
     if (some_api_answers(s, &e)) {
         if (take_lease(s, err) < 0 || preflight_addresses(s, err) < 0 || stamp_check(s, err) < 0)

@@ -147,7 +147,7 @@ struct encrypt_start {
     struct encrypt_start_node *nodes; /* in cluster.yml's order */
     size_t node_count;
 };
-void encrypt_start_free(struct encrypt_start *s); /* empties it; also for CLEANUP */
+void encrypt_start_free(struct encrypt_start *s); /* empties it */
 
 /* What was done. To be freed with encrypt_report_free(). */
 struct encrypt_report {
@@ -171,7 +171,7 @@ struct encrypt_report {
     struct encrypt_start start; /* encrypt_up(): nodes that join, and have no kube-apiserver yet:
                                    the configuration was put there. No nodes where there is none */
 };
-void encrypt_report_free(struct encrypt_report *r); /* empties it; also for CLEANUP */
+void encrypt_report_free(struct encrypt_report *r); /* empties it */
 
 /* What encrypt_init() leaves as the host has it: or'ed together, 0 for none. */
 enum encrypt_leave {

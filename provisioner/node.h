@@ -9,9 +9,11 @@
 #include "provisioner/ssh/ssh.h"
 
 struct driver;
+struct cluster;
 
 struct node {
     const struct cluster_node *conf; /* not owned */
+    const struct cluster *cluster;   /* not owned; NULL where only the node itself is asked */
     const char *name;                /* for messages: its address */
     struct loop *loop;               /* not owned */
     struct ssh *ssh;                 /* owned by the cluster session */
@@ -85,6 +87,9 @@ struct driver {
     /* Looks; changes nothing. A node without an apiserver is no error: exists is false. */
     int (*observe)(struct node *n, struct apiserver *out, struct error *err);
 
+    /* In what follows, files and sockets are reached as the apiserver would find them where it
+     * isn't there yet, too. */
+
     /* Reads a file by the path that the apiserver knows it by. *missing (may be NULL: then an
      * error) where there is none. */
     int (*read_file)(struct node *n, const char *path, struct buf *out, bool *missing,
@@ -104,6 +109,17 @@ struct driver {
     int (*put_file)(struct node *n, const struct node_text *file, const struct node_text *beside,
                     struct error *err);
     int (*remove_file)(struct node *n, const char *path, struct error *err);
+
+    /* put_file() where nothing lies there yet, decided by the node itself: of several who try at
+     * once one has it. *claimed is false where something lies there, which stays. A folder that is
+     * missing is made. */
+    int (*claim_file)(struct node *n, const struct node_text *file, bool *claimed,
+                      struct error *err);
+
+    /* What an apiserver that isn't there yet must be started with to have what is wanted:
+     * NULL-terminated arrays, each to be freed (encryption_resources_free()). Changes nothing. */
+    int (*start_with)(struct node *n, const struct apiserver_want *want, char ***flags,
+                      char ***mounts, struct error *err);
 
     /*
      * Brings up an apiserver of a new process that has what is wanted: a restart where it has that

@@ -86,6 +86,17 @@ void run_report_stage(struct run *r);
 /* The refusal of a staged command where no transition is open (`prepare` excepted). Always gives
  * -1. */
 int stage_refuse_start(struct session *s, enum stage_command command, struct error *err);
+/* --- commands.c: parts of its own that join.c needs too --- */
+
+/* The name that secrets are written with. */
+void set_key_name(struct encrypt_report *report, const struct encryption_config *c);
+/* What runs is assumed from what lies on the nodes, once, when a transition begins. */
+void record_what_runs(struct session *s, const struct encryption_config *from,
+                      const struct encryption_config *to);
+/* What was judged before the lock in the cluster was had is still so. */
+int check_unchanged(struct session *s, struct error *err) MUST_CHECK;
+/* Removes what killed runs left. */
+int settle_all(struct session *s, struct error *err) MUST_CHECK;
 
 /* --- rollout.c --- */
 int rollout_put(struct run *r, enum form form, uint64_t nodes, struct error *err) MUST_CHECK;

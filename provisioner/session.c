@@ -136,46 +136,54 @@ static int put_back_state(const struct session *s, struct error *err)
     return -1;
 }
 
-static int read_files(struct session *s, struct error *err)
+static int refuse_no_state(struct session *s, struct error *err)
+{
+    error_set(err, RESULT_REFUSED, "no state file %s: without it no key can be kept",
+              s->state_path);
+    error_state(err, "unchanged");
+    error_next(err,
+               "encrypt doctor --config %s    (what can be rebuilt from the nodes and from "
+               "full-cluster-state in the cluster); `rke up` first where there is no cluster "
+               "yet (a provisioner of its own: `encrypt up --initial`); --state names another file",
+               s->options->config);
+    return -1;
+}
+
+/* `initial`: a state file may be missing. */
+static int read_files(struct session *s, bool initial, struct error *err)
 {
     const struct encrypt_options *o = s->options;
     if (cluster_read(o->config, &s->cluster, err) < 0)
         return -1;
-    s->state_path = o->state ? mem_strdup(o->state) : file_beside(o->config, "rkestate");
-    if (access(s->state_path, F_OK) != 0) {
-        error_set(err, RESULT_REFUSED, "no state file %s: without it no key can be kept",
-                  s->state_path);
-        error_state(err, "unchanged");
-        error_next(err,
-                   "encrypt doctor --config %s    (what can be rebuilt from the nodes and from "
-                   "full-cluster-state in the cluster); `rke up` first where there is no cluster "
-                   "yet; --state names another file",
-                   o->config);
-        return -1;
-    }
     /* One state file has one lock, one journal beside it and one owner, by whatever path it is
      * named. */
-    char *real = realpath(s->state_path, NULL);
-    if (!real)
-        return error_set(err, RESULT_REFUSED, "%s: %m", s->state_path);
-    mem_free(s->state_path);
-    s->state_path = real;
+    s->state_path = session_state_path(o);
+    bool missing = access(s->state_path, F_OK) != 0;
+    if (missing && !initial)
+        return refuse_no_state(s, err);
     if (state_lock_take(s->state_path, &s->lock, err) < 0)
         return -1;
     if (rkestate_read(s->state_path, &s->state, err) < 0)
         return put_back_state(s, err);
-    if (!s->state)
+    if (!s->state && !missing)
         return error_set(err, RESULT_REFUSED, "%s: gone while it was being opened", s->state_path);
+    if (!s->state) {
+        s->state = rkestate_bare(s->state_path);
+        s->state->is_new = true;
+    }
     if (journal_read(s->state, s->state_path, &s->journal, err) < 0)
         return put_back_state(s, err);
     session_set_identity(s);
-    return credentials_find(o, s->state, &s->admin, err);
+    return 0;
 }
 
 struct node session_node(struct session *s, const struct cluster_node *conf)
 {
-    return (struct node){
-        .conf = conf, .name = conf->ssh.address, .loop = s->loop, .driver = &driver_rke};
+    return (struct node){.conf = conf,
+                         .cluster = s->cluster,
+                         .name = conf->ssh.address,
+                         .loop = s->loop,
+                         .driver = &driver_rke};
 }
 
 int session_connect(struct session *s, const struct ssh_access *const *targets, size_t count,
@@ -275,8 +283,7 @@ int member_observe(struct member *m, struct error *err)
     m->config_path = copy;
     buf_free(&m->file);
     m->file_missing = true;
-    if (seen.exists &&
-        m->node.driver->read_file(&m->node, m->config_path, &m->file, &m->file_missing, err) < 0)
+    if (m->node.driver->read_file(&m->node, m->config_path, &m->file, &m->file_missing, err) < 0)
         return error_wrap(err, "node %s", m->node.name);
     sha256_hex(m->file_missing ? NULL : buf_str(&m->file), m->file.len, m->file_sha256);
     return 0;
@@ -294,34 +301,17 @@ static int check_config(struct session *s, struct error *err)
     return config_findings_error(f, s->cluster->path, err);
 }
 
-int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
-                 struct error *err)
+bool session_is_initial(const struct session *s)
 {
-    struct session *s CLEANUP(cleanup_session) = mem_alloc(1, sizeof(*s));
-    s->options = o;
-    if (read_files(s, err) < 0 || (by_cluster_yml && check_config(s, err) < 0) ||
-        loop_new(&s->loop, err) < 0)
-        goto refused;
-    s->silence = loop_watch(s->loop, -1, 0, on_silence, s);
-    session_moves(s);
-    if (connect_nodes(s, err) < 0)
-        goto refused;
-    for (size_t i = 0; i < s->count; i++) {
-        struct member *m = &s->members[i];
-        if (m->node.driver->open(&m->node, err) < 0) {
-            error_wrap(err, "node %s", m->node.name);
-            goto refused;
-        }
-        m->opened = true;
-        /* An apiserver whose flag is gone already doesn't tell where the file still lies. */
-        if (s->journal->transition)
-            m->config_path = mem_strdup(journal_node(s->journal, m->node.name)->path);
-        if (member_observe(m, err) < 0 || member_open_api(s, m, err) < 0)
-            goto refused;
-    }
-    *out = STEAL(s);
-    return 0;
-refused:
+    const struct transition *t = s->journal->transition;
+    bool enables = t && t->stage == TRANSITION_OPEN && (!t->from || !t->from->item_count);
+    for (size_t i = 0; i < s->count; i++)
+        enables = enables && !s->members[i].seen.exists;
+    return enables;
+}
+
+static int refuse_to_open(struct session *s, struct error *err)
+{
     if (err->result == RESULT_FAILED)
         err->result = RESULT_REFUSED;
     if (s->journal && s->journal->transition)
@@ -331,6 +321,68 @@ refused:
         error_state(err, "nothing was changed");
     error_next(err, "mend that, then run the same command again");
     return -1;
+}
+
+int session_reach_nodes(struct session *s, struct error *err)
+{
+    s->silence = loop_watch(s->loop, -1, 0, on_silence, s);
+    session_moves(s);
+    if (connect_nodes(s, err) < 0)
+        return refuse_to_open(s, err);
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (m->node.driver->open(&m->node, err) < 0) {
+            error_wrap(err, "node %s", m->node.name);
+            return refuse_to_open(s, err);
+        }
+        m->opened = true;
+        /* An apiserver whose flag is gone already doesn't tell where the file still lies. */
+        if (s->journal->transition)
+            m->config_path = mem_strdup(journal_node(s->journal, m->node.name)->path);
+        if (member_observe(m, err) < 0 || member_open_api(s, m, err) < 0)
+            return refuse_to_open(s, err);
+    }
+    return 0;
+}
+
+static int open_files(const struct encrypt_options *o, bool by_cluster_yml, bool initial,
+                      struct session **out, struct error *err)
+{
+    struct session *s CLEANUP(cleanup_session) = mem_alloc(1, sizeof(*s));
+    s->options = o;
+    if (read_files(s, initial, err) < 0 || (by_cluster_yml && check_config(s, err) < 0) ||
+        loop_new(&s->loop, err) < 0)
+        return refuse_to_open(s, err);
+    *out = STEAL(s);
+    return 0;
+}
+
+int session_open_initial(const struct encrypt_options *o, struct session **out, struct error *err)
+{
+    return open_files(o, true, true, out, err);
+}
+
+int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
+                 struct error *err)
+{
+    struct session *s CLEANUP(cleanup_session) = NULL;
+    struct error e CLEANUP(error_clear) = {0};
+    if (open_files(o, by_cluster_yml, false, &s, err) < 0)
+        return -1;
+    bool found = credentials_find(o, s->state, &s->admin, &e) == 0;
+    /* Where `up --initial` was, there may be none yet, and nobody to show them to. */
+    if (!found && !s->journal->transition) {
+        error_move(err, &e);
+        return refuse_to_open(s, err);
+    }
+    if (session_reach_nodes(s, err) < 0)
+        return -1;
+    if (!found && !session_is_initial(s)) {
+        error_move(err, &e);
+        return refuse_to_open(s, err);
+    }
+    *out = STEAL(s);
+    return 0;
 }
 
 void member_close(struct member *m)
@@ -384,6 +436,9 @@ int session_ready_api(struct session *s, const struct http_server **out, struct 
         struct member *m = &s->members[i];
         bool ready = false;
         char *why CLEANUP(cleanup_mem) = NULL;
+        /* (It may lack the keys of what is stored.) */
+        if (m->joins)
+            continue;
         if (kube_ready(&m->node.api, &ready, &why, err) < 0)
             return -1;
         if (ready) {

@@ -32,6 +32,7 @@ struct member {
     struct buf file;       /* what lies there */
     bool file_missing;
     char file_sha256[65]; /* "none" where it is missing */
+    bool joins;           /* it is to get what the others have: see join.h */
     bool stamped;         /* its stamp is that of the journal: see stamp.h */
 };
 
@@ -75,6 +76,15 @@ struct session {
 int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
                  struct error *err) MUST_CHECK;
 /*
+ * For `up --initial`: the files alone, with the lock. No credentials are needed; a state file that
+ * isn't there is made in memory (a bare one), to be written with the journal. Then
+ * session_reach_nodes() does the rest of session_open().
+ */
+int session_open_initial(const struct encrypt_options *o, struct session **out,
+                         struct error *err) MUST_CHECK;
+int session_reach_nodes(struct session *s, struct error *err) MUST_CHECK;
+
+/*
  * For looking alone, where nothing may be as it should: reads cluster.yml and no more, takes no
  * lock. The state, the journal and the credentials are the caller's to set; then
  * session_look_at_nodes() connects to the nodes, side by side and each by itself, and looks at
@@ -106,6 +116,13 @@ int member_wait_ready(struct session *s, struct member *m, int64_t timeout_ms,
 
 /* INTERRUPTED where the user asked to stop. For safe points. */
 int session_check_stop(struct session *s, struct error *err) MUST_CHECK;
+
+/* True where the open transition enables encryption and no node has a kube-apiserver: what
+ * `up --initial` leaves behind, until the first of them is started. */
+bool session_is_initial(const struct session *s);
+
+/* The state file's path with its links followed, also where it isn't there; to be freed. */
+char *session_state_path(const struct encrypt_options *o);
 
 /* session.c's parts for session_look.c: who we are to other operators (state_path is set), the SSH
  * sessions (all or none; with `whys` each by itself, see ssh_connect_each()), a node, the way to

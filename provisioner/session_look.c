@@ -21,15 +21,20 @@ static char *real_path(const char *path)
     return mem_printf("%s%s%s", there, str_eq(there, "/") ? "" : "/", slash ? slash + 1 : path);
 }
 
+char *session_state_path(const struct encrypt_options *o)
+{
+    char *path CLEANUP(cleanup_mem) =
+        o->state ? mem_strdup(o->state) : file_beside(o->config, "rkestate");
+    return real_path(path);
+}
+
 int session_look(const struct encrypt_options *o, struct session **out, struct error *err)
 {
     struct session *s CLEANUP(cleanup_session) = mem_alloc(1, sizeof(*s));
     s->options = o;
     if (cluster_read(o->config, &s->cluster, err) < 0 || loop_new(&s->loop, err) < 0)
         return -1;
-    char *path CLEANUP(cleanup_mem) =
-        o->state ? mem_strdup(o->state) : file_beside(o->config, "rkestate");
-    s->state_path = real_path(path);
+    s->state_path = session_state_path(o);
     session_set_identity(s);
     *out = STEAL(s);
     return 0;

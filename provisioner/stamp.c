@@ -63,7 +63,7 @@ int stamp_read(struct member *m, struct stamp *out, bool *found, struct error *e
     struct buf text CLEANUP(buf_free) = {0};
     bool missing = true;
     *found = false;
-    if (m->seen.exists && m->node.driver->read_file(&m->node, path, &text, &missing, err) < 0)
+    if (m->node.driver->read_file(&m->node, path, &text, &missing, err) < 0)
         return error_wrap(err, "node %s", m->node.name);
     if (missing)
         return 0;
@@ -127,6 +127,38 @@ int stamp_check(struct session *s, struct error *err)
         m->stamped = rc > 0;
     }
     return 0;
+}
+
+int stamp_claim(struct session *s, struct member *m, struct error *err)
+{
+    char *path CLEANUP(cleanup_mem) = stamp_path(m);
+    struct buf text CLEANUP(buf_free) = {0};
+    struct stamp there CLEANUP(stamp_free) = {0};
+    struct error e CLEANUP(error_clear) = {0};
+    bool claimed = false, found = false;
+    if (m->stamped)
+        return 0;
+    stamp_write(s->journal, s->who, &text);
+    struct node_text file = {path, buf_str(&text), text.len};
+    int rc = m->node.driver->claim_file(&m->node, &file, &claimed, &e);
+    if (rc == 0 && claimed) {
+        m->stamped = true;
+        return 0;
+    }
+    /* Somebody's is there: another's who was quicker, or whose run has cleared ours away; our own,
+     * of before, or of a call whose answer was lost. */
+    if (stamp_read(m, &there, &found, err) < 0)
+        return -1;
+    if (!found)
+        return rc < 0
+               ? error_wrap(&e, "node %s", m->node.name),
+               error_move(err, &e)
+               : error_set(err, RESULT_FAILED, "node %s: %s comes and goes", m->node.name, path);
+    int own = stamp_judge(&there, s->journal, m->node.name, s->state_path, err);
+    if (own < 0)
+        return -1;
+    m->stamped = own > 0;
+    return stamp_put(s, m, err);
 }
 
 int stamp_put(struct session *s, struct member *m, struct error *err)

@@ -30,7 +30,7 @@ void stamp_write(const struct journal *j, const char *by, struct buf *out);
 
 /* Where it lies: the configuration's path and `.encrypt`; to be freed. */
 char *stamp_path(const struct member *m);
-/* Reads a node's. *found false where there is none, or no apiserver whose mounts tell where. */
+/* Reads a node's. *found false where there is none. */
 int stamp_read(struct member *m, struct stamp *out, bool *found, struct error *err) MUST_CHECK;
 
 /* Whether a node with this stamp may be changed by whoever has this journal: REFUSED with both
@@ -41,6 +41,10 @@ int stamp_judge(const struct stamp *s, const struct journal *j, const char *node
 
 /* Reads and judges those of all nodes; sets `stamped` of each. */
 int stamp_check(struct session *s, struct error *err) MUST_CHECK;
+
+/* The same as stamp_put() where there is no API yet, so no lock in the cluster: of several who come
+ * at once one gets the node. REFUSED, as stamp_judge(), where another has it. */
+int stamp_claim(struct session *s, struct member *m, struct error *err) MUST_CHECK;
 
 /* Puts it onto the node by itself, where it isn't there yet: before an act that puts no file. */
 int stamp_put(struct session *s, struct member *m, struct error *err) MUST_CHECK;

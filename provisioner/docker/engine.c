@@ -115,6 +115,49 @@ int docker_inspect_image(const struct http_server *d, const char *name, json_t *
     return get_json(d, path, out, err);
 }
 
+int docker_import_empty(const struct http_server *d, const char *name, struct error *err)
+{
+    enum { END_OF_TAR = 1024 };
+    static const char zeros[END_OF_TAR];
+    const char *colon = strrchr(name, ':');
+    struct http_request r CLEANUP(http_reset) = {
+        .server = d,
+        .method = "POST",
+        .path = mem_printf("/images/create?fromSrc=-&repo=%.*s&tag=%s", (int)(colon - name), name,
+                           colon + 1),
+        .content_type = "application/x-tar"};
+    buf_add(&r.body, zeros, sizeof(zeros));
+    json_auto_t *image = NULL;
+    /* It answers 200 also where it fails. */
+    if (perform(&r, 0, err) < 0 || docker_inspect_image(d, name, &image, err) < 0)
+        return error_wrap(err, "importing an empty image");
+    return image ? 0
+                 : error_set(err, RESULT_FAILED, "%s: importing an empty image: it isn't there",
+                             d->what);
+}
+
+int docker_remove_image(const struct http_server *d, const char *name, struct error *err)
+{
+    struct http_request r CLEANUP(http_reset) = {
+        .server = d, .method = "DELETE", .path = mem_printf("/images/%s", name)};
+    if (perform(&r, 404, err) == 0)
+        return 0;
+    if (r.status != 409)
+        return -1;
+    error_clear(err);
+    return 0;
+}
+
+int docker_system(const struct http_server *d, char **out, struct error *err)
+{
+    json_auto_t *info = NULL;
+    if (get_json(d, "/info", &info, err) < 0)
+        return -1;
+    const char *name = json_string_value(json_object_get(info, "OperatingSystem"));
+    *out = mem_strdup(name ? name : "");
+    return 0;
+}
+
 int docker_list(const struct http_server *d, const char *pattern, json_t **out, struct error *err)
 {
     json_auto_t *filters = json_pack("{s:[s]}", "name", pattern);

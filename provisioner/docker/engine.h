@@ -23,6 +23,17 @@ int docker_inspect(const struct http_server *d, const char *name, json_t **out,
 int docker_inspect_image(const struct http_server *d, const char *name, json_t **out,
                          struct error *err) MUST_CHECK;
 
+/* An image without any file, as `name` ("repo:tag"), made on the spot: nothing is pulled. */
+int docker_import_empty(const struct http_server *d, const char *name,
+                        struct error *err) MUST_CHECK;
+/* Removes the name, and the image where it has no other. Gone already, or in use, is fine. */
+int docker_remove_image(const struct http_server *d, const char *name,
+                        struct error *err) MUST_CHECK;
+
+/* What the daemon says the node's system is ("Debian GNU/Linux 12 (bookworm)"); "" where it doesn't
+ * say. To be freed. */
+int docker_system(const struct http_server *d, char **out, struct error *err) MUST_CHECK;
+
 /* All containers, running or not, a part of whose name matches the regular expression, as the API
  * lists them (Id, Names, Labels, State); a new reference. */
 int docker_list(const struct http_server *d, const char *pattern, json_t **out,

@@ -1,5 +1,6 @@
 #include "provisioner/docker/files.h"
 
+#include "provisioner/docker/bare.h"
 #include "provisioner/docker/settings.h"
 #include "provisioner/docker/tar.h"
 
@@ -11,7 +12,7 @@
 
 enum { HELPER_MS = 120000, LEFT_HELPER_MS = 10000, MAX_NAME = 255 };
 
-#define LABEL "io.encrypt.helper"
+#define LABEL DOCKER_HELPER_LABEL
 #define LABEL_FOLDER "io.encrypt.folder"
 #define LABEL_NAME "io.encrypt.name"
 
@@ -36,6 +37,38 @@ static const char put_script[] =
     "[ $# -lt 6 ] || { shift 3; sync . 2>/dev/null || sync; mv -f \"./$2\" \"./$1\"; }\n"
     "rm -f ./.\"$1\".encrypt-????????????????\n"
     "sync . 2>/dev/null || sync\n";
+
+enum { IS_THERE = 20, OTHERS_WRITE = 21 };
+
+/* $1 the folder; $2 to $4: name, temporary name, size. A hard link is made where nothing is, or not
+ * at all. */
+static const char claim_script[] =
+    "set -eu\n"
+    "PATH=${PATH:-}:/usr/sbin:/usr/bin:/sbin:/bin\n"
+    "cd \"$1\"\n"
+    "[ \"$(wc -c <\"./$3\")\" -eq \"$4\" ] || { echo 'the file did not arrive whole'; exit 1; }\n"
+    "chown 0:0 \"./$3\"\n"
+    "chmod 0600 \"./$3\"\n"
+    "sync \"./$3\" 2>/dev/null || sync\n"
+    "code=0\n"
+    "if [ -e \"./$2\" ] || [ -L \"./$2\" ]; then code=20\n"
+    "elif ! ln \"./$3\" \"./$2\"; then\n"
+    "  code=1\n"
+    "  [ ! -e \"./$2\" ] || code=20\n"
+    "fi\n"
+    "rm -f \"./$3\"\n"
+    "sync . 2>/dev/null || sync\n"
+    "exit $code\n";
+
+/* $1 the folder. */
+static const char folder_script[] = "set -eu\n"
+                                    "PATH=${PATH:-}:/usr/sbin:/usr/bin:/sbin:/bin\n"
+                                    "umask 022\n"
+                                    "mkdir -p \"$1\"\n"
+                                    "set -- \"$1\" $(ls -ldn \"$1\")\n"
+                                    "[ \"$4\" = 0 ] || exit 21\n"
+                                    "case $2 in d????[-]??[-]*) ;; *) exit 21 ;; esac\n"
+                                    "sync\n";
 
 /* $1 the folder, $2 the file's name, $3 `file` where the file itself is to go too. */
 static const char remove_script[] = "set -eu\n"
@@ -114,6 +147,12 @@ static int create_helper(const struct http_server *d, const json_t *base, json_t
             json_object_set(json_object_get(settings, "HostConfig"), copied[i], value);
     }
     json_object_update(json_object_get(settings, "HostConfig"), owned_mounts);
+    json_auto_t *userland = docker_bare_userland(base);
+    json_t *more = json_object_get(json_object_get(settings, "HostConfig"), "Mounts");
+    if (more)
+        json_array_extend(more, userland);
+    else if (json_array_size(userland) > 0)
+        json_object_set(json_object_get(settings, "HostConfig"), "Mounts", userland);
     return docker_create(d, name, settings, id, err);
 }
 
@@ -181,14 +220,15 @@ int docker_look_for_socket(const struct http_server *d, const json_t *base,
     return 0;
 }
 
-/* Starts it, waits for its end, and tells what it said where that wasn't good. */
-static int run_helper(const struct http_server *d, const char *id, struct error *err)
+/* Starts it, waits for its end, and tells what it said where that wasn't good. `fine`: an exit code
+ * that is an answer too; gives 1 then. */
+static int run_helper_for(const struct http_server *d, const char *id, long fine, struct error *err)
 {
     long code = -1;
     if (docker_start(d, id, err) < 0 || docker_wait(d, id, HELPER_MS, &code, err) < 0)
         return -1;
-    if (code == 0)
-        return 0;
+    if (code == 0 || code == fine)
+        return code != 0;
     struct error ignored CLEANUP(error_clear) = {0};
     struct buf log CLEANUP(buf_free) = {0};
     if (docker_logs(d, id, false, 5, &log, &ignored) < 0)
@@ -201,6 +241,11 @@ static int run_helper(const struct http_server *d, const char *id, struct error 
     }
     return error_set(err, RESULT_FAILED, "%s: the helper container ended with %ld%s%s", d->what,
                      code, log.len ? ": " : "", buf_str(&log));
+}
+
+static int run_helper(const struct http_server *d, const char *id, struct error *err)
+{
+    return run_helper_for(d, id, 0, err);
 }
 
 /* Removes temporary files of that name, and the file itself where asked. */
@@ -265,7 +310,8 @@ static int clear_one(const struct http_server *d, const json_t *item, struct err
     return docker_remove(d, id, true, true, err);
 }
 
-int docker_helpers_clear(const struct http_server *d, struct error *err)
+/* All but the one of that id, which is the caller's own. */
+static int clear_but(const struct http_server *d, const char *own, struct error *err)
 {
     json_auto_t *list = NULL;
     if (docker_list(d, DOCKER_HELPER_PREFIX, &list, err) < 0 ||
@@ -274,10 +320,16 @@ int docker_helpers_clear(const struct http_server *d, struct error *err)
     size_t i = 0;
     const json_t *item = NULL;
     json_array_foreach (list, i, item) {
-        if (is_helper(item) && clear_one(d, item, err) < 0)
+        const char *id = json_string_value(json_object_get(item, "Id"));
+        if (is_helper(item) && !str_eq(id, own) && clear_one(d, item, err) < 0)
             return error_wrap(err, "clearing what an interrupted run left");
     }
-    return 0;
+    return own ? 0 : docker_remove_image(d, DOCKER_BARE_IMAGE, err);
+}
+
+int docker_helpers_clear(const struct http_server *d, struct error *err)
+{
+    return clear_but(d, NULL, err);
 }
 
 int docker_file_read(const struct http_server *d, const char *container, const char *path,
@@ -408,11 +460,71 @@ int docker_file_put(const struct http_server *d, const json_t *base, const struc
     if (!bind)
         return error_wrap(err, "%s", d->what);
     const char *id = json_string_value(json_object_get(base, "Id"));
-    if (split(file->path, &at, err) < 0 || docker_helpers_clear(d, err) < 0 ||
+    if (split(file->path, &at, err) < 0 || clear_but(d, id, err) < 0 ||
         put_by_helper(d, base, bind, &at, file, beside, err) < 0 ||
         (beside && check_file(d, id, beside, err) < 0) || check_file(d, id, file, err) < 0)
         return error_wrap(err, "writing %s", file->path);
     return 0;
+}
+
+int docker_file_claim(const struct http_server *d, const json_t *base, const struct node_text *file,
+                      bool *claimed, struct error *err)
+{
+    struct place at CLEANUP(place_free) = {0};
+    struct parcel p CLEANUP(parcel_free) = {0};
+    char *helper CLEANUP(cleanup_mem) = NULL;
+    char *bind CLEANUP(cleanup_mem) = settings_bind_for(base, file->path, err);
+    const char *id = json_string_value(json_object_get(base, "Id"));
+    if (!bind)
+        return error_wrap(err, "%s", d->what);
+    if (split(file->path, &at, err) < 0 || pack(file, &at, &p, err) < 0)
+        return -1;
+    json_t *command = json_pack("[s,s,s,s,s,s,s]", "-c", claim_script, "sh", at.folder, p.name,
+                                p.temporary, p.size);
+    if (create_file_helper(d, base, bind, &at, command, &helper, err) < 0)
+        return -1;
+    int rc = docker_put_archive(d, helper, at.folder, &p.tar, err) < 0
+                 ? -1
+                 : run_helper_for(d, helper, IS_THERE, err);
+    /* (It holds no key. Where it stays behind, the next run clears it.) */
+    struct error second CLEANUP(error_clear) = {0};
+    if (docker_remove(d, helper, true, true, &second) < 0 && rc == 0)
+        rc = error_move(err, &second);
+    *claimed = rc == 0;
+    if (rc < 0 || (rc == 0 && check_file(d, id, file, err) < 0))
+        return error_wrap(err, "writing %s", file->path);
+    return 0;
+}
+
+int docker_folder_make(const struct http_server *d, const json_t *base, const char *path,
+                       struct error *err)
+{
+    struct place at CLEANUP(place_free) = {0};
+    char *id CLEANUP(cleanup_mem) = NULL;
+    char *bind CLEANUP(cleanup_mem) = settings_bind_for(base, path, err);
+    if (!bind)
+        return error_wrap(err, "%s", d->what);
+    if (split(path, &at, err) < 0)
+        return -1;
+    json_t *command = json_pack("[s,s,s,s]", "-c", folder_script, "sh", at.folder);
+    if (create_file_helper(d, base, bind, &at, command, &id, err) < 0)
+        return -1;
+    int rc = run_helper_for(d, id, OTHERS_WRITE, err);
+    struct error second CLEANUP(error_clear) = {0};
+    if (docker_remove(d, id, true, true, &second) < 0 && rc == 0)
+        rc = error_move(err, &second);
+    if (rc < 0)
+        return error_wrap(err, "looking at the folder %s", at.folder);
+    if (rc == 0)
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "%s: %s: others than root may write into it: who does can read every secret", d->what,
+              at.folder);
+    error_next(err,
+               "on that node: chown 0:0 %s && chmod 0755 %s    (whatever else is there), then "
+               "the same command again",
+               at.folder, at.folder);
+    return -1;
 }
 
 int docker_file_remove(const struct http_server *d, const json_t *base, const char *path,
@@ -421,7 +533,7 @@ int docker_file_remove(const struct http_server *d, const json_t *base, const ch
     struct place at CLEANUP(place_free) = {0};
     const char *id = json_string_value(json_object_get(base, "Id"));
     bool found = false;
-    if (split(path, &at, err) < 0 || docker_helpers_clear(d, err) < 0 ||
+    if (split(path, &at, err) < 0 || clear_but(d, id, err) < 0 ||
         docker_has_path(d, id, path, &found, err) < 0)
         return error_wrap(err, "removing %s", path);
     if (!found)

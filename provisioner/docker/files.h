@@ -23,6 +23,8 @@
 
 /* How the names of helpers begin. */
 #define DOCKER_HELPER_PREFIX "encrypt-helper-"
+/* The label that all of them have. */
+#define DOCKER_HELPER_LABEL "io.encrypt.helper"
 
 /* In all of these `base` is the inspected container whose mounts say where a path is, and whose
  * image helpers are made of. */
@@ -31,6 +33,15 @@
  * the node by a bind mount (reading looks anywhere), and where `beside` is not in its folder. */
 int docker_file_put(const struct http_server *d, const json_t *base, const struct node_text *file,
                     const struct node_text *beside, struct error *err) MUST_CHECK;
+/* The same where nothing of that name is there yet, in one act of the node's kernel: *claimed is
+ * false where something is, and that stays. Clears nothing of other runs first: another's may be at
+ * work, and one of the two gets it. */
+int docker_file_claim(const struct http_server *d, const json_t *base, const struct node_text *file,
+                      bool *claimed, struct error *err) MUST_CHECK;
+/* Makes the folder of `path` on the node where it isn't there: root's, 0755. REFUSED where others
+ * than root may write into it. */
+int docker_folder_make(const struct http_server *d, const json_t *base, const char *path,
+                       struct error *err) MUST_CHECK;
 int docker_file_remove(const struct http_server *d, const json_t *base, const char *path,
                        struct error *err) MUST_CHECK;
 /* A symbolic link is followed once. */

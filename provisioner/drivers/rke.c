@@ -2,6 +2,7 @@
 
 #include "provisioner/docker/files.h"
 #include "provisioner/docker/settings.h"
+#include "state/cluster_yml.h"
 
 #include <string.h>
 
@@ -191,55 +192,111 @@ bool rke_never_started(const json_t *inspected)
                   "created");
 }
 
-json_t *rke_base(const struct rke *r, struct error *err)
+/* NULL without an error: there is none. */
+static int find_base(const struct rke *r, json_t **out, struct error *err)
 {
     json_auto_t *current = NULL;
-    json_t *it = NULL;
     if (docker_inspect(&r->docker, RKE_CURRENT, &current, err) < 0)
-        return NULL;
-    if (current && !rke_never_started(current))
-        return STEAL(current);
-    if (docker_inspect(&r->docker, RKE_OLD, &it, err) < 0)
-        return NULL;
-    if (it || current)
-        return it ? it : STEAL(current);
-    if (docker_inspect(&r->docker, RKE_NEW, &it, err) < 0 || it)
-        return it;
-    error_set(err, RESULT_REFUSED, "%s: there is no container " RKE_CURRENT, r->docker.what);
-    return NULL;
+        return -1;
+    *out = NULL;
+    if ((!current || rke_never_started(current)) &&
+        docker_inspect(&r->docker, RKE_OLD, out, err) < 0)
+        return -1;
+    if (!*out)
+        *out = STEAL(current);
+    return *out ? 0 : docker_inspect(&r->docker, RKE_NEW, out, err);
+}
+
+/* The image that the apiserver will be of: it is likely there, and has a shell. */
+static const char *apiserver_image(const struct node *n)
+{
+    const struct yaml *y =
+        n->cluster ? yaml_path(n->cluster->document, "system_images", "kubernetes", NULL) : NULL;
+    return y && y->kind == YAML_KIND_SCALAR ? y->scalar : NULL;
+}
+
+int rke_base_open(struct node *n, enum bare_use use, struct rke_base *out, struct error *err)
+{
+    const struct rke *r = rke_of(n);
+    char *host CLEANUP(cleanup_mem) = NULL;
+    *out = (struct rke_base){.r = r};
+    if (find_base(r, &out->it, err) < 0)
+        return -1;
+    if (out->it)
+        return 0;
+    out->bare = true;
+    if (rke_kubernetes_folder(n, &host, err) < 0)
+        return -1;
+    return docker_bare_open(&r->docker, apiserver_image(n), host, RKE_FOLDER, use, &out->it, err);
+}
+
+void rke_base_close(struct rke_base *b)
+{
+    if (b->bare)
+        docker_bare_close(&b->r->docker, b->it);
+    else
+        json_decref(b->it);
+    *b = (struct rke_base){0};
 }
 
 static int rke_read_file(struct node *n, const char *path, struct buf *out, bool *missing,
                          struct error *err)
 {
     const struct rke *r = rke_of(n);
-    json_auto_t *it = rke_base(r, err);
-    if (!it)
+    struct rke_base b CLEANUP(rke_base_close) = {0};
+    if (rke_base_open(n, BARE_READ, &b, err) < 0)
         return -1;
-    const char *id = json_string_value(json_object_get(it, "Id"));
+    if (!b.it && !missing)
+        return error_set(err, RESULT_FAILED, "%s: %s: there is no such file", r->docker.what, path);
+    if (!b.it) {
+        *missing = true;
+        return 0;
+    }
+    const char *id = json_string_value(json_object_get(b.it, "Id"));
     return docker_file_read(&r->docker, id, path, out, missing, err);
 }
 
 static int rke_check_place(struct node *n, const char *path, struct error *err)
 {
-    json_auto_t *it = rke_base(rke_of(n), err);
-    char *bind CLEANUP(cleanup_mem) = it ? settings_bind_for(it, path, err) : NULL;
+    struct rke_base b CLEANUP(rke_base_close) = {0};
+    if (rke_base_open(n, BARE_DESCRIBE, &b, err) < 0)
+        return -1;
+    char *bind CLEANUP(cleanup_mem) = settings_bind_for(b.it, path, err);
     return bind ? 0 : -1;
+}
+
+/* For writing: with the folder of `path` there. */
+static int open_place(struct node *n, const char *path, struct rke_base *out, struct error *err)
+{
+    if (rke_base_open(n, BARE_WRITE, out, err) < 0)
+        return -1;
+    return out->bare ? docker_folder_make(&out->r->docker, out->it, path, err) : 0;
 }
 
 static int rke_put_file(struct node *n, const struct node_text *file,
                         const struct node_text *beside, struct error *err)
 {
-    const struct rke *r = rke_of(n);
-    json_auto_t *it = rke_base(r, err);
-    return it ? docker_file_put(&r->docker, it, file, beside, err) : -1;
+    struct rke_base b CLEANUP(rke_base_close) = {0};
+    if (open_place(n, file->path, &b, err) < 0)
+        return -1;
+    return docker_file_put(&b.r->docker, b.it, file, beside, err);
+}
+
+static int rke_claim_file(struct node *n, const struct node_text *file, bool *claimed,
+                          struct error *err)
+{
+    struct rke_base b CLEANUP(rke_base_close) = {0};
+    if (open_place(n, file->path, &b, err) < 0)
+        return -1;
+    return docker_file_claim(&b.r->docker, b.it, file, claimed, err);
 }
 
 static int rke_remove_file(struct node *n, const char *path, struct error *err)
 {
-    const struct rke *r = rke_of(n);
-    json_auto_t *it = rke_base(r, err);
-    return it ? docker_file_remove(&r->docker, it, path, err) : -1;
+    struct rke_base b CLEANUP(rke_base_close) = {0};
+    if (open_place(n, path, &b, err) < 0)
+        return -1;
+    return docker_file_remove(&b.r->docker, b.it, path, err);
 }
 
 static int rke_log_tail(struct node *n, size_t lines, struct buf *out, struct error *err)
@@ -247,8 +304,12 @@ static int rke_log_tail(struct node *n, size_t lines, struct buf *out, struct er
     const struct rke *r = rke_of(n);
     json_auto_t *it = NULL;
     /* (One that never started has none, and what the one before it said is not its own.) */
-    if (docker_inspect(&r->docker, RKE_CURRENT, &it, err) < 0 || (!it && !(it = rke_base(r, err))))
+    if (docker_inspect(&r->docker, RKE_CURRENT, &it, err) < 0 ||
+        (!it && find_base(r, &it, err) < 0))
         return -1;
+    if (!it)
+        return error_set(err, RESULT_REFUSED, "%s: there is no container " RKE_CURRENT,
+                         r->docker.what);
     const char *id = json_string_value(json_object_get(it, "Id"));
     bool tty = json_is_true(json_object_get(json_object_get(it, "Config"), "Tty"));
     struct buf log CLEANUP(buf_free) = {0};
@@ -264,10 +325,12 @@ const struct driver driver_rke = {
     .close = rke_close,
     .observe = rke_observe,
     .read_file = rke_read_file,
-    .default_config_path = "/etc/kubernetes/ssl/encryption.yaml",
+    .default_config_path = RKE_FOLDER "/ssl/encryption.yaml",
     .check_place = rke_check_place,
     .put_file = rke_put_file,
     .remove_file = rke_remove_file,
+    .claim_file = rke_claim_file,
+    .start_with = rke_start_with,
     .start = rke_start,
     .settle = rke_settle,
     .go_back = rke_go_back,

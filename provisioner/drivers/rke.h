@@ -18,8 +18,12 @@
 #ifndef ENCRYPT_PROVISIONER_DRIVERS_RKE_H
 #define ENCRYPT_PROVISIONER_DRIVERS_RKE_H
 
+#include "provisioner/docker/bare.h"
 #include "provisioner/docker/engine.h"
 #include "provisioner/node.h"
+
+/* As the apiserver's container knows it. */
+#define RKE_FOLDER "/etc/kubernetes"
 
 #define RKE_CURRENT "kube-apiserver"
 #define RKE_NEW "encrypt-new-kube-apiserver"
@@ -50,9 +54,27 @@ void rke_apiserver(const json_t *inspected, struct apiserver *out);
  * the daemon doesn't reach a file by it either. */
 bool rke_never_started(const json_t *inspected);
 
-/* The container by which files are reached (a new reference): the one in force, but the one that
- * was kept beside one that never started. NULL with an error where there is none. */
-json_t *rke_base(const struct rke *r, struct error *err);
+/*
+ * The container by which files are reached, inspected: the one in force, but the one that was kept
+ * beside one that never started. Where there is none, one that is made for this (docker/bare.h): it
+ * is NULL then where BARE_READ finds no folder.
+ */
+struct rke_base {
+    const struct rke *r;
+    json_t *it;
+    bool bare;
+};
+int rke_base_open(struct node *n, enum bare_use use, struct rke_base *out,
+                  struct error *err) MUST_CHECK;
+void rke_base_close(struct rke_base *b); /* also for CLEANUP */
+
+/* --- rke_start.c --- */
+
+/* Where RKE has /etc/kubernetes on the node: prefix_path of cluster.yml, or by the node's system;
+ * to be freed. */
+int rke_kubernetes_folder(struct node *n, char **out, struct error *err) MUST_CHECK;
+int rke_start_with(struct node *n, const struct apiserver_want *want, char ***flags, char ***mounts,
+                   struct error *err);
 
 int rke_start(struct node *n, const struct apiserver_want *want, const char *process,
               struct error *err);

@@ -81,14 +81,13 @@ static int place(const json_t *it, const char *path, char *const *binds, struct 
 int rke_find_socket(struct node *n, const char *path, char *const *binds, struct node_socket *out,
                     struct error *err)
 {
-    const struct rke *r = n->driver_data;
-    json_auto_t *it = rke_base(r, err);
+    struct rke_base b CLEANUP(rke_base_close) = {0};
     struct node_socket found CLEANUP(node_socket_free) = {0};
-    if (!it)
+    if (rke_base_open(n, BARE_DESCRIBE, &b, err) < 0)
         return -1;
     char *clean CLEANUP(cleanup_mem) = path_clean(path);
-    int rc = path[0] == '@' ? find_abstract(it, path, &found, err)
-                            : place(it, clean, binds, &found, err);
+    int rc = path[0] == '@' ? find_abstract(b.it, path, &found, err)
+                            : place(b.it, clean, binds, &found, err);
     if (rc < 0)
         return -1;
     *out = found;
@@ -99,7 +98,11 @@ int rke_find_socket(struct node *n, const char *path, char *const *binds, struct
 int rke_look_for_socket(struct node *n, const struct node_socket *at, enum socket_there *out,
                         struct error *err)
 {
-    const struct rke *r = n->driver_data;
-    json_auto_t *it = rke_base(r, err);
-    return it ? docker_look_for_socket(&r->docker, it, at, out, err) : -1;
+    struct rke_base b CLEANUP(rke_base_close) = {0};
+    if (rke_base_open(n, BARE_READ, &b, err) < 0)
+        return -1;
+    if (b.it)
+        return docker_look_for_socket(&b.r->docker, b.it, at, out, err);
+    *out = SOCKET_NO_FOLDER;
+    return 0;
 }

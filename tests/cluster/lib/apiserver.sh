@@ -94,21 +94,24 @@ apiserver_flags() {
     [ "$minor" -ge 24 ] || printf '%s\n' --cloud-provider= --insecure-port=0
 }
 
+# create_containers NODE [FLAGS MOUNTS]: FLAGS (one a line) come to those of a node, MOUNTS in the place of its mount
 create_containers() {
-    local node=$1 flags
+    local node=$1 flags mounts=${3:-/etc/kubernetes:/etc/kubernetes:z}
     # shellcheck disable=SC2086 # the extra arguments are words
-    flags=$({ apiserver_flags "$node"; [ -z "$APISERVER_ARGS" ] || printf '%s\n' $APISERVER_ARGS; } | jq -R . | jq -s .)
+    flags=$({ apiserver_flags "$node"; [ -z "$APISERVER_ARGS" ] || printf '%s\n' $APISERVER_ARGS; [ -z "${2:-}" ] || printf '%s\n' "$2"; } |
+        jq -R . | jq -s .)
+    mounts=$(jq -R . <<<"$mounts" | jq -s .)
     jq -n --arg image "$TOOLS_IMAGE" '{
         Image: $image, Entrypoint: ["/bin/true"], Volumes: {"/opt/rke-tools": {}},
         Labels: {"io.rancher.rke.container.name": "service-sidekick"}, HostConfig: {NetworkMode: "none"}
     }' | docker_api "$node" POST '/containers/create?name=service-sidekick' -H 'Content-Type: application/json' -d @- >/dev/null
-    jq -n --arg image "$IMAGE" --argjson flags "$flags" '{
+    jq -n --arg image "$IMAGE" --argjson flags "$flags" --argjson mounts "$mounts" '{
         Image: $image,
         Entrypoint: (["/opt/rke-tools/entrypoint.sh", "kube-apiserver"] + $flags),
         Env: ["RKE_AUDITLOG_CONFIG_CHECKSUM=0ba5c6ef5a62e2e5b8b5ec3b8b9c5d0c", "TESTBED_NOTE=an ordinary variable, with spaces & signs <>"],
         Labels: {"io.rancher.rke.container.name": "kube-apiserver"},
         HostConfig: {
-            Binds: ["/etc/kubernetes:/etc/kubernetes:z"], VolumesFrom: ["service-sidekick"], NetworkMode: "host",
+            Binds: $mounts, VolumesFrom: ["service-sidekick"], NetworkMode: "host",
             RestartPolicy: {Name: "always"}, LogConfig: {Type: "json-file", Config: {"max-size": "50m", "max-file": "2"}}
         }
     }' | docker_api "$node" POST '/containers/create?name=kube-apiserver' -H 'Content-Type: application/json' -d @- >/dev/null

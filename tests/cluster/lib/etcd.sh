@@ -1,16 +1,19 @@
 # shellcheck shell=bash
 # One etcd member a node: TLS and client certificates as RKE's. A process of the node, not a container.
 
+# The members are those of the first `up`: nodes that are added later have none.
+etcd_nodes() { seq -f 'node%g' 1 "$ETCD_COUNT"; }
+
 etcd_urls() {
     local node urls=()
-    for node in "${NODES[@]}"; do urls+=("https://$(address "$node"):2379"); done
+    for node in $(etcd_nodes); do urls+=("https://$(address "$node"):2379"); done
     (IFS=,; echo "${urls[*]}")
 }
 
 start_etcd() {
     local node=$1 a n ssl=/etc/kubernetes/ssl cluster=() cert
     a=$(address "$node")
-    for n in "${NODES[@]}"; do cluster+=("etcd-$n=https://$(address "$n"):2380"); done
+    for n in $(etcd_nodes); do cluster+=("etcd-$n=https://$(address "$n"):2380"); done
     cert=$ssl/kube-etcd-${a//./-}
     node_spawn "$node" etcd env "${ETCD:-/usr/bin/etcd}" --name "etcd-$node" --data-dir "$(node_dir "$node")/etcd" \
         --listen-client-urls https://0.0.0.0:2379 --advertise-client-urls "https://$a:2379" \

@@ -45,6 +45,29 @@ write_known_hosts() {
     done >"$DIR/known_hosts"
 }
 
+# cluster_yml_node NODE: its entry
+cluster_yml_node() {
+    local node=$1
+    cat <<-END
+		- address: $(address "$node")
+		  port: "22"
+		  internal_address: $(address "$node")
+		  role:
+		  - controlplane
+		  - worker
+		  - etcd
+		  hostname_override: $node
+		  user: $NODE_USER
+		  docker_socket: /var/run/docker.sock
+		  ssh_key: ""
+		  ssh_key_path: $DIR/keys/id_ed25519
+		  ssh_cert: ""
+		  ssh_cert_path: ""
+		  labels: {}
+		  taints: []
+	END
+}
+
 write_cluster_yml() {
     local node
     {
@@ -53,26 +76,7 @@ write_cluster_yml() {
 			# please consult the documentation on how to configure custom RKE images.
 			nodes:
 		END
-        for node in "${NODES[@]}"; do
-            cat <<-END
-				- address: $(address "$node")
-				  port: "22"
-				  internal_address: $(address "$node")
-				  role:
-				  - controlplane
-				  - worker
-				  - etcd
-				  hostname_override: $node
-				  user: $NODE_USER
-				  docker_socket: /var/run/docker.sock
-				  ssh_key: ""
-				  ssh_key_path: $DIR/keys/id_ed25519
-				  ssh_cert: ""
-				  ssh_cert_path: ""
-				  labels: {}
-				  taints: []
-			END
-        done
+        for node in "${NODES[@]}"; do cluster_yml_node "$node"; done
         cat <<-'END'
 			services:
 			  etcd:

@@ -47,7 +47,7 @@ command_down() {
 # shellcheck disable=SC2034
 command_up() {
     local node name started=$SECONDS
-    COUNT=3 KIND=rke NODE_USER=root BASTION='' APISERVER='' ETCD='' APISERVER_ARGS=''
+    COUNT=3 KIND=rke NODE_USER=root BASTION='' APISERVER='' ETCD='' APISERVER_ARGS='' BARE='' SPARE=0
     while [ $# -gt 0 ]; do
         case $1 in
         --nodes) COUNT=${2:?} ;;
@@ -56,12 +56,16 @@ command_up() {
         --apiserver) APISERVER=$(realpath "${2:?}") ;;
         --etcd) ETCD=$(realpath "${2:?}") ;;
         --apiserver-args) APISERVER_ARGS=${2?} ;;
+        --spare) SPARE=${2:?} ;;
+        --bare) BARE=yes && shift && continue ;;
         --bastion) BASTION=yes && shift && continue ;;
         *) die "up: unknown argument '$1'" ;;
         esac
         shift 2
     done
     [[ $COUNT =~ ^[1-9]$ ]] || die "--nodes: 1 to 9"
+    [[ $SPARE =~ ^[0-9]$ ]] || die "--spare: 0 to 9"
+    ETCD_COUNT=$COUNT
     [ "$KIND" = rke ] || die "--kind $KIND: only rke so far"
     case $NODE_USER in
     root | dock) ;;
@@ -86,26 +90,35 @@ command_up() {
         cp "$ETCD" "$DIR/etcd"
         ETCD=$DIR/etcd
     fi
-    for name in TESTBED SUBNET OPERATOR LINK COUNT KIND NODE_USER BASTION APISERVER ETCD APISERVER_ARGS; do
+    for name in TESTBED SUBNET OPERATOR LINK COUNT KIND NODE_USER BASTION APISERVER ETCD APISERVER_ARGS ETCD_COUNT; do
         printf '%s=%q\n' "$name" "${!name}"
     done >"$DIR/instance.new"
     mv "$DIR/instance.new" "$DIR/instance"
-    mapfile -t NODES < <(seq -f 'node%g' 1 "$COUNT")
+    # Certificates and machines are those of the spare ones too.
+    mapfile -t NODES < <(seq -f 'node%g' 1 $((COUNT + SPARE)))
 
     # The slow parts side by side: certificates, the images' tars, the nodes with their daemons.
     all_of cluster_certificates images nodes_with_daemons
+    write_known_hosts
+    for node in "${NODES[@]}"; do
+        [ -z "$BARE" ] && [ "${node#node}" -le "$COUNT" ] || rm -rf "$(node_dir "$node")/etc/kubernetes"
+    done
+    mapfile -t NODES < <(seq -f 'node%g' 1 "$COUNT")
+    write_kubeconfigs
+    write_cluster_yml
+    if [ -n "$BARE" ]; then
+        say "$COUNT bare node(s) of kind $KIND are up after $((SECONDS - started)) s; files in $DIR"
+        return
+    fi
     for node in "${NODES[@]}"; do install_pki "$node"; done
     for node in "${NODES[@]}"; do start_etcd "$node"; done
     all_of node_containers
-    rm -rf "$DIR/image"
+    [ "$SPARE" -gt 0 ] || rm -rf "$DIR/image"
     for node in "${NODES[@]}"; do
         until_true 90 "the apiserver of $node (testbed log $node kube-apiserver)" apiserver_is_ready "$node" || exit 1
     done
     until_true 30 "all apiservers in default/kubernetes" endpoints_are_complete || exit 1
 
-    write_known_hosts
-    write_kubeconfigs
-    write_cluster_yml
     write_rkestate
     say "$COUNT node(s) of kind $KIND are up after $((SECONDS - started)) s; files in $DIR"
 }

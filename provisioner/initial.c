@@ -1,0 +1,428 @@
+/* `up --initial`: before the first kube-apiserver is started. */
+#include "provisioner/engine.h"
+#include "provisioner/kms.h"
+#include "provisioner/run.h"
+#include "provisioner/stamp.h"
+#include "provisioner/start.h"
+#include "provisioner/target.h"
+#include "templates/encryption_features.h"
+
+#include <string.h>
+
+static bool is_none(const struct encryption_config *c)
+{
+    return !c || !c->item_count;
+}
+
+static int read_state_config(struct session *s, struct encryption_config **out, struct error *err)
+{
+    const char *text = rkestate_encryption_config(s->state);
+    if (encryption_config_read(text, strlen(text), s->state_path, ENCRYPTION_LENIENT, out, err) < 0)
+        return error_wrap(err, "the state file's encryptionConfig");
+    return 0;
+}
+
+/* No encryption is asked for. */
+static int nothing_asked(struct session *s, struct error *err)
+{
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    if (read_state_config(s, &c, err) < 0)
+        return -1;
+    if (is_none(c) || encryption_config_is_plain(c))
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "%s says that the cluster is encrypted, and %s does not ask for it: an apiserver "
+              "without a configuration could not read what is stored",
+              s->state_path, s->options->config);
+    error_next(err,
+               "set services.kube-api.secrets_encryption_config.enabled: true in %s (it can be "
+               "disabled when the cluster runs); or name another state file with --state",
+               s->options->config);
+    return -1;
+}
+
+/* What is open is of an earlier run of this, and can be gone on with by this. */
+static int check_open(struct session *s, struct error *err)
+{
+    const struct transition *t = s->journal->transition;
+    if (t->stage == TRANSITION_OPEN && is_none(t->from) && !t->aborting && !t->reopened)
+        return 0;
+    char *next CLEANUP(cleanup_mem) =
+        run_command_line(t->aborting ? "abort" : "resume", s->options);
+    error_set(err, RESULT_REFUSED, "a transition (%s of %s by %s) is open%s", t->why, t->opened,
+              t->by, t->aborting ? ", and being taken back" : "");
+    error_next(err, "%s", next);
+    return -1;
+}
+
+static int check_apiservers(struct session *s, struct error *err)
+{
+    const struct member *there = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        if (!s->members[i].seen.exists)
+            continue;
+        there = &s->members[i];
+        count++;
+    }
+    /* Of a provisioner that is starting them, and asks again. */
+    if (!count || (s->journal->transition && count < s->count))
+        return 0;
+    char *up CLEANUP(cleanup_mem) = run_command_line("up", s->options);
+    if (s->journal->transition)
+        error_set(err, RESULT_REFUSED, "every node has its kube-apiserver");
+    else
+        error_set(err, RESULT_REFUSED,
+                  "node %s has a kube-apiserver: this is no cluster at its first provisioning",
+                  there->node.name);
+    error_next(err, "%s", up);
+    return -1;
+}
+
+static int check_keys_in_use(struct session *s, const struct encryption_config *to,
+                             struct error *err)
+{
+    for (size_t i = 0; i < s->journal->key_count; i++) {
+        const struct key_record *k = &s->journal->keys[i];
+        if (!k->activated || k->retired || encryption_config_has_key(to, k->type, &k->key))
+            continue;
+        error_set(err, RESULT_REFUSED,
+                  "by %s key %s is in use, and what %s asks for lacks it: what is stored under it "
+                  "could not be read",
+                  s->state_path, k->key.name, s->options->config);
+        error_next(err,
+                   "make %s ask for what the cluster had (provider, custom_config); where this "
+                   "is another cluster, name another state file with --state",
+                   s->options->config);
+        return -1;
+    }
+    return 0;
+}
+
+/* What the nodes get: by cluster.yml, with the key that the state file has for it, if any: RKE
+ * makes one before the first `up`, and a cluster may be made anew from its state. */
+static int make_target(struct session *s, struct target *out, struct error *err)
+{
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    if (read_state_config(s, &c, err) < 0 || target_up(s->cluster, s->journal, c, out, err) < 0 ||
+        check_keys_in_use(s, out->to, err) < 0)
+        return -1;
+    if (!is_none(c) && !encryption_config_reads_all(out->to, c)) {
+        error_set(err, RESULT_REFUSED,
+                  "%s has a configuration which that of %s can't stand in for: what it had "
+                  "encrypted could not be read",
+                  s->state_path, s->options->config);
+        error_next(err,
+                   "make %s ask for what the cluster had; where this is another cluster, name "
+                   "another state file with --state",
+                   s->options->config);
+        return -1;
+    }
+    const char *version = s->cluster->kubernetes_version;
+    if (version &&
+        encryption_config_check_version(out->to, version, "kubernetes_version of cluster.yml",
+                                        s->cluster->feature_gates, err) < 0)
+        return -1;
+    return 0;
+}
+
+/* cluster.yml still asks for what the open transition leads to. */
+static int check_same_target(struct session *s, struct error *err)
+{
+    const struct transition *t = s->journal->transition;
+    struct target asked CLEANUP(target_free) = {0};
+    if (target_up(s->cluster, s->journal, t->to, &asked, err) < 0)
+        return -1;
+    if (encryption_config_equal(asked.to, t->to))
+        return 0;
+    char *abort_it CLEANUP(cleanup_mem) = run_command_line("abort", s->options);
+    error_set(err, RESULT_REFUSED,
+              "%s asks for another configuration than the open transition (%s) gives the nodes",
+              s->options->config, t->why);
+    error_next(err,
+               "undo that edit, then run the same command again; or, before any kube-apiserver "
+               "is started: %s, then the same command",
+               abort_it);
+    return -1;
+}
+
+static int check_files(struct session *s, const struct encryption_config *c, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (!m->seen.exists && (m->node.driver->check_place(&m->node, m->config_path, err) < 0 ||
+                                start_check_file(s, m, c, err) < 0))
+            return -1;
+    }
+    return 0;
+}
+
+/* In memory; run_record() writes it. */
+static void open_transition(struct session *s, const struct target *t)
+{
+    const char **names CLEANUP(cleanup_mem) = mem_alloc(s->count + 1, sizeof(char *));
+    for (size_t i = 0; i < s->count; i++)
+        names[i] = s->members[i].node.name;
+    journal_keep_nodes(s->journal, names);
+    journal_open(s->journal, "enable", NULL, t->to, t->custom);
+    /* What starts with the file writes with the key: see struct transition. */
+    s->journal->transition->switched = true;
+    for (size_t i = 0; i < s->count; i++) {
+        struct node_record *n = journal_node(s->journal, names[i]);
+        node_record_intend(n, form_name(FORM_SWITCH), NULL);
+        node_record_placed(n, NULL, NULL);
+        node_record_runs(n, NULL, NULL);
+        node_record_path(n, s->members[i].config_path);
+        s->members[i].stamped = false;
+    }
+}
+
+/* No apiserver runs: each will run what it is given, and no plain writer is to be thought of. So
+ * the state's strings are of SWITCH already: what RKE starts writes with the key from the first. */
+static void foresee(struct run *r)
+{
+    for (size_t i = 0; i < r->s->count; i++) {
+        form_set set = forms_of(&r->forms, r->forms.config[FORM_SWITCH]);
+        bool plain = r->s->members[i].seen.exists && !r->s->members[i].seen.config_path;
+        r->nodes[i] =
+            plain ? (struct plan_node){.file = set, .file_there = true, .runs = FORM_BIT(FORM_FROM)}
+                  : (struct plan_node){.file = set, .file_there = true, .runs = set};
+    }
+}
+
+/* Another was quicker, on the very first node: it is as if this had never been begun. */
+static void forget_transition(struct session *s)
+{
+    struct error ignored CLEANUP(error_clear) = {0};
+    for (size_t i = 0; i < s->count; i++)
+        if (s->members[i].stamped)
+            return;
+    journal_abort(s->journal);
+    rkestate_set_encryption(s->state, "", false);
+    journal_close(s->journal);
+    if (journal_write(s->journal, s->state, &ignored) < 0)
+        tell(s, ENCRYPT_WARNING, NULL, NULL, "%s", ignored.message);
+}
+
+/* The stamps of all come before the first configuration: who has all nodes goes on. */
+static int claim_all(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (m->seen.exists || stamp_claim(s, m, err) == 0)
+            continue;
+        char *abort_it CLEANUP(cleanup_mem) = run_command_line("abort", s->options);
+        mem_free(STEAL(err->next));
+        error_next(err,
+                   "where that other run is somebody's: leave it to them, or use their state file "
+                   "(--state); where it is gone for good: on node %s: rm %s.encrypt, then run the "
+                   "same command again. To take this run back: %s",
+                   m->node.name, m->config_path, abort_it);
+        return -1;
+    }
+    return 0;
+}
+
+static int put_all(struct run *r, struct error *err)
+{
+    struct session *s = r->s;
+    const char *text = r->text[FORM_SWITCH];
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        const struct node_record *n = journal_node(s->journal, m->node.name);
+        bool placed = str_eq(n->placed.sha256, r->sha256[FORM_SWITCH]) &&
+                      str_eq(m->file_sha256, r->sha256[FORM_SWITCH]);
+        if (m->seen.exists || placed)
+            continue;
+        if (start_put(s, m, text, strlen(text), err) < 0)
+            return -1;
+        tell(s, ENCRYPT_NODE, form_name(FORM_SWITCH), m->node.name, "configuration put");
+        if (session_check_stop(s, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int provide(struct session *s, bool opened, struct encrypt_start *out, struct error *err)
+{
+    struct encrypt_report unused = {0};
+    struct run r CLEANUP(run_free) = {0};
+    if (run_prepare(&r, s, &unused, err) < 0)
+        return -1;
+    foresee(&r);
+    tell(s, ENCRYPT_STEP, form_name(FORM_SWITCH), NULL,
+         "every kube-apiserver that is started writes with the key from the first");
+    /* Commit point: the key is durable before anything is put on a node. */
+    if (run_record(&r, err) < 0)
+        return -1;
+    if (claim_all(s, err) < 0) {
+        if (opened && err->result == RESULT_REFUSED)
+            forget_transition(s);
+        return -1;
+    }
+    if (put_all(&r, err) < 0 || run_record(&r, err) < 0)
+        return -1;
+    for (size_t i = 0; i < s->count; i++)
+        if (start_add(s, &s->members[i], s->journal->transition->to, out, err) < 0)
+            return -1;
+    return 0;
+}
+
+static int begin(struct session *s, struct encrypt_start *out, struct error *err)
+{
+    struct target t CLEANUP(target_free) = {0};
+    if (make_target(s, &t, err) < 0 || kms_check(s, NULL, t.to, err) < 0 ||
+        check_files(s, t.to, err) < 0 || session_check_stop(s, err) < 0)
+        return -1;
+    open_transition(s, &t);
+    return provide(s, true, out, err);
+}
+
+static int go_on(struct session *s, struct encrypt_start *out, struct error *err)
+{
+    const struct transition *t = s->journal->transition;
+    if (check_same_target(s, err) < 0 || check_files(s, t->to, err) < 0)
+        return -1;
+    tell(s, ENCRYPT_NOTE, NULL, NULL, "going on with the open transition (%s) of %s by %s", t->why,
+         t->opened, t->by);
+    return provide(s, false, out, err);
+}
+
+static int initial(struct session *s, struct encrypt_start *out, struct error *err)
+{
+    bool open = s->journal->transition != NULL;
+    if (open && check_open(s, err) < 0)
+        return -1;
+    if (!open && s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED)
+        return nothing_asked(s, err);
+    if (session_reach_nodes(s, err) < 0 || check_apiservers(s, err) < 0 || stamp_check(s, err) < 0)
+        return -1;
+    return open ? go_on(s, out, err) : begin(s, out, err);
+}
+
+/* An error says how the nodes are left. */
+static void explain(struct session *s, bool was_open, struct error *err)
+{
+    const struct transition *t = s->journal->transition;
+    char *again CLEANUP(cleanup_mem) = run_command_line("up --initial", s->options);
+    if (!t) {
+        error_state(err, "nothing was changed");
+        error_next(err, "mend that, then run the same command again");
+        return;
+    }
+    if (err->result == RESULT_FAILED || (err->result == RESULT_REFUSED && !was_open))
+        err->result = RESULT_STOPPED;
+    error_state(err,
+                "%s is open: its key is in %s, and some nodes may have the configuration; "
+                "start no kube-apiserver before this is done",
+                t->why, s->state_path);
+    error_next(err, "%s", again);
+}
+
+int engine_up_initial(const struct encrypt_options *o, struct encrypt_start *out, struct error *err)
+{
+    struct session *s CLEANUP(cleanup_session) = NULL;
+    *out = (struct encrypt_start){0};
+    if (session_open_initial(o, &s, err) < 0)
+        return -1;
+    bool was_open = s->journal->transition != NULL;
+    if (initial(s, out, err) == 0)
+        return 0;
+    explain(s, was_open, err);
+    return -1;
+}
+
+/* --- taken back --- */
+
+static int take_back_on(struct session *s, struct member *m, const struct encryption_config *to,
+                        struct error *err)
+{
+    struct error foreign CLEANUP(error_clear) = {0};
+    char *stamp CLEANUP(cleanup_mem) = stamp_path(m);
+    if (start_check_file(s, m, to, &foreign) < 0)
+        tell(s, ENCRYPT_WARNING, NULL, m->node.name, "%s: it is left there", foreign.message);
+    else if (!m->file_missing && m->node.driver->remove_file(&m->node, m->config_path, err) < 0)
+        return error_wrap(err, "node %s", m->node.name);
+    /* The stamp is what holds the node: it goes last. */
+    if (m->node.driver->remove_file(&m->node, stamp, err) < 0)
+        return error_wrap(err, "node %s", m->node.name);
+    tell(s, ENCRYPT_NODE, "narrow", m->node.name, "configuration removed");
+    return 0;
+}
+
+static int check_never_run(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->journal->node_count; i++) {
+        const struct node_record *n = &s->journal->nodes[i];
+        if (!n->runs.sha256)
+            continue;
+        error_set(err, RESULT_REFUSED,
+                  "node %s had a kube-apiserver since, which is gone: what it wrote may need the "
+                  "key",
+                  n->address);
+        error_next(err, "start it again as it was, then run the same command again");
+        return -1;
+    }
+    return 0;
+}
+
+int initial_take_back(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    struct transition *t = s->journal->transition;
+    if (check_never_run(s, err) < 0)
+        return -1;
+    report->aborted = true;
+    strncpy(report->why, t->why, sizeof(report->why) - 1);
+    tell(s, ENCRYPT_STEP, "narrow", NULL,
+         "no kube-apiserver was started: the configuration is removed from the nodes");
+    if (!t->aborting) {
+        journal_abort(s->journal);
+        if (journal_write(s->journal, s->state, err) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        if (take_back_on(s, &s->members[i], t->to, err) == 0)
+            continue;
+        if (err->result == RESULT_FAILED)
+            err->result = RESULT_STOPPED;
+        return -1;
+    }
+    rkestate_set_encryption(s->state, "", false);
+    journal_close(s->journal);
+    return journal_write(s->journal, s->state, err);
+}
+
+/* --- afterwards --- */
+
+static int wait_for(struct session *s, struct member *m, struct error *err)
+{
+    static const int64_t default_ms = (int64_t)5 * 60 * 1000;
+    int64_t timeout = s->options->timeout_ms ? s->options->timeout_ms : default_ms;
+    tell(s, ENCRYPT_NODE, "check", m->node.name, "waiting until its kube-apiserver is ready");
+    if (member_wait_ready(s, m, timeout, err) == 0)
+        return 0;
+    struct buf log CLEANUP(buf_free) = {0};
+    struct error ignored CLEANUP(error_clear) = {0};
+    if (err->result != RESULT_FAILED || ssh_dead(m->node.ssh) ||
+        m->node.driver->log_tail(&m->node, 8, &log, &ignored) < 0)
+        return -1;
+    while (log.len && log.data[log.len - 1] == '\n')
+        log.data[--log.len] = '\0';
+    err->result = RESULT_REFUSED;
+    char *text CLEANUP(cleanup_mem) =
+        mem_printf("%s\nits last log lines:\n%s", err->message, buf_str(&log));
+    return error_set(err, RESULT_REFUSED, "%s", text);
+}
+
+int initial_wait(struct session *s, struct error *err)
+{
+    const struct transition *t = s->journal->transition;
+    for (size_t i = 0; is_none(t->from) && !t->aborting && i < s->count; i++) {
+        struct member *m = &s->members[i];
+        const struct node_record *n = journal_node(s->journal, m->node.name);
+        bool first = str_eq(n->placed.process, START_NO_PROCESS) && !n->runs.sha256;
+        if (first && m->seen.config_path && wait_for(s, m, err) < 0)
+            return -1;
+    }
+    return 0;
+}
