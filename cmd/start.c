@@ -57,7 +57,9 @@ void start_print(const struct encrypt_start *s)
         const struct encrypt_start_node *n = &s->nodes[i];
         char *address CLEANUP(cleanup_mem) = make_printable(n->address);
         printf("node %s%s\n", address,
-               n->started ? " (has its kube-apiserver)" : ": start kube-apiserver with");
+               n->started    ? " (has its kube-apiserver)"
+               : n->flags[0] ? ": start kube-apiserver with"
+                             : ": start kube-apiserver; nothing of encryption is needed");
         print_list("flag", n->flags);
         print_list("mount", n->mounts);
         for (size_t k = 0; k < n->file_count; k++) {

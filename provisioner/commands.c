@@ -73,7 +73,8 @@ int check_unchanged(struct session *s, struct error *err)
         char *process CLEANUP(cleanup_mem) = mem_strdup(m->seen.process);
         if (member_observe(m, err) < 0)
             return -1;
-        if (!str_eq(file, m->file_sha256) || !str_eq(process, m->seen.process))
+        /* (An apiserver that can't start yet is restarted again and again.) */
+        if (!str_eq(file, m->file_sha256) || (!m->joins && !str_eq(process, m->seen.process)))
             return error_set(
                 err, RESULT_REFUSED,
                 "node %s: its configuration or its kube-apiserver changed while it was "
@@ -195,6 +196,14 @@ static int bring_back_all(struct session *s, struct error *err)
 static int check_can_abort(struct session *s, struct error *err)
 {
     const struct transition *t = s->journal->transition;
+    if (str_eq(t->why, "join")) {
+        error_set(err, RESULT_REFUSED,
+                  "%s can't be taken back: it brings one node to what all others run, and back "
+                  "would be without encryption",
+                  t->why);
+        error_next(err, "encrypt resume --config %s", s->options->config);
+        return -1;
+    }
     if ((t->stage != TRANSITION_NARROWING && !t->reopened) || t->aborting)
         return 0;
     error_set(err, RESULT_REFUSED,
@@ -324,8 +333,9 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
 {
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
     struct target t CLEANUP(target_free) = {0};
-    if (preflight_agree(s, &from, err) < 0 || foreign_check(s, from, err) < 0 ||
-        target_up(s->cluster, s->journal, from, &t, err) < 0 ||
+    bool joins = false;
+    if (join_look(s, &joins, err) < 0 || preflight_agree(s, &from, err) < 0 ||
+        foreign_check(s, from, err) < 0 || target_up(s->cluster, s->journal, from, &t, err) < 0 ||
         config_check_history(s, &t, err) < 0)
         return -1;
     set_key_name(report, t.to);
@@ -334,6 +344,9 @@ static int up(struct session *s, struct encrypt_report *report, struct error *er
     config_warn_of_retired(s, &t, from);
     if (t.lags && !s->options->write_config)
         return config_refuse_lag(s, from, err);
+    if (joins)
+        return encryption_config_equal(from, t.to) ? join_nodes(s, from, report, err)
+                                                   : join_refuse_change(s, err);
     if (!encryption_config_equal(from, t.to))
         return begin(s, &t, from, STAGE_COMMAND_NONE, report, err) < 0
                    ? -1
@@ -458,7 +471,7 @@ static int command(const struct encrypt_options *o, struct encrypt_report *repor
 {
     int64_t began = loop_now();
     struct session *s CLEANUP(cleanup_session) = NULL;
-    *report = (struct encrypt_report){0};
+    *report = (struct encrypt_report){0}; /* (what a caller left in it is not ours to free) */
     bool by_cluster_yml = what == up || what == rotate || what == prepare;
     if (session_open(o, by_cluster_yml, &s, err) < 0)
         return -1;

@@ -119,6 +119,8 @@ static bool nodes_are_as_left(struct session *s)
         used = used || (s->journal->keys[i].activated && !s->journal->keys[i].retired);
     for (size_t i = 0; i < s->count; i++) {
         const struct member *m = &s->members[i];
+        if (m->joins)
+            continue;
         const struct node_record *n = journal_node(s->journal, m->node.name);
         const char *now = m->seen.config_path ? m->file_sha256 : "none";
         same = same && (str_eq(n->runs.sha256 ? n->runs.sha256
@@ -168,7 +170,7 @@ static int check_restarted(struct session *s, struct error *err)
     for (size_t i = 0; i < s->count; i++) {
         const struct member *m = &s->members[i];
         const struct node_record *n = journal_node(s->journal, m->node.name);
-        if (!is_same_process(m, n) ||
+        if (m->joins || !is_same_process(m, n) ||
             str_eq(n->runs.sha256, m->seen.config_path ? m->file_sha256 : "none"))
             continue;
         error_set(err, RESULT_REFUSED,
@@ -208,6 +210,8 @@ int foreign_check(struct session *s, const struct encryption_config *running, st
         return 0;
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
+        if (m->joins)
+            continue;
         struct node_record *n = journal_node(s->journal, m->node.name);
         char *process CLEANUP(cleanup_mem) =
             is_same_process(m, n) ? mem_strdup(m->seen.process) : NULL;

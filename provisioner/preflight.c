@@ -10,11 +10,18 @@
 /* etcd's own default; a full etcd stops the whole cluster. */
 static const int64_t default_quota = (int64_t)2 << 30;
 
-static int read_config(struct member *m, struct encryption_config **out, struct error *err)
+static int read_config(struct member *m, const char *config, struct encryption_config **out,
+                       struct error *err)
 {
     *out = NULL;
-    if (!m->seen.exists)
-        return error_set(err, RESULT_REFUSED, "node %s: there is no kube-apiserver", m->node.name);
+    if (!m->seen.exists) {
+        error_set(err, RESULT_REFUSED, "node %s: there is no kube-apiserver", m->node.name);
+        error_next(err,
+                   "encrypt up --config %s    (tells what to start it with; --initial where "
+                   "the cluster has none yet)",
+                   config);
+        return -1;
+    }
     if (!m->seen.config_path)
         return 0;
     if (m->file_missing)
@@ -49,18 +56,22 @@ static void describe(const struct encryption_config *c, struct buf *out)
 int preflight_agree(struct session *s, struct encryption_config **out, struct error *err)
 {
     struct encryption_config *first CLEANUP(cleanup_encryption_config) = NULL;
+    const struct member *model = NULL;
     for (size_t i = 0; i < s->count; i++) {
         struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
-        if (read_config(&s->members[i], &c, err) < 0)
+        if (s->members[i].joins)
+            continue;
+        if (read_config(&s->members[i], s->options->config, &c, err) < 0)
             return -1;
-        if (i == 0) {
+        if (!model) {
+            model = &s->members[i];
             first = STEAL(c);
             continue;
         }
         if (encryption_config_equal(first, c))
             continue;
         struct buf text CLEANUP(buf_free) = {0};
-        buf_printf(&text, "node %s has ", s->members[0].node.name);
+        buf_printf(&text, "node %s has ", model->node.name);
         describe(first, &text);
         buf_printf(&text, ", node %s has ", s->members[i].node.name);
         describe(c, &text);
@@ -118,10 +129,13 @@ static int check_addresses(struct session *s, char **addresses, const char *wher
  * where all have it. */
 static int check_paths(struct session *s, struct error *err)
 {
-    const char *first = s->members[0].seen.config_path;
+    const struct member *model = NULL;
     const char *usual = s->members[0].node.driver->default_config_path;
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
+        if (m->joins)
+            continue;
+        model = model ? model : m;
         if (m->node.driver->check_place(&m->node, m->config_path, err) < 0) {
             error_next(err,
                        "mount the folder of %s from the node into the container (extra_binds of "
@@ -130,14 +144,15 @@ static int check_paths(struct session *s, struct error *err)
             return error_wrap(err, "node %s", m->node.name);
         }
     }
-    for (size_t i = 1; i < s->count; i++) {
+    const char *first = model ? model->seen.config_path : NULL;
+    for (size_t i = 0; i < s->count; i++) {
         const struct member *m = &s->members[i];
-        if (!str_eq(m->seen.config_path, first))
+        if (!m->joins && !str_eq(m->seen.config_path, first))
             return error_set(err, RESULT_REFUSED,
                              "node %s: its kube-apiserver reads %s, that of node %s reads %s: they "
                              "must be told to read the same path",
                              m->node.name, m->seen.config_path ? m->seen.config_path : "no file",
-                             s->members[0].node.name, first ? first : "no file");
+                             model->node.name, first ? first : "no file");
     }
     if (first && !str_eq(first, usual))
         tell(
@@ -167,6 +182,8 @@ int preflight_cluster(struct session *s, struct error *err)
         struct member *m = &s->members[i];
         bool ready = false;
         char *why CLEANUP(cleanup_mem) = NULL;
+        if (m->joins)
+            continue;
         if (!m->seen.exists || !m->seen.running)
             return error_set(err, RESULT_REFUSED, "node %s: kube-apiserver does not run",
                              m->node.name);

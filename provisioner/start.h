@@ -55,6 +55,8 @@ int initial_wait(struct session *s, struct error *err) MUST_CHECK;
  *    already.
  */
 int join_look(struct session *s, bool *any, struct error *err) MUST_CHECK;
+/* REFUSED: cluster.yml asks for a change while some node joins. */
+int join_refuse_change(struct session *s, struct error *err);
 int join_nodes(struct session *s, const struct encryption_config *runs,
                struct encrypt_report *report, struct error *err) MUST_CHECK;
 

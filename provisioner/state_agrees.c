@@ -56,7 +56,10 @@ int state_agrees(struct session *s, const struct encryption_config *running, str
     bool none = !running || !running->item_count;
     /* An administrator's own file in the place of RKE's: what RKE rendered was never read, and is
      * kept in the history all the same. */
-    const char *path = s->members[0].seen.config_path;
+    size_t first = 0;
+    while (first + 1 < s->count && s->members[first].joins)
+        first++;
+    const char *path = s->members[first].seen.config_path;
     if (path && !str_eq(path, s->members[0].node.driver->default_config_path)) {
         journal_add_config_keys(s->journal, c);
         return 0;
