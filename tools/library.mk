@@ -51,7 +51,7 @@ docdir ?= $(prefix)/share/doc/encrypt
 pkgconfigdir ?= $(libdir)/pkgconfig
 
 DOCS := README.md $(wildcard docs/*.md)
-EXAMPLES := $(sort $(shell find examples -type f -not -path '*/build/*' 2>/dev/null))
+EXAMPLES := $(sort $(shell find examples -type f -not -name provisioner 2>/dev/null))
 # What uninstall removes, and its folder of documents where that is empty then.
 INSTALLED := $(bindir)/encrypt $(bindir)/kubectl-encrypt \
     $(libdir)/libencrypt.a $(libdir)/$(notdir $(SO)) $(libdir)/$(SONAME) $(libdir)/libencrypt.so \
@@ -73,7 +73,8 @@ install: $(B)/encrypt $(LIBRARIES)
 	chmod 644 $(DESTDIR)$(pkgconfigdir)/encrypt.pc
 	install -m 644 docs/man/encrypt.1 $(DESTDIR)$(mandir)/man1/encrypt.1
 	ln -sf encrypt.1 $(DESTDIR)$(mandir)/man1/kubectl-encrypt.1
-	for f in $(DOCS) $(EXAMPLES); do install -m 644 "$$f" "$(DESTDIR)$(docdir)/$$f" || exit 1; done
+	for f in $(DOCS) $(EXAMPLES); do \
+	    if [ -x "$$f" ]; then m=755; else m=644; fi; install -m $$m "$$f" "$(DESTDIR)$(docdir)/$$f" || exit 1; done
 	$(if $(DESTDIR),,ldconfig 2>/dev/null || true)
 
 uninstall:
