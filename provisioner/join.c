@@ -155,7 +155,7 @@ static int bring_flagless(struct session *s, const struct encryption_config *run
         s->members[i].joins = false;
     }
     record_what_runs(s, none, runs);
-    if (run_transition(s, BEGIN_OPENED, report, err) == 0)
+    if (run_transition(s, BEGIN_OPENED, STAGE_COMMAND_NONE, report, err) == 0)
         return 0;
     if (err->result == RESULT_REFUSED || err->result == RESULT_FAILED) {
         char *resume CLEANUP(cleanup_mem) = run_command_line("resume", s->options);
