@@ -311,8 +311,9 @@ int rollout_confirm(struct run *r, size_t node, struct error *err)
     struct session *s = r->s;
     struct member *m = &s->members[node];
     enum form f = meant(r, m, node);
-    tell(s, ENCRYPT_NODE, form_name(f), m->node.name,
-         "started anew since it was last seen: waiting until it is ready");
+    tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "%s: waiting until it is ready",
+         r->placed >> node & 1 ? "started anew since it was last seen"
+                               : "left in the middle by the last run");
     if (bring_back(s, m, err) < 0 || member_wait_ready(s, m, ready_timeout(s), err) < 0) {
         if (err->result == RESULT_INTERRUPTED || ssh_dead(m->node.ssh))
             return -1;
