@@ -154,12 +154,19 @@ static int observe(struct status *d, struct error *err)
     return 0;
 }
 
+/* Why a node could not be looked at, without its name in front. */
+static const char *absent_reason(const struct absent *a)
+{
+    char *name CLEANUP(cleanup_mem) = mem_printf("node %s: ", a->conf->ssh.address);
+    return a->why.message + (str_starts(a->why.message, name) ? strlen(name) : 0);
+}
+
 int status_nodes(struct status *d, struct error *err)
 {
     struct session *s = d->s;
     for (size_t i = 0; i < s->absent_count; i++)
         status_problem(d, "node %s can't be looked at: %s", s->absent[i].conf->ssh.address,
-                       s->absent[i].why.message);
+                       absent_reason(&s->absent[i]));
     if (observe(d, err) < 0)
         return -1;
     for (size_t i = 0; i < s->count; i++) {
@@ -328,6 +335,6 @@ void status_tell_nodes(struct status *d)
         d->out->nodes[s->count + i] = (struct encrypt_status_node){
             .address = mem_strdup(s->absent[i].conf->ssh.address),
             .name = mem_strdup(s->absent[i].conf->name),
-            .unseen = mem_strdup(s->absent[i].why.message),
+            .unseen = mem_strdup(absent_reason(&s->absent[i])),
         };
 }

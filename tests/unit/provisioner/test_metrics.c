@@ -20,7 +20,7 @@ static double sum(const char *text, const char *prefix, bool *found)
 static const char answer[] =
     "# HELP " COUNTER " [ALPHA] Total number of transformations.\n"
     "# TYPE " COUNTER " counter\n" COUNTER "{status=\"OK\",transformation_type=\"from_storage\","
-                                           "transformer_prefix=\"key-atd0s:\"} 255\n" COUNTER
+    "transformer_prefix=\"key-atd0s:\"} 255\n" COUNTER
     "{status=\"OK\",transformation_type=\"to_storage\",transformer_prefix=\"k8s:enc:aesgcm:"
     "v1:\"} 61\n" COUNTER
     "{status=\"OK\",transformation_type=\"to_storage\",transformer_prefix=\"key-atd0s:\"} 61\n"
