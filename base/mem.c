@@ -44,15 +44,20 @@ char *mem_strndup(const char *s, size_t n)
     return copy;
 }
 
+char *mem_vprintf(const char *fmt, va_list ap)
+{
+    char *text = NULL;
+    if (vasprintf(&text, fmt, ap) < 0)
+        out_of_memory();
+    return text;
+}
+
 char *mem_printf(const char *fmt, ...)
 {
     va_list ap;
-    char *text = NULL;
     va_start(ap, fmt);
-    int len = vasprintf(&text, fmt, ap);
+    char *text = mem_vprintf(fmt, ap);
     va_end(ap);
-    if (len < 0)
-        abort();
     return text;
 }
 

@@ -7,6 +7,7 @@
 #ifndef ENCRYPT_BASE_MEM_H
 #define ENCRYPT_BASE_MEM_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
@@ -30,6 +31,7 @@ char *mem_strndup(const char *s, size_t n);
 
 /* A formatted string. Never NULL. */
 char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+char *mem_vprintf(const char *fmt, va_list ap) PRINTF_LIKE(1, 0);
 
 /* The same with malloc's own signatures and failures (NULL), to hand to libraries as their
  * allocator hooks. */

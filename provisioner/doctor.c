@@ -5,25 +5,13 @@
 
 #include <string.h>
 
-static char *format(const char *fmt, va_list ap)
-{
-    va_list again;
-    va_copy(again, ap);
-    int len = vsnprintf(NULL, 0, fmt, ap);
-    struct buf b = {0};
-    char *to = buf_reserve(&b, len > 0 ? (size_t)len + 1 : 1);
-    vsnprintf(to, len > 0 ? (size_t)len + 1 : 1, fmt, again);
-    va_end(again);
-    return b.data;
-}
-
 void saw(struct doctor *d, const char *about, const char *fmt, ...)
 {
     va_list ap;
     MEM_GROW(d->out->seen, d->out->seen_count);
     struct encrypt_seen *s = &d->out->seen[d->out->seen_count++];
     va_start(ap, fmt);
-    *s = (struct encrypt_seen){mem_strdup(about), format(fmt, ap)};
+    *s = (struct encrypt_seen){mem_strdup(about), mem_vprintf(fmt, ap)};
     va_end(ap);
 }
 
@@ -33,7 +21,7 @@ struct encrypt_finding *wrong(struct doctor *d, const char *about, const char *f
     MEM_GROW(d->out->findings, d->out->finding_count);
     struct encrypt_finding *f = &d->out->findings[d->out->finding_count++];
     va_start(ap, fmt);
-    *f = (struct encrypt_finding){.about = mem_strdup(about), .what = format(fmt, ap)};
+    *f = (struct encrypt_finding){.about = mem_strdup(about), .what = mem_vprintf(fmt, ap)};
     va_end(ap);
     return f;
 }
@@ -55,7 +43,7 @@ struct encrypt_finding *means(struct encrypt_finding *f, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    add_line(&f->means, format(fmt, ap));
+    add_line(&f->means, mem_vprintf(fmt, ap));
     va_end(ap);
     return f;
 }
@@ -64,7 +52,7 @@ struct encrypt_finding *mend(struct encrypt_finding *f, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    add_line(&f->mend, format(fmt, ap));
+    add_line(&f->mend, mem_vprintf(fmt, ap));
     va_end(ap);
     return f;
 }

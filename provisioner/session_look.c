@@ -42,10 +42,8 @@ int session_look(const struct encrypt_options *o, struct session **out, struct e
 
 static const char *recorded_path(const struct session *s, const char *address)
 {
-    for (size_t i = 0; s->journal && i < s->journal->node_count; i++)
-        if (str_eq(s->journal->nodes[i].address, address))
-            return s->journal->nodes[i].path;
-    return NULL;
+    const struct node_record *n = journal_seen_node(s->journal, address);
+    return n ? n->path : NULL;
 }
 
 static int look_at(struct session *s, struct member *m, struct error *err)

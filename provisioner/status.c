@@ -11,32 +11,21 @@
 #include <sys/stat.h>
 #include <time.h>
 
-static void add_line(char ***list, size_t *count, const char *fmt, va_list ap)
-{
-    struct buf b = {0};
-    va_list again;
-    va_copy(again, ap);
-    int len = vsnprintf(NULL, 0, fmt, ap);
-    size_t size = len > 0 ? (size_t)len + 1 : 1;
-    vsnprintf(buf_reserve(&b, size), size, fmt, again);
-    va_end(again);
-    MEM_GROW(*list, *count);
-    (*list)[(*count)++] = b.data;
-}
-
 void status_problem(struct status *d, const char *fmt, ...)
 {
     va_list ap;
+    MEM_GROW(d->out->problems, d->out->problem_count);
     va_start(ap, fmt);
-    add_line(&d->out->problems, &d->out->problem_count, fmt, ap);
+    d->out->problems[d->out->problem_count++] = mem_vprintf(fmt, ap);
     va_end(ap);
 }
 
 void status_note(struct status *d, const char *fmt, ...)
 {
     va_list ap;
+    MEM_GROW(d->out->notes, d->out->note_count);
     va_start(ap, fmt);
-    add_line(&d->out->notes, &d->out->note_count, fmt, ap);
+    d->out->notes[d->out->note_count++] = mem_vprintf(fmt, ap);
     va_end(ap);
 }
 

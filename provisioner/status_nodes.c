@@ -3,15 +3,6 @@
 
 #include <string.h>
 
-static const struct node_record *record_of(const struct status *d, const char *address)
-{
-    const struct journal *j = d->s->journal;
-    for (size_t i = 0; j && i < j->node_count; i++)
-        if (str_eq(j->nodes[i].address, address))
-            return &j->nodes[i];
-    return NULL;
-}
-
 enum status_evidence status_runs(const struct member *m, const struct node_record *record,
                                  const char **sha256)
 {
@@ -175,9 +166,11 @@ int status_nodes(struct status *d, struct error *err)
             return -1;
     }
     for (size_t i = 0; i < s->count; i++) {
-        struct member *m = &s->members[i];
+        const struct member *m = &s->members[i];
         struct status_node *n = &d->nodes[i];
-        n->evidence = status_runs(m, record_of(d, m->node.name), &n->runs_sha256);
+        const struct node_record *record =
+            s->journal ? journal_seen_node(s->journal, m->node.name) : NULL;
+        n->evidence = status_runs(m, record, &n->runs_sha256);
         /* Somebody may have written the same anew (RKE does): by what it says, not byte for byte.
          */
         n->runs_known = n->runs_sha256 && find_config(d, n->runs_sha256, &n->runs);

@@ -125,6 +125,14 @@ bool journal_forget_node(struct journal *j, const char *address)
     return false;
 }
 
+const struct node_record *journal_seen_node(const struct journal *j, const char *address)
+{
+    for (size_t i = 0; i < j->node_count; i++)
+        if (str_eq(j->nodes[i].address, address))
+            return &j->nodes[i];
+    return NULL;
+}
+
 struct node_record *journal_node(struct journal *j, const char *address)
 {
     for (size_t i = 0; i < j->node_count; i++)

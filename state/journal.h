@@ -137,6 +137,8 @@ void journal_keep_nodes(struct journal *j, const char *const *addresses);
 /* Drops one node's record, also while a transition is open. False where there is none. */
 bool journal_forget_node(struct journal *j, const char *address);
 
+/* The node's record, or NULL. */
+const struct node_record *journal_seen_node(const struct journal *j, const char *address);
 /* The node's record, made where there is none. The pointer is good until the next call. */
 struct node_record *journal_node(struct journal *j, const char *address);
 /* `process` may be NULL. A NULL form takes the intent back, a NULL sha256 the observation; neither
