@@ -48,7 +48,7 @@ char *mem_vprintf(const char *fmt, va_list ap)
 {
     char *text = NULL;
     if (vasprintf(&text, fmt, ap) < 0)
-        out_of_memory();
+        abort();
     return text;
 }
 
