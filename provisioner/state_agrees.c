@@ -106,6 +106,14 @@ static void give_left_lease_back(struct session *s)
     }
 }
 
+/* Made from a custom_config: cluster.yml's, or the one of before a rotation. */
+static bool is_custom(const struct session *s, const struct encryption_config *running)
+{
+    const struct encryption_config *before = s->journal->custom;
+    return (s->cluster->custom && encryption_config_equal(running, s->cluster->custom)) ||
+           (before && encryption_config_same_shape(before, running));
+}
+
 int state_bring_up_to_date(struct session *s, const struct encryption_config *running,
                            struct error *err)
 {
@@ -123,8 +131,8 @@ int state_bring_up_to_date(struct session *s, const struct encryption_config *ru
         journal_add_config_keys(s->journal, running);
         equal = true;
     }
+    bool custom = !none && !theirs && is_custom(s, running);
     if (!equal) {
-        bool custom = s->cluster->custom && encryption_config_equal(running, s->cluster->custom);
         run_rke_text(s, running, custom ? running : NULL, &right);
         journal_add_config_keys(s->journal, c); /* before they are gone from there */
         journal_add_config_keys(s->journal, running);
@@ -134,6 +142,11 @@ int state_bring_up_to_date(struct session *s, const struct encryption_config *ru
         char *same CLEANUP(cleanup_mem) = mem_strdup(text);
         rkestate_set_encryption(s->state, same, !none);
         equal = false;
+    }
+    /* (Never taken out here: RKE's own word that there is one stands.) */
+    if (custom && !rkestate_is_custom(s->state)) {
+        rkestate_set_custom(s->state, running);
+        equal = equal && !rkestate_is_custom(s->state); /* (a bare state has no place for it) */
     }
     if (!equal || s->journal->behind) {
         tell(s, ENCRYPT_NOTE, NULL, NULL, "%s was behind: brought up to date", s->state_path);
