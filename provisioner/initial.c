@@ -223,6 +223,17 @@ static int claim_all(struct session *s, struct error *err)
     return 0;
 }
 
+/* What killed runs left, also where nothing is to be put any more. The node is ours by now. */
+static int settle_bare(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (!m->seen.exists && m->node.driver->settle(&m->node, err) < 0)
+            return error_wrap(err, "node %s: removing what an earlier run left", m->node.name);
+    }
+    return 0;
+}
+
 static int put_all(struct run *r, struct error *err)
 {
     struct session *s = r->s;
@@ -260,7 +271,7 @@ static int provide(struct session *s, bool opened, struct encrypt_start *out, st
             forget_transition(s);
         return -1;
     }
-    if (put_all(&r, err) < 0 || run_record(&r, err) < 0)
+    if (settle_bare(s, err) < 0 || put_all(&r, err) < 0 || run_record(&r, err) < 0)
         return -1;
     for (size_t i = 0; i < s->count; i++)
         if (start_add(s, &s->members[i], s->journal->transition->to, out, err) < 0)
