@@ -170,6 +170,14 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
     struct member *m = &d->s->members[i];
     char *why CLEANUP(cleanup_mem) = NULL;
     char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
+    if (!m->seen.exists && d->s->journal && session_is_initial(d->s)) {
+        char *again CLEANUP(cleanup_mem) = doctor_command(d, "up --initial");
+        char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
+        struct encrypt_finding *f = wrong(d, about, "there is no kube-apiserver on it yet");
+        mend(f, "%s    # what to start it with; then, when all are started:", again);
+        mend(f, "%s", up);
+        return 0;
+    }
     if (!m->seen.exists) {
         mend(means(wrong(d, about, "there is no kube-apiserver on it"),
                    "%s lists it as a control-plane node", d->o->config),

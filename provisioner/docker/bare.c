@@ -6,7 +6,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define LABEL_BASE "io.encrypt.base"
+/* The empty image. */
+#define DOCKER_BARE_IMAGE "encrypt-helper:empty"
 
 /* What a shell and the few programs of the helpers' scripts need, wherever a node has them. */
 static const char *const userland[] = {"/bin", "/usr", "/lib", "/lib64", "/lib32", "/sbin"};
@@ -75,8 +76,8 @@ static int create(const struct http_server *d, const char *image, json_t *mounts
     char *name CLEANUP(cleanup_mem) = mem_printf(DOCKER_HELPER_PREFIX "%016" PRIx64, random);
     json_auto_t *settings =
         json_pack("{s:s, s:[s], s:{s:s, s:s}, s:{s:s, s:s, s:{s:s}, s:[s], s:O}}", "Image", image,
-                  "Entrypoint", "/bin/true", "Labels", DOCKER_HELPER_LABEL, "1", LABEL_BASE, "1",
-                  "HostConfig", "NetworkMode", "none", "UsernsMode", "host", "RestartPolicy",
+                  "Entrypoint", "/bin/true", "Labels", DOCKER_HELPER_LABEL, "1", DOCKER_BARE_LABEL,
+                  "1", "HostConfig", "NetworkMode", "none", "UsernsMode", "host", "RestartPolicy",
                   "Name", "no", "SecurityOpt", "label=disable", "Mounts", mounts);
     if (bind)
         json_object_set_new(json_object_get(settings, "HostConfig"), "Binds",
@@ -138,13 +139,21 @@ void docker_bare_close(const struct http_server *d, json_t *base)
     json_decref(base);
 }
 
+int docker_bare_clear(const struct http_server *d, struct error *err)
+{
+    json_auto_t *image = NULL;
+    if (docker_inspect_image(d, DOCKER_BARE_IMAGE, &image, err) < 0)
+        return -1;
+    return image ? docker_remove_image(d, DOCKER_BARE_IMAGE, err) : 0;
+}
+
 json_t *docker_bare_userland(const json_t *base)
 {
     json_t *out = json_array();
     const json_t *labels = json_object_get(json_object_get(base, "Config"), "Labels");
     size_t i = 0;
     json_t *mount = NULL;
-    if (!json_object_get(labels, LABEL_BASE))
+    if (!json_object_get(labels, DOCKER_BARE_LABEL))
         return out;
     json_array_foreach (json_object_get(json_object_get(base, "HostConfig"), "Mounts"), i, mount) {
         const char *target = json_string_value(json_object_get(mount, "Target"));

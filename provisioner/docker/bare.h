@@ -31,11 +31,12 @@ int docker_bare_open(const struct http_server *d, const char *image, const char 
 /* Removes it from the node and lets go of it. What can't be removed, the next run does. */
 void docker_bare_close(const struct http_server *d, json_t *base);
 
-/* Mounts of a base (else: none; an empty list) that a helper made of it must have for its shell; a
- * new reference. */
-json_t *docker_bare_userland(const json_t *base);
+/* Removes the empty image where a killed run left it; its helpers are gone by now. */
+int docker_bare_clear(const struct http_server *d, struct error *err) MUST_CHECK;
 
-/* How the empty image is called. */
-#define DOCKER_BARE_IMAGE "encrypt-helper:empty"
+/* Mounts that a helper made of a base must have for its shell (of any other container: none; an
+ * empty list); a new reference. Such a helper has this label too: others may be made of it. */
+#define DOCKER_BARE_LABEL "io.encrypt.base"
+json_t *docker_bare_userland(const json_t *base);
 
 #endif

@@ -148,6 +148,9 @@ static int create_helper(const struct http_server *d, const json_t *base, json_t
     }
     json_object_update(json_object_get(settings, "HostConfig"), owned_mounts);
     json_auto_t *userland = docker_bare_userland(base);
+    if (json_array_size(userland) > 0)
+        json_object_set_new(json_object_get(settings, "Labels"), DOCKER_BARE_LABEL,
+                            json_string("1"));
     json_t *more = json_object_get(json_object_get(settings, "HostConfig"), "Mounts");
     if (more)
         json_array_extend(more, userland);
@@ -324,7 +327,7 @@ static int clear_but(const struct http_server *d, const char *own, struct error 
         if (is_helper(item) && !str_eq(id, own) && clear_one(d, item, err) < 0)
             return error_wrap(err, "clearing what an interrupted run left");
     }
-    return own ? 0 : docker_remove_image(d, DOCKER_BARE_IMAGE, err);
+    return own ? 0 : docker_bare_clear(d, err);
 }
 
 int docker_helpers_clear(const struct http_server *d, struct error *err)

@@ -232,6 +232,7 @@ int main(int argc, char **argv)
     test_changes(&l);
     test_kills(&l);
     test_binds(&l);
+    test_bare(&l);
     lab_close(&l);
     curl_global_cleanup();
     printf("docker: %d passed, %d failed\n", l.passed, l.failed);

@@ -73,5 +73,6 @@ void test_files(struct lab *l);
 void test_changes(struct lab *l);
 void test_kills(struct lab *l);
 void test_binds(struct lab *l);
+void test_bare(struct lab *l);
 
 #endif
