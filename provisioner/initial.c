@@ -432,7 +432,8 @@ int initial_wait(struct session *s, struct error *err)
         struct member *m = &s->members[i];
         const struct node_record *n = journal_node(s->journal, m->node.name);
         bool first = str_eq(n->placed.process, START_NO_PROCESS) && !n->runs.sha256;
-        if (first && m->seen.config_path && wait_for(s, m, err) < 0)
+        /* (Made, and not started: that is done here.) */
+        if (first && m->seen.config_path && (bring_back(s, m, err) < 0 || wait_for(s, m, err) < 0))
             return -1;
     }
     return 0;

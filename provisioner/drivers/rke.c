@@ -55,6 +55,7 @@ static void rke_close(struct node *n)
     if (!r)
         return;
     http_server_free(&r->docker);
+    mem_free(r->folder);
     mem_free(r);
     n->driver_data = NULL;
 }
@@ -218,7 +219,7 @@ static const char *apiserver_image(const struct node *n)
 int rke_base_open(struct node *n, enum bare_use use, struct rke_base *out, struct error *err)
 {
     const struct rke *r = rke_of(n);
-    char *host CLEANUP(cleanup_mem) = NULL;
+    const char *host = NULL;
     *out = (struct rke_base){.r = r};
     if (find_base(r, &out->it, err) < 0)
         return -1;

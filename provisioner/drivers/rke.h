@@ -32,6 +32,7 @@
 
 struct rke {
     struct http_server docker;
+    char *folder; /* rke_kubernetes_folder()'s, once it is known */
 };
 
 /* What open() does once there is a way to the daemon: takes the server (its contents are the
@@ -70,9 +71,9 @@ void rke_base_close(struct rke_base *b); /* also for CLEANUP */
 
 /* --- rke_start.c --- */
 
-/* Where RKE has /etc/kubernetes on the node: prefix_path of cluster.yml, or by the node's system;
- * to be freed. */
-int rke_kubernetes_folder(struct node *n, char **out, struct error *err) MUST_CHECK;
+/* Where RKE has /etc/kubernetes on the node: prefix_path of cluster.yml, or by the node's system.
+ * Not owned. */
+int rke_kubernetes_folder(struct node *n, const char **out, struct error *err) MUST_CHECK;
 int rke_start_with(struct node *n, const struct apiserver_want *want, char ***flags, char ***mounts,
                    struct error *err);
 

@@ -13,11 +13,14 @@ static const struct {
                 {"CoreOS", "/opt/rke"},
                 {"Flatcar", "/opt/rke"}};
 
-int rke_kubernetes_folder(struct node *n, char **out, struct error *err)
+int rke_kubernetes_folder(struct node *n, const char **out, struct error *err)
 {
-    const struct rke *r = n->driver_data;
+    struct rke *r = n->driver_data;
     const char *prefix = n->cluster ? n->cluster->prefix_path : NULL;
     char *system CLEANUP(cleanup_mem) = NULL;
+    *out = r->folder;
+    if (*out)
+        return 0;
     if (!prefix || !*prefix) {
         if (docker_system(&r->docker, &system, err) < 0)
             return -1;
@@ -29,7 +32,7 @@ int rke_kubernetes_folder(struct node *n, char **out, struct error *err)
     size_t len = strlen(prefix);
     while (len && prefix[len - 1] == '/')
         len--;
-    *out = mem_printf("%.*s%s", (int)len, prefix, RKE_FOLDER);
+    *out = r->folder = mem_printf("%.*s%s", (int)len, prefix, RKE_FOLDER);
     return 0;
 }
 
@@ -45,7 +48,7 @@ static const char *flag_name(const struct node *n)
 int rke_start_with(struct node *n, const struct apiserver_want *want, char ***flags, char ***mounts,
                    struct error *err)
 {
-    char *host CLEANUP(cleanup_mem) = NULL;
+    const char *host = NULL;
     size_t binds = 0;
     if (rke_kubernetes_folder(n, &host, err) < 0)
         return -1;

@@ -1,0 +1,154 @@
+#include "provisioner/start.h"
+
+#include "provisioner/drivers/rke.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char config_path[] = "/etc/kubernetes/ssl/encryption.yaml";
+
+/* What an apiserver is to be started with, as one text. */
+static char *asked(char *version, char *prefix, const char *path, char *const *binds)
+{
+    struct rke r = {.folder = NULL};
+    struct cluster c = {.kubernetes_version = version, .prefix_path = prefix};
+    struct node n = {.cluster = &c, .driver_data = &r};
+    struct apiserver_want want = {path, binds};
+    struct error err CLEANUP(error_clear) = {0};
+    struct buf text = {0};
+    char **flags = NULL, **mounts = NULL;
+    if (driver_rke.start_with(&n, &want, &flags, &mounts, &err) < 0)
+        fail_msg("%s", err.message);
+    for (char **f = flags; *f; f++)
+        buf_printf(&text, "%s ", *f);
+    for (char **m = mounts; *m; m++)
+        buf_printf(&text, "%s ", *m);
+    buf_adds(&text, "");
+    encryption_resources_free(flags);
+    encryption_resources_free(mounts);
+    mem_free(r.folder);
+    return text.data;
+}
+
+static void check(char *version, char *prefix, const char *path, char *const *binds,
+                  const char *want)
+{
+    char *is CLEANUP(cleanup_mem) = asked(version, prefix, path, binds);
+    assert_string_equal(is ? is : "", want);
+}
+
+#define FLAG "encryption-provider-config=/etc/kubernetes/ssl/encryption.yaml "
+
+static void the_flag_has_the_name_of_the_version(void **state)
+{
+    (void)state;
+    static char v1_12[] = "v1.12.9-rancher1-1", v1_13[] = "v1.13.0", odd[] = "latest";
+    static char root[] = "/";
+    check(v1_12, root, config_path, NULL,
+          "--experimental-" FLAG "/etc/kubernetes:/etc/kubernetes:z ");
+    check(v1_13, root, config_path, NULL, "--" FLAG "/etc/kubernetes:/etc/kubernetes:z ");
+    check(odd, root, config_path, NULL, "--" FLAG "/etc/kubernetes:/etc/kubernetes:z ");
+    check(NULL, root, config_path, NULL, "--" FLAG "/etc/kubernetes:/etc/kubernetes:z ");
+}
+
+static void mounts_are_of_the_prefix_and_the_sockets(void **state)
+{
+    (void)state;
+    static char prefix[] = "/opt/rke/", bind[] = "/run/kms:/run/kms:ro";
+    char *const binds[] = {bind, NULL};
+    check(NULL, prefix, config_path, binds,
+          "--" FLAG "/opt/rke/etc/kubernetes:/etc/kubernetes:z /run/kms:/run/kms:ro ");
+}
+
+static void without_encryption_nothing_is_asked_for(void **state)
+{
+    (void)state;
+    static char root[] = "/";
+    check(NULL, root, NULL, NULL, "");
+}
+
+static const char ours[] =
+    "kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources:\n"
+    "- resources: [secrets]\n  providers:\n  - aescbc:\n      keys:\n      - name: a\n"
+    "        secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n  - identity: {}\n";
+static const char other_order[] =
+    "kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources:\n"
+    "- resources: [secrets]\n  providers:\n  - identity: {}\n  - aescbc:\n      keys:\n"
+    "      - name: a\n        secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n";
+static const char another_key[] =
+    "kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources:\n"
+    "- resources: [secrets]\n  providers:\n  - aescbc:\n      keys:\n      - name: a\n"
+    "        secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWE=\n  - identity: {}\n";
+static const char no_key[] =
+    "kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources:\n"
+    "- resources: [secrets]\n  providers:\n  - kms:\n      name: k\n"
+    "      endpoint: unix:///run/kms.sock\n  - identity: {}\n";
+
+static struct encryption_config *config(const char *text)
+{
+    struct encryption_config *c = NULL;
+    struct error err CLEANUP(error_clear) = {0};
+    if (encryption_config_read(text, strlen(text), "f", ENCRYPTION_LENIENT, &c, &err) != 0)
+        fail_msg("%s", err.message);
+    return c;
+}
+
+/* May `text` (NULL: nothing) be put over by `by`, where the history has `known`'s keys? */
+static bool may(const char *text, const char *by, const char *known)
+{
+    struct journal j = {0};
+    struct session s = {.journal = &j};
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = config(by);
+    struct encryption_config *k CLEANUP(cleanup_encryption_config) = known ? config(known) : NULL;
+    struct member m = {.config_path = config_path, .file_missing = !text};
+    struct error err CLEANUP(error_clear) = {0};
+    m.node.name = "10.0.0.1";
+    journal_add_config_keys(&j, k);
+    if (text)
+        buf_adds(&m.file, text);
+    int rc = start_check_file(&s, &m, c, &err);
+    if (rc < 0) {
+        assert_int_equal(err.result, RESULT_REFUSED);
+        assert_non_null(strstr(err.next, "mv "
+                                         "/etc/kubernetes/ssl/encryption.yaml"));
+    }
+    for (size_t i = 0; i < j.key_count; i++) {
+        mem_free(j.keys[i].key.name);
+        mem_free(j.keys[i].key.secret);
+        mem_free(j.keys[i].created);
+    }
+    mem_free(j.keys);
+    buf_free(&m.file);
+    return rc == 0;
+}
+
+static void a_file_with_a_key_that_may_be_nowhere_else_stays(void **state)
+{
+    (void)state;
+    assert_true(may(NULL, ours, NULL));
+    assert_true(may(ours, ours, NULL));
+    assert_true(may(other_order, ours, ours));
+    assert_false(may(other_order, ours, NULL));
+    /* The same name with another secret is another key. */
+    assert_false(may(another_key, ours, ours));
+    /* No key is in it, and nobody said that it is ours. */
+    assert_false(may(no_key, ours, ours));
+    assert_false(may("not: a configuration\n", ours, ours));
+    assert_false(may("", ours, ours));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_flag_has_the_name_of_the_version),
+        cmocka_unit_test(mounts_are_of_the_prefix_and_the_sockets),
+        cmocka_unit_test(without_encryption_nothing_is_asked_for),
+        cmocka_unit_test(a_file_with_a_key_that_may_be_nowhere_else_stays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
