@@ -1,6 +1,8 @@
 #include "cmd/cmd.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 const struct command commands[] = {
     {"up", "make the cluster what cluster.yml says about encryption at rest", "", REACHES_CLUSTER,
@@ -110,12 +112,24 @@ const struct command *command_find(const char *name)
     return NULL;
 }
 
+/* Where one of 0 to 2 is closed, the next file that is opened would become it: the lock, a key's
+ * file. */
+static void fill_descriptors(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = dup(fd);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct encrypt_error err CLEANUP(encrypt_error_clear) = {0};
     struct command_line l = {
         .program = program_name(argv[0]),
         .options = {.event = progress_event, .ask = ask_secret, .stop = signals_stop, .ctx = &l}};
+    fill_descriptors();
     if (argc < 2) {
         help_all(&l, stderr);
         return ENCRYPT_USAGE;

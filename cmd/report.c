@@ -51,9 +51,9 @@ static void print_command(const struct command_line *l, const char *command)
            state ? state : "");
 }
 
-static void print_next(const struct command_line *l, const struct encrypt_report *r,
-                       const char *after)
+static void print_next(const struct command_line *l, const struct encrypt_report *r)
 {
+    const char *after = r->stage_next[0] ? r->stage_next : NULL;
     if (r->waiting && after && strcmp(after, "restart") == 0) {
         printf("Next: restart kube-apiserver on %zu node%s, one after the other, each when the one "
                "before is ready; then, or to have it done: ",
@@ -75,36 +75,34 @@ static void print_next(const struct command_line *l, const struct encrypt_report
     printf("Don't run `rke` before the rotation is finished.\n");
 }
 
-static const char *words_of(const struct encrypt_report *r, const char *command, const char **next)
+static const char *words_of(const struct encrypt_report *r, const char *command)
 {
     bool finished = !r->stage[0] || strcmp(r->stage, "reencrypt_finished") == 0;
-    /* One that waits for restarts is closed by whatever comes next. */
-    *next = r->stage[0] && finished ? "restart" : NULL;
-    if (!finished)
-        *next = strcmp(r->stage, "prepare") == 0 && !r->nothing_to_do ? "rotate" : "reencrypt";
+    bool placed = !r->stage[0] || r->stage_placed;
     if (strcmp(command, "restart") == 0)
         return r->nothing_to_do ? "nothing to restart" : "restart completed successfully";
     if (strcmp(command, "reencrypt") == 0)
-        return finished ? "keys rotated, reencryption finished" : "reencryption not finished";
-    return strcmp(command, "prepare") == 0 ? "prepare completed successfully"
-                                           : "rotate completed successfully";
+        return finished && placed ? "keys rotated, reencryption finished"
+                                  : "reencryption not finished";
+    if (strcmp(command, "prepare") == 0)
+        return placed ? "prepare completed successfully" : "prepare not finished";
+    return placed ? "rotate completed successfully" : "rotate not finished";
 }
 
 int report_stage(struct command_line *l, const struct encrypt_report *r, const char *command)
 {
-    const char *next = NULL;
-    const char *words = words_of(r, command, &next);
+    const char *words = words_of(r, command);
     char *key CLEANUP(cleanup_mem) = make_printable(r->key);
     progress_end(l);
     if (l->output == OUTPUT_JSON) {
         report_json(
-            json_pack("{s:s, s:b, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
+            json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
                       r->nothing_to_do ? "nothing-to-do" : "done", "open", r->stage[0] != '\0',
                       "stage", r->stage[0] ? r->stage : "reencrypt_finished", "message", words,
-                      "key", key, "nodes", (json_int_t)r->nodes, "waiting", (json_int_t)r->waiting,
-                      "rewritten", (json_int_t)r->rewritten, "left", (json_int_t)r->left, "proved",
-                      (json_int_t)r->proof_values, "revision", (json_int_t)r->proof_revision,
-                      "milliseconds", (json_int_t)r->milliseconds));
+                      "next", r->stage_next, "key", key, "nodes", (json_int_t)r->nodes, "waiting",
+                      (json_int_t)r->waiting, "rewritten", (json_int_t)r->rewritten, "left",
+                      (json_int_t)r->left, "proved", (json_int_t)r->proof_values, "revision",
+                      (json_int_t)r->proof_revision, "milliseconds", (json_int_t)r->milliseconds));
         return ENCRYPT_OK;
     }
     printf("%s\n", words);
@@ -115,7 +113,7 @@ int report_stage(struct command_line *l, const struct encrypt_report *r, const c
     else if (r->proof_values && (!r->stage[0] || strcmp(r->stage, "reencrypt_finished") == 0))
         printf("%zu rewritten, %lld values proved at revision %lld.\n", r->rewritten,
                (long long)r->proof_values, (long long)r->proof_revision);
-    print_next(l, r, next);
+    print_next(l, r);
     return ENCRYPT_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -64,8 +65,11 @@ static int open_log(const struct command_line *l)
 static void detach_at_rewrite(void *ctx, const struct encrypt_event *e)
 {
     struct command_line *l = ctx;
-    if (l->background.ready > 0 && e->kind == ENCRYPT_STEP && e->step &&
-        strcmp(e->step, "rewrite") == 0) {
+    /* (Where it was interrupted after that, it begins with the next.) */
+    bool at_work = e->kind == ENCRYPT_STEP && e->step &&
+                   (strcmp(e->step, "rewrite") == 0 || strcmp(e->step, "prove") == 0 ||
+                    strcmp(e->step, "narrow") == 0);
+    if (l->background.ready > 0 && at_work) {
         progress_end(l);
         if (open_log(l) < 0) {
             fprintf(stderr, "encrypt: %s: %s: going on in the foreground\n", l->background.log,
@@ -73,8 +77,9 @@ static void detach_at_rewrite(void *ctx, const struct encrypt_event *e)
         } else {
             setsid();
             signal(SIGHUP, SIG_IGN);
-            ssize_t told = write(l->background.ready, "s", 1);
-            (void)told; /* a parent that is gone needs no word */
+            /* A parent that is gone was ended: this is not wanted any more. */
+            if (write(l->background.ready, "s", 1) != 1)
+                raise(SIGTERM);
         }
         close(l->background.ready);
         l->background.ready = 0;
@@ -85,9 +90,18 @@ static void detach_at_rewrite(void *ctx, const struct encrypt_event *e)
 static int wait_for_start(struct command_line *l, pid_t child, int ready)
 {
     char byte;
-    ssize_t n = 0;
-    while ((n = read(ready, &byte, 1)) < 0 && errno == EINTR)
-        ;
+    ssize_t n = -1;
+    bool told = false;
+    struct pollfd p = {.fd = ready, .events = POLLIN};
+    while (n < 0) {
+        /* Whoever ends this one means the other. */
+        if (signals_stop(NULL) && !told) {
+            kill(child, SIGTERM);
+            told = true;
+        }
+        if (poll(&p, 1, 200) > 0 && (n = read(ready, &byte, 1)) < 0 && errno != EINTR)
+            n = 0;
+    }
     if (n == 1) {
         report_started(l, (long)child, l->background.log);
         return ENCRYPT_OK;

@@ -150,7 +150,8 @@ static int begin(struct session *s, const struct target *target,
         if (recorded) {
             err->result = RESULT_STOPPED;
             error_state(err, "%s is recorded; nothing on the nodes was changed", target->why);
-            error_next(err, "encrypt resume --config %s", s->options->config);
+            error_next(err, "encrypt %s --config %s",
+                       command ? stage_command_name(command) : "resume", s->options->config);
         } else {
             error_state(err, "nothing was changed");
             error_next(err, "mend that, then run the same command again");
@@ -235,6 +236,11 @@ static int go_on(struct session *s, bool aborts, enum stage_command command,
                        : "going on with",
          t->why, t->opened, t->by);
     set_key_name(report, turns || t->aborting ? t->from : t->to);
+    bool nothing = false;
+    if (command && run_check_turn(s, command, report, &nothing, err) < 0)
+        return -1;
+    if (nothing)
+        return 0;
     if (preflight_reload(s, err) < 0 || (!turns && initial_wait(s, err) < 0))
         return -1;
     if (some_api_answers(s, &e)) {
@@ -452,7 +458,10 @@ static int close_finished(struct session *s, struct encrypt_report *report, bool
     if (run_look_at_stage(s, &at, err) < 0)
         return -1;
     *closed = at.stage == STAGE_REENCRYPT_FINISHED && at.complete;
-    return *closed ? go_on(s, false, STAGE_COMMAND_REENCRYPT, report, err) : 0;
+    if (*closed && go_on(s, false, STAGE_COMMAND_REENCRYPT, report, err) < 0)
+        return -1;
+    *closed = !s->journal->transition;
+    return 0;
 }
 
 typedef int command_fn(struct session *, struct encrypt_report *, struct error *);

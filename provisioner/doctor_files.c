@@ -104,7 +104,13 @@ static void tell_transition(struct doctor *d, const struct transition *t)
     struct encrypt_finding *f = wrong(d, "transition", "%s is open, since %s, by %s: %s", t->why,
                                       t->opened, t->by, transition_how_far(t));
     means(f, "every secret stays readable; don't run `rke` before it is finished");
-    mend(f, "%s    # go on", resume);
+    if (t->staged && !t->aborting && !t->reopened) {
+        char *status CLEANUP(cleanup_mem) = doctor_command(d, "status");
+        mend(f, "%s    # it is gone through in stages: which is next", status);
+        mend(f, "%s    # or all that is left at once, with its restarts", resume);
+    } else {
+        mend(f, "%s    # go on", resume);
+    }
     if (t->stage == TRANSITION_OPEN && !t->aborting)
         mend(f, "%s    # or go back", abort_it);
 }

@@ -161,10 +161,12 @@ struct encrypt_report {
     bool kms;       /* it is that of a kms provider */
     char stage[32]; /* "prepare", "rotate", "reencrypt_request", "reencrypt_finished": a staged
                        command has done its part, and the transition is still open; "": it is not */
-    size_t waiting; /* nodes whose apiserver does not run yet what lies there (no_restart) */
-    size_t left;    /* objects still under the old key after a sitting (namespaces) */
-    size_t nodes;   /* control-plane nodes */
-    size_t rewritten;     /* objects patched */
+    bool stage_placed;   /* its files are on all nodes */
+    char stage_next[16]; /* the command after that and after the restarts: "rotate", …; "" : none */
+    size_t waiting;      /* nodes whose apiserver does not run yet what lies there (no_restart) */
+    size_t left;         /* objects still under the old key after a sitting (namespaces) */
+    size_t nodes;        /* control-plane nodes */
+    size_t rewritten;    /* objects patched */
     int64_t proof_values; /* values counted by the proof */
     int64_t proof_revision;
     int64_t milliseconds;

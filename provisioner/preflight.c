@@ -254,7 +254,7 @@ static int64_t etcd_quota(const struct session *s)
     return given > 0 ? given : default_quota;
 }
 
-static int check_room(struct session *s, int64_t bytes, struct error *err)
+int preflight_room(struct session *s, int64_t bytes, struct error *err)
 {
     struct etcd_status status = {0};
     if (etcd_status(s->etcd, &status, err) < 0)
@@ -410,5 +410,5 @@ int preflight_store(struct session *s, const struct encryption_config *from,
         if (check_resource(s, &all->list[i], from, to, &bytes, err) < 0)
             return -1;
     }
-    return check_room(s, bytes, err);
+    return preflight_room(s, bytes, err);
 }

@@ -189,10 +189,11 @@ static int refuse_stubborn(struct run *r, const struct buf *text, struct error *
     error_set(err, RESULT_STOPPED,
               "all but these could be rewritten; for them the old key stays:\n%.*s",
               (int)text->len - 1, buf_str(text));
+    const char *part = r->upto && r->s->options->namespaces ? " of these namespaces" : "";
     error_state(err,
-                "%s is open: all others are in the new form, nothing is proved yet; both keys are "
-                "kept on every node; don't run `rke` before it is finished",
-                r->s->journal->transition->why);
+                "%s is open: all others%s are in the new form, nothing is proved yet; both keys "
+                "are kept on every node; don't run `rke` before it is finished",
+                r->s->journal->transition->why, part);
     error_next(err, "do what stands with each of them, then: %s", r->again);
     return -1;
 }
@@ -279,6 +280,25 @@ static int rewrite_namespace(struct run *r, const struct resource *res, const ch
     return add_stubborn(r, &t, stubborn, err);
 }
 
+/* A run that goes on did no check of its own, and etcd may have grown since: what is stale is
+ * stored once more, and a full etcd stops the whole cluster. */
+static int check_room(struct run *r, const struct resources *all, struct error *err)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; r->resumed && i < all->count; i++) {
+        struct census c CLEANUP(census_free) = {0};
+        char *prefix CLEANUP(cleanup_mem) =
+            encryption_write_prefix(r->forms.config[FORM_TO], all->list[i].name);
+        struct stored_as want = {prefix};
+        if (!run_changes(r, &all->list[i]))
+            continue;
+        if (census_resource(r->s, &all->list[i], 0, is_stored_as, &want, &c, err) < 0)
+            return -1;
+        bytes += c.refused_bytes;
+    }
+    return bytes ? preflight_room(r->s, bytes, err) : 0;
+}
+
 static int count_left(struct run *r, const struct resource *res, struct error *err)
 {
     struct census c CLEANUP(census_free) = {0};
@@ -301,7 +321,8 @@ int run_rewrite_namespaces(struct run *r, const char *namespaces, struct error *
     tell(s, ENCRYPT_STEP, "rewrite", NULL,
          "what is stored in these namespaces gets its new form, by empty patches");
     store_forget_resources(s);
-    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 || note_request(r, err) < 0)
+    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 || check_room(r, all, err) < 0 ||
+        note_request(r, err) < 0)
         return -1;
     for (const char *at = namespaces; *at;) {
         size_t len = strcspn(at, ",");
@@ -328,7 +349,8 @@ int run_rewrite(struct run *r, struct error *err)
     struct buf stubborn CLEANUP(buf_free) = {0};
     tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
     store_forget_resources(s); /* some may have come since */
-    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 || note_request(r, err) < 0)
+    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 || check_room(r, all, err) < 0 ||
+        note_request(r, err) < 0)
         return -1;
     for (size_t i = 0; i < all->count; i++) {
         const struct resource *res = &all->list[i];

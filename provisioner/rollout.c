@@ -3,6 +3,7 @@
 #include "provisioner/kms.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
+#include "provisioner/start.h"
 
 #include <string.h>
 
@@ -66,7 +67,7 @@ static int put(struct run *r, struct member *m, enum form f, struct error *err)
                          "node %s: %s was written and reads back as something else: another "
                          "writer is at work there",
                          m->node.name, m->config_path);
-    node_record_placed(n, m->file_sha256, m->seen.process);
+    node_record_placed(n, m->file_sha256, m->seen.process ? m->seen.process : START_NO_PROCESS);
     return 0;
 }
 
@@ -111,8 +112,13 @@ int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
         struct member *m = &s->members[i];
         if (!(nodes >> i & 1))
             continue;
-        if (put(r, m, f, err) < 0)
+        if (put(r, m, f, err) < 0) {
+            /* What lies on the nodes before this one is to be told by the next run. */
+            struct error second CLEANUP(error_clear) = {0};
+            if (run_record(r, &second) < 0)
+                tell(s, ENCRYPT_DEBUG, NULL, NULL, "%s", second.message);
             return -1;
+        }
         tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "configuration put");
     }
     return run_record(r, err);
@@ -248,6 +254,25 @@ static int go_back(struct run *r, struct member *m, enum form f, struct error *e
     return m->node.driver->go_back(&m->node, &want, err);
 }
 
+/* By hand a file was put on all nodes: what failed on one lies on the others still. */
+static void tell_where_it_lies(struct run *r, const struct member *m, enum form failed,
+                               struct error *err)
+{
+    struct session *s = r->s;
+    struct buf names CLEANUP(buf_free) = {0};
+    for (size_t i = 0; i < s->count; i++)
+        if (&s->members[i] != m && (r->nodes[i].file & FORM_BIT(failed)) &&
+            !(r->nodes[i].runs & FORM_BIT(failed)))
+            buf_printf(&names, "%s%s", names.len ? ", " : "", s->members[i].node.name);
+    if (!names.len)
+        return;
+    char *line CLEANUP(cleanup_mem) =
+        mem_printf("the file that failed lies on %s too: restart no kube-apiserver there; `encrypt "
+                   "abort` puts the one before back",
+                   buf_str(&names));
+    add_line(err, line);
+}
+
 /* The failed node alone gets the last good form back (safety rule 10); the others never saw the
  * file. `before`: the process that ran before the restart, NULL where that isn't known. */
 static int take_back(struct run *r, struct member *m, enum form failed, const char *before,
@@ -288,6 +313,7 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
                       "touched",
                       form_name(failed), m->node.name);
     add_line(err, came);
+    tell_where_it_lies(r, m, failed, err);
     return -1;
 }
 

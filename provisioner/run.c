@@ -385,7 +385,17 @@ static int doubt_store(struct run *r, struct error *err)
     r->facts = (struct plan_facts){.switched = true, .back = true, .staged = r->facts.staged};
     for (size_t i = 0; i < s->count; i++)
         s->members[i].stamped = false;
-    return run_record(r, err) < 0 ? -1 : stamp_all(s, err);
+    if (run_record(r, err) < 0 || stamp_all(s, err) < 0)
+        return -1;
+    /* Stages go one way: what brings every apiserver back to both is not theirs to do. */
+    if (!r->upto)
+        return 0;
+    char *resume CLEANUP(cleanup_mem) = run_command_line("resume", s->options);
+    error_set(err, RESULT_STOPPED,
+              "etcd is not what the proof had seen: every apiserver has to read both keys again "
+              "before anything else");
+    error_next(err, "%s", resume);
+    return -1;
 }
 
 /* A part of the rewriting alone was asked for: its proof comes with all of it. */
@@ -412,6 +422,8 @@ static int steps(struct run *r, struct error *err)
             continue;
         }
         if (stage_ends_before(r->upto, r->facts.by_hand, &step)) {
+            if (r->facts.by_hand && run_expect_restarts(r, err) < 0)
+                return -1;
             run_report_stage(r);
             return 0;
         }
@@ -478,6 +490,16 @@ static int go(struct run *r, bool opened, bool turned, enum stage_command comman
     return steps(r, err);
 }
 
+/* What failed is gone on with as it was asked for: `resume` would restart, and narrow. */
+static void stay_in_stage(struct run *r, enum stage_command command)
+{
+    const struct encrypt_options *o = r->s->options;
+    char *line CLEANUP(cleanup_mem) = run_command_line(stage_command_name(command), o);
+    mem_free(r->again);
+    r->again = mem_printf("%s%s%s%s", line, o->no_restart ? " --no-restart" : "",
+                          o->namespaces ? " --namespace " : "", o->namespaces ? o->namespaces : "");
+}
+
 int run_transition(struct session *s, enum beginning how, enum stage_command command,
                    struct encrypt_report *report, struct error *err)
 {
@@ -490,6 +512,8 @@ int run_transition(struct session *s, enum beginning how, enum stage_command com
     report->aborted = s->journal->transition->aborting;
     snprintf(report->why, sizeof(report->why), "%s", s->journal->transition->why);
     bool prepared = run_prepare(&r, s, report, err) == 0;
+    if (prepared && command)
+        stay_in_stage(&r, command);
     r.resumed = how != BEGIN_OPENED;
     if (!prepared || go(&r, how == BEGIN_OPENED, how == BEGIN_TURNED, command, err) < 0) {
         /* What was refused in the middle is a stop all the same: the transition is open. */

@@ -81,6 +81,12 @@ int run_look_at_stage(struct session *s, struct stage_at *out, struct error *err
  * with the command whose turn it is. *nothing: there is nothing to do. */
 int run_check_stage(struct run *r, enum stage_command command, bool *nothing,
                     struct error *err) MUST_CHECK;
+/* The same before anything is touched, the lock in the cluster included; and for `rotate`, whether
+ * what is stored can be read and has room. Where there is nothing to do the report says so. */
+int run_check_turn(struct session *s, enum stage_command command, struct encrypt_report *report,
+                   bool *nothing, struct error *err) MUST_CHECK;
+/* By hand: the restarts that are waited for can be told from now on. */
+int run_expect_restarts(struct run *r, struct error *err) MUST_CHECK;
 /* The command has done its part, and the transition stays open: what the report says of it. */
 void run_report_stage(struct run *r);
 /* The refusal of a staged command where no transition is open (`prepare` excepted). Always gives
@@ -198,6 +204,9 @@ int preflight_version(struct session *s, const struct encryption_config *to,
 struct census;
 int preflight_refuse_unknown(struct session *s, const struct resource *r, const struct census *c,
                              const char *text, struct error *err);
+
+/* REFUSED where etcd has no room for so many bytes more. */
+int preflight_room(struct session *s, int64_t bytes, struct error *err) MUST_CHECK;
 
 /* Everything stored of the resources that `from` and `to` name lies under prefixes that `from`
  * reads, and the API can read it; etcd has room for the rewrite. REFUSED, with the objects' names,

@@ -37,8 +37,24 @@ static uint64_t waiting(const struct plan_node *nodes, size_t count)
     return set;
 }
 
-struct stage_at stage_of(const struct forms *forms, const struct plan_node *nodes, size_t count,
-                         struct plan_facts facts, bool requested)
+static bool all_have(const struct plan_node *nodes, size_t count, form_set files)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!(nodes[i].file & files))
+            return false;
+    return true;
+}
+
+/* The files that a stage brings. */
+static form_set files_of(enum stage s)
+{
+    return s == STAGE_REENCRYPT_FINISHED ? FORM_BIT(FORM_TO)
+           : s == STAGE_PREPARE          ? FORM_BIT(FORM_WIDEN) | FORM_BIT(FORM_SWITCH)
+                                         : FORM_BIT(FORM_SWITCH);
+}
+
+static struct stage_at look(const struct forms *forms, const struct plan_node *nodes, size_t count,
+                            struct plan_facts facts, bool requested)
 {
     facts.by_hand = false;
     struct plan_step step = plan_next(forms, nodes, count, facts);
@@ -71,6 +87,14 @@ struct stage_at stage_of(const struct forms *forms, const struct plan_node *node
         break;
     }
     abort(); /* both come after narrowing was begun */
+}
+
+struct stage_at stage_of(const struct forms *forms, const struct plan_node *nodes, size_t count,
+                         struct plan_facts facts, bool requested)
+{
+    struct stage_at at = look(forms, nodes, count, facts, requested);
+    at.placed = at.complete || all_have(nodes, count, files_of(at.stage));
+    return at;
 }
 
 bool stage_of_node(form_set runs, enum stage whole, enum stage *out)

@@ -41,6 +41,7 @@ struct stage_at {
     enum stage stage; /* ACTIVE is the caller's to tell from REQUEST: who is at work is not seen
                          from here */
     bool complete;    /* every file of the stage lies there, and every apiserver runs it */
+    bool placed;      /* every file of the stage lies there */
     uint64_t waiting; /* nodes whose apiserver does not run the file that lies there */
     bool refused;     /* plan_next() refuses what is seen: the stage is a guess */
 };

@@ -1,5 +1,6 @@
 /* Staged commands: whose turn it is, said in RKE2's words, and what they report. */
 #include "provisioner/run.h"
+#include "provisioner/start.h"
 
 #include <stdio.h>
 
@@ -102,19 +103,22 @@ static int refuse_stage(struct run *r, enum stage_command command, const struct 
     return -1;
 }
 
-/* By hand means all of it: what is down is started by the operator too. */
-static int check_up(struct run *r, struct error *err)
+/* Not a question of hashes: with one down, no other is to be restarted. */
+static int check_up(struct run *r, enum stage_command command, struct error *err)
 {
     struct session *s = r->s;
     for (size_t i = 0; i < s->count; i++) {
         const struct member *m = &s->members[i];
         if (m->seen.running)
             continue;
-        error_set(err, RESULT_REFUSED, "node %s: kube-apiserver does not run", m->node.name);
+        char *line CLEANUP(cleanup_mem) = run_command_line("restart", s->options);
+        error_set(err, RESULT_REFUSED, "%s: node %s: kube-apiserver does not run",
+                  stage_command_name(command), m->node.name);
+        error_state(err, "nothing was changed, %s", what_stands(r));
         error_next(err,
-                   "start it there, then run the same command again; without --no-restart it is "
-                   "started here. To go back: encrypt abort --config %s",
-                   s->options->config);
+                   "start it there, then run the same command again; or have it started: %s. To go "
+                   "back: encrypt abort --config %s",
+                   line, s->options->config);
         return -1;
     }
     return 0;
@@ -133,7 +137,12 @@ int run_check_stage(struct run *r, enum stage_command command, bool *nothing, st
     if (at.refused)
         return 0;
     *nothing = false;
-    switch (stage_allows(command, &at)) {
+    r->facts.by_hand = r->s->options->no_restart && command != STAGE_COMMAND_RESTART;
+    enum stage_answer answer = stage_allows(command, &at);
+    if ((answer == STAGE_TOO_EARLY || (answer == STAGE_GO && r->facts.by_hand)) &&
+        check_up(r, command, err) < 0)
+        return -1;
+    switch (answer) {
     case STAGE_TOO_EARLY:
         return refuse_early(r, command, &at, err);
     case STAGE_WRONG:
@@ -145,15 +154,68 @@ int run_check_stage(struct run *r, enum stage_command command, bool *nothing, st
         break;
     }
     r->upto = command == STAGE_COMMAND_RESTART ? stage_to_restart(&at) : command;
-    r->facts.by_hand = r->s->options->no_restart && command != STAGE_COMMAND_RESTART;
-    return r->facts.by_hand ? check_up(r, err) : 0;
+    return 0;
+}
+
+int run_check_turn(struct session *s, enum stage_command command, struct encrypt_report *report,
+                   bool *nothing, struct error *err)
+{
+    struct run r CLEANUP(run_free) = {0};
+    if (run_prepare(&r, s, report, err) < 0 || run_observe(&r, err) < 0 ||
+        run_check_stage(&r, command, nothing, err) < 0)
+        return -1;
+    if (*nothing) {
+        run_report_stage(&r);
+        report->nothing_to_do = true;
+        return 0;
+    }
+    /* Since the stage before, what is stored may have grown, and something may have come that can't
+     * be read: an apiserver that is restarted beside that does not get ready. */
+    return r.upto == STAGE_COMMAND_ROTATE && !r.facts.switched
+               ? preflight_store(s, r.forms.config[FORM_WIDEN], r.forms.config[FORM_TO], err)
+               : 0;
+}
+
+/* What was put by a run that did not come to its record: a restart from now on is told by it. */
+int run_expect_restarts(struct run *r, struct error *err)
+{
+    bool changed = false;
+    for (size_t i = 0; i < r->s->count; i++) {
+        struct member *m = &r->s->members[i];
+        struct node_record *n = journal_node(r->s->journal, m->node.name);
+        bool waits = !(r->nodes[i].runs & r->nodes[i].file) && r->nodes[i].file && !m->file_missing;
+        if (!waits || (str_eq(n->placed.sha256, m->file_sha256) && n->placed.process))
+            continue;
+        node_record_placed(n, m->file_sha256, m->seen.process ? m->seen.process : START_NO_PROCESS);
+        changed = true;
+    }
+    return changed ? run_record(r, err) : 0;
 }
 
 void run_report_stage(struct run *r)
 {
-    struct stage_at at = run_stage(r);
-    snprintf(r->report->stage, sizeof(r->report->stage), "%s", stage_name(at.stage));
-    r->report->waiting = (size_t)__builtin_popcountll(at.waiting);
+    const struct session *s = r->s;
+    struct stage_at at = run_stage(r), then = at;
+    struct encrypt_report *report = r->report;
+    then.waiting = 0;
+    then.complete = at.placed;
+    enum stage_command next = stage_next(&then);
+    /* What waits for its last restarts is closed by this. */
+    if (at.stage == STAGE_REENCRYPT_FINISHED && at.placed)
+        next = STAGE_COMMAND_RESTART;
+    snprintf(report->stage, sizeof(report->stage), "%s", stage_name(at.stage));
+    snprintf(report->stage_next, sizeof(report->stage_next), "%s", stage_command_name(next));
+    report->stage_placed = at.placed;
+    report->waiting = (size_t)__builtin_popcountll(at.waiting);
+    if (s->options->write_config && at.stage == STAGE_REENCRYPT_FINISHED)
+        tell(r->s, ENCRYPT_NOTE, NULL, NULL,
+             "%s gets the fresh key when the rotation is closed: encrypt restart --config %s "
+             "--write-config",
+             s->cluster->path, s->options->config);
+    tell(r->s, ENCRYPT_NOTE, NULL, NULL,
+         "the lock in the cluster stays with %s until the rotation is finished (--take-over hands "
+         "it to another operator, with this state file)",
+         s->who);
     for (size_t i = 0; i < r->s->count; i++)
         if (at.waiting >> i & 1)
             tell(r->s, ENCRYPT_NODE, stage_name(at.stage), r->s->members[i].node.name,

@@ -52,6 +52,7 @@ static int on_value(void *ctx, const char *key, const unsigned char *value, size
     if (w->want(w->ctx, w->resource, value, len))
         return 0;
     c->refused++;
+    c->refused_bytes += (int64_t)len;
     size_t most = w->most ? w->most : CENSUS_MAX_EXAMPLES;
     if (c->example_count < most) {
         /* One more place than is counted: the list ends with NULL. */

@@ -22,6 +22,7 @@ struct census {
                         NULL-terminated */
     size_t example_count;
     size_t refused; /* how many it refused */
+    int64_t refused_bytes;
 };
 void census_free(struct census *c); /* also for CLEANUP */
 

@@ -180,7 +180,8 @@ static void the_next_command_is_always_allowed(void **state)
     for (int stage = STAGE_START; stage <= STAGE_REENCRYPT_FINISHED; stage++) {
         for (uint64_t waiting = 0; waiting < 2; waiting++) {
             for (int complete = 0; complete < 2; complete++) {
-                struct stage_at at = {(enum stage)stage, complete, waiting, false};
+                struct stage_at at = {
+                    .stage = (enum stage)stage, .complete = complete, .waiting = waiting};
                 /* Not to be had: complete is that nobody is waited for; an open one has begun. */
                 if ((complete && waiting) || stage == STAGE_START)
                     continue;
@@ -195,7 +196,7 @@ static void the_next_command_is_always_allowed(void **state)
 static void while_somebody_rewrites_reencrypt_alone_may_go_on(void **state)
 {
     (void)state;
-    const struct stage_at at = {STAGE_REENCRYPT_ACTIVE, true, 0, false};
+    const struct stage_at at = {.stage = STAGE_REENCRYPT_ACTIVE, .complete = true};
     assert_int_equal(stage_allows(STAGE_COMMAND_PREPARE, &at), STAGE_WRONG);
     assert_int_equal(stage_allows(STAGE_COMMAND_ROTATE, &at), STAGE_WRONG);
     assert_int_equal(stage_allows(STAGE_COMMAND_REENCRYPT, &at), STAGE_GO);
