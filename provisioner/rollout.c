@@ -99,7 +99,8 @@ int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
         struct node_record *n = journal_node(s->journal, m->node.name);
         if (!(nodes >> i & 1))
             continue;
-        node_record_intend(n, form_name(f), m->seen.process);
+        /* (By hand no restart is intended.) */
+        node_record_intend(n, r->facts.by_hand ? NULL : form_name(f), m->seen.process);
         node_record_path(n, m->config_path);
         /* Of the file that goes: what started since must not be taken to have read the new one. */
         node_record_placed(n, NULL, NULL);

@@ -124,6 +124,20 @@ static int check_up(struct run *r, enum stage_command command, struct error *err
     return 0;
 }
 
+/* An apiserver that a command of this stage restarted was not seen to be ready. */
+static bool was_ended(struct run *r, enum stage_command command, const struct stage_at *at)
+{
+    enum form form = command == STAGE_COMMAND_PREPARE ? FORM_WIDEN : FORM_SWITCH;
+    if (at->stage != (command == STAGE_COMMAND_PREPARE ? STAGE_PREPARE : STAGE_ROTATE))
+        return false;
+    for (size_t i = 0; i < r->s->count; i++) {
+        const struct node_record *n = journal_node(r->s->journal, r->s->members[i].node.name);
+        if ((r->unconfirmed >> i & 1) && str_eq(n->intent_form, form_name(form)))
+            return true;
+    }
+    return false;
+}
+
 int run_check_stage(struct run *r, enum stage_command command, bool *nothing, struct error *err)
 {
     struct transition *t = r->s->journal->transition;
@@ -139,6 +153,9 @@ int run_check_stage(struct run *r, enum stage_command command, bool *nothing, st
     *nothing = false;
     r->facts.by_hand = r->s->options->no_restart && command != STAGE_COMMAND_RESTART;
     enum stage_answer answer = stage_allows(command, &at);
+    /* The same command again, after it was killed at the very end: it has yet to say so. */
+    if (answer == STAGE_WRONG && was_ended(r, command, &at))
+        answer = STAGE_GO;
     if ((answer == STAGE_TOO_EARLY || (answer == STAGE_GO && r->facts.by_hand)) &&
         check_up(r, command, err) < 0)
         return -1;
