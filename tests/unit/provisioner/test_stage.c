@@ -265,18 +265,18 @@ static void each_command_stops_where_the_next_ones_begins(void **state)
     static const struct {
         enum plan_kind kind;
         enum form form;
-        const char *ends; /* of none, prepare, rotate, reencrypt, restart */
+        const char *ends; /* of none, prepare, rotate, reencrypt */
     } steps[] = {
-        {PLAN_PUT, FORM_WIDEN, "00001"},    {PLAN_RESTART, FORM_WIDEN, "00000"},
-        {PLAN_PUT, FORM_SWITCH, "01001"},   {PLAN_RESTART, FORM_SWITCH, "01000"},
-        {PLAN_REWRITE, FORM_FROM, "01101"}, {PLAN_PROVE, FORM_FROM, "01101"},
-        {PLAN_NARROW, FORM_FROM, "01101"},  {PLAN_PUT, FORM_TO, "01101"},
-        {PLAN_RESTART, FORM_TO, "01100"},   {PLAN_REMOVE, FORM_FROM, "01101"},
-        {PLAN_DONE, FORM_FROM, "01100"},
+        {PLAN_PUT, FORM_WIDEN, "0000"},    {PLAN_RESTART, FORM_WIDEN, "0000"},
+        {PLAN_PUT, FORM_SWITCH, "0100"},   {PLAN_RESTART, FORM_SWITCH, "0100"},
+        {PLAN_REWRITE, FORM_FROM, "0110"}, {PLAN_PROVE, FORM_FROM, "0110"},
+        {PLAN_NARROW, FORM_FROM, "0110"},  {PLAN_PUT, FORM_TO, "0110"},
+        {PLAN_RESTART, FORM_TO, "0110"},   {PLAN_REMOVE, FORM_FROM, "0110"},
+        {PLAN_DONE, FORM_FROM, "0110"},
     };
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         const struct plan_step step = {.kind = steps[i].kind, .form = steps[i].form};
-        for (int c = 0; c < STAGE_COMMANDS; c++) {
+        for (int c = 0; c < STAGE_COMMAND_RESTART; c++) {
             bool ends = stage_ends_before((enum stage_command)c, false, &step);
             if (ends != (steps[i].ends[c] == '1'))
                 fail_msg("step %zu, command %d", i, c);
@@ -284,6 +284,24 @@ static void each_command_stops_where_the_next_ones_begins(void **state)
             bool by_hand = stage_ends_before((enum stage_command)c, true, &step);
             assert_int_equal(by_hand, ends || step.kind == PLAN_RESTART);
         }
+    }
+}
+
+/* `restart` takes the steps of the stage that is under way, and not one more. */
+static void restart_ends_the_stage_that_is_under_way(void **state)
+{
+    (void)state;
+    static const enum stage_command ends[] = {
+        [STAGE_START] = STAGE_COMMAND_PREPARE,
+        [STAGE_PREPARE] = STAGE_COMMAND_PREPARE,
+        [STAGE_ROTATE] = STAGE_COMMAND_ROTATE,
+        [STAGE_REENCRYPT_REQUEST] = STAGE_COMMAND_REENCRYPT,
+        [STAGE_REENCRYPT_ACTIVE] = STAGE_COMMAND_REENCRYPT,
+        [STAGE_REENCRYPT_FINISHED] = STAGE_COMMAND_REENCRYPT,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        const struct stage_at at = {.stage = (enum stage)i, .waiting = 1};
+        assert_int_equal(stage_to_restart(&at), ends[i]);
     }
 }
 
@@ -299,6 +317,7 @@ int main(void)
         cmocka_unit_test(enabling_and_disabling_have_the_same_stages),
         cmocka_unit_test(nodes_that_differ_are_told_before_a_file_that_was_not_taken_up),
         cmocka_unit_test(each_command_stops_where_the_next_ones_begins),
+        cmocka_unit_test(restart_ends_the_stage_that_is_under_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
