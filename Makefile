@@ -118,7 +118,7 @@ help:
 ALL_C := $(call sources,base cmd provisioner state templates tests examples)
 ALL_H := $(sort $(shell find base cmd provisioner state templates tests examples -name '*.h' 2>/dev/null))
 tidy:
-	clang-tidy --quiet $(ALL_C) -- $(filter-out -Werror,$(CFLAGS))
+	clang-tidy --quiet $(ALL_C) -- $(filter-out -Werror,$(CFLAGS)) -Iprovisioner
 format:
 	clang-format -i $(ALL_C) $(ALL_H)
 format-check:
