@@ -131,11 +131,11 @@ static size_t pieces_on_heap(void)
     FILE *f = fopen("/proc/self/maps", "r");
     CHECK(f);
     while (fgets(line, sizeof(line), f)) {
-        unsigned long from, to;
-        if (!strstr(line, "[heap]") || sscanf(line, "%lx-%lx", &from, &to) != 2)
+        void *from = NULL, *to = NULL;
+        if (!strstr(line, "[heap]") || sscanf(line, "%p-%p", &from, &to) != 2)
             continue;
         heaps++;
-        found += count_pieces((const unsigned char *)from, (const unsigned char *)to);
+        found += count_pieces(from, to);
     }
     fclose(f);
     CHECK(heaps == 1);
