@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """etcd_history.py URL CA CERT KEY PREFIX: every value that etcd ever held under PREFIX, revision by revision from the first on, through its
-JSON gateway. Prints `<count><tab><stored form>` for each form; with --grep TEXT instead how many values hold TEXT. Exit status 1 where a
-revision can't be read any more (it was compacted)."""
+JSON gateway. Prints `<count><tab><resource><tab><stored form>` for each, and for each --grep TEXT `<count><tab>holds<tab>TEXT`. Exit status 1
+where a revision can't be read any more (it was compacted)."""
 import argparse, base64, collections, http.client, json, ssl, sys, urllib.parse
 
 p = argparse.ArgumentParser()
 for name in ("url", "ca", "cert", "key", "prefix"):
     p.add_argument(name)
-p.add_argument("--grep")
+p.add_argument("--grep", action="append", default=[])
 a = p.parse_args()
 
 context = ssl.create_default_context(cafile=a.ca)
@@ -38,14 +38,14 @@ def form(value):
 
 last = int(ask(limit=1)["header"]["revision"])
 forms = collections.Counter()
-found = 0
+found = {text: 0 for text in a.grep}
 for revision in range(1, last + 1):
     for kv in ask(revision=revision, min_mod_revision=revision, max_mod_revision=revision).get("kvs", []):
         value = base64.b64decode(kv["value"])
-        forms[form(value)] += 1
-        found += a.grep is not None and a.grep.encode() in value
-if a.grep is not None:
-    print(found)
-else:
-    for name, count in sorted(forms.items()):
-        print(f"{count}\t{name}")
+        forms[base64.b64decode(kv["key"]).decode().split("/")[2], form(value)] += 1
+        for text in found:
+            found[text] += text.encode() in value
+for (resource, name), count in sorted(forms.items()):
+    print(f"{count}\t{resource}\t{name}")
+for text, count in found.items():
+    print(f"{count}\tholds\t{text}")
