@@ -102,7 +102,7 @@ void report_started(struct command_line *l, long pid, const char *log);
 /* status_print.c: the answer of `status`, as RKE2 words it and then more; as one JSON document. */
 void status_print_text(const struct encrypt_status *s, FILE *to);
 void status_print_json(const struct encrypt_status *s, FILE *to);
-/* RESULT_OK, or RESULT_FOUND where something is wrong. */
+/* ENCRYPT_OK, or ENCRYPT_FOUND where something is wrong. */
 int status_exit_code(const struct encrypt_status *s);
 /* report.c: prints it; `o` (NULL where it could not be made) is let go of. */
 void report_json(json_t *o);

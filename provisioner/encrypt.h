@@ -407,7 +407,7 @@ struct encrypt_status {
  */
 int encrypt_status(const struct encrypt_options *o, struct encrypt_status *out,
                    struct encrypt_error *err) ENCRYPT_MUST_CHECK;
-void encrypt_status_free(struct encrypt_status *s); /* also for CLEANUP */
+void encrypt_status_free(struct encrypt_status *s);
 
 #ifdef __cplusplus
 }

@@ -186,8 +186,6 @@ int ssh_connect_each(struct loop *loop, const struct ssh_settings *settings,
                      size_t count, struct ssh **sessions, struct error *whys, struct error *err)
 {
     memset(sessions, 0, count * sizeof(struct ssh *));
-    if (libssh2_init(0) != 0)
-        return error_set(err, RESULT_FAILED, "libssh2 can't be initialised");
     struct ssh **ready CLEANUP(cleanup_mem) = mem_alloc(count, sizeof(*ready));
     if (connect_each(loop, settings, bastion, targets, count, sessions, ready, whys, err) == 0)
         return 0;
