@@ -318,12 +318,12 @@ int run_rewrite_namespaces(struct run *r, const char *namespaces, struct error *
     struct session *s = r->s;
     const struct resources *all = NULL;
     struct buf stubborn CLEANUP(buf_free) = {0};
-    tell(s, ENCRYPT_STEP, "rewrite", NULL,
-         "what is stored in these namespaces gets its new form, by empty patches");
     store_forget_resources(s);
     if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 || check_room(r, all, err) < 0 ||
         note_request(r, err) < 0)
         return -1;
+    tell(s, ENCRYPT_STEP, "rewrite", NULL,
+         "what is stored in these namespaces gets its new form, by empty patches");
     for (const char *at = namespaces; *at;) {
         size_t len = strcspn(at, ",");
         char *ns CLEANUP(cleanup_mem) = mem_strndup(at, len);
@@ -347,11 +347,11 @@ int run_rewrite(struct run *r, struct error *err)
     struct session *s = r->s;
     const struct resources *all = NULL;
     struct buf stubborn CLEANUP(buf_free) = {0};
-    tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
     store_forget_resources(s); /* some may have come since */
     if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 || check_room(r, all, err) < 0 ||
         note_request(r, err) < 0)
         return -1;
+    tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
     for (size_t i = 0; i < all->count; i++) {
         const struct resource *res = &all->list[i];
         if (run_changes(r, res) && rewrite(r, res, &stubborn, err) < 0)
