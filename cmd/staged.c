@@ -108,8 +108,13 @@ static int wait_for_start(struct command_line *l, pid_t child, int ready)
     }
     /* It ended, or goes on in the foreground: then it has said so. */
     int status = 0;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
+    while (waitpid(child, &status, WNOHANG) == 0) {
+        if (signals_stop(NULL) && !told) {
+            kill(child, SIGTERM);
+            told = true;
+        }
+        poll(NULL, 0, 100);
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : ENCRYPT_STOPPED;
 }
 

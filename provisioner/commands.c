@@ -150,8 +150,9 @@ static int begin(struct session *s, const struct target *target,
         if (recorded) {
             err->result = RESULT_STOPPED;
             error_state(err, "%s is recorded; nothing on the nodes was changed", target->why);
-            error_next(err, "encrypt %s --config %s",
-                       command ? stage_command_name(command) : "resume", s->options->config);
+            char *next CLEANUP(cleanup_mem) = command ? run_stage_line(command, s->options)
+                                                      : run_command_line("resume", s->options);
+            error_next(err, "%s", next);
         } else {
             error_state(err, "nothing was changed");
             error_next(err, "mend that, then run the same command again");

@@ -282,7 +282,7 @@ static int rewrite_namespace(struct run *r, const struct resource *res, const ch
 
 /* A run that goes on did no check of its own, and etcd may have grown since: what is stale is
  * stored once more, and a full etcd stops the whole cluster. */
-static int check_room(struct run *r, const struct resources *all, struct error *err)
+static int check_room(struct run *r, const struct resources *all, const char *ns, struct error *err)
 {
     int64_t bytes = 0;
     for (size_t i = 0; r->resumed && i < all->count; i++) {
@@ -292,11 +292,18 @@ static int check_room(struct run *r, const struct resources *all, struct error *
         struct stored_as want = {prefix};
         if (!run_changes(r, &all->list[i]))
             continue;
-        if (census_resource(r->s, &all->list[i], 0, is_stored_as, &want, &c, err) < 0)
+        if (census_names(r->s, &all->list[i], ns, NULL, 1, is_stored_as, &want, &c, err) < 0)
             return -1;
         bytes += c.refused_bytes;
     }
-    return bytes ? preflight_room(r->s, bytes, err) : 0;
+    if (!bytes || preflight_room(r->s, bytes, err) == 0)
+        return 0;
+    if (err->next) {
+        char *then = mem_printf("%s, then: %s", err->next, r->again);
+        mem_free(err->next);
+        err->next = then;
+    }
+    return -1;
 }
 
 static int count_left(struct run *r, const struct resource *res, struct error *err)
@@ -319,8 +326,16 @@ int run_rewrite_namespaces(struct run *r, const char *namespaces, struct error *
     const struct resources *all = NULL;
     struct buf stubborn CLEANUP(buf_free) = {0};
     store_forget_resources(s);
-    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 || check_room(r, all, err) < 0 ||
-        note_request(r, err) < 0)
+    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0)
+        return -1;
+    for (const char *at = namespaces; *at;) {
+        size_t len = strcspn(at, ",");
+        char *ns CLEANUP(cleanup_mem) = mem_strndup(at, len);
+        if (*ns && check_room(r, all, ns, err) < 0)
+            return -1;
+        at += len + (at[len] == ',');
+    }
+    if (note_request(r, err) < 0)
         return -1;
     tell(s, ENCRYPT_STEP, "rewrite", NULL,
          "what is stored in these namespaces gets its new form, by empty patches");
@@ -348,8 +363,8 @@ int run_rewrite(struct run *r, struct error *err)
     const struct resources *all = NULL;
     struct buf stubborn CLEANUP(buf_free) = {0};
     store_forget_resources(s); /* some may have come since */
-    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 || check_room(r, all, err) < 0 ||
-        note_request(r, err) < 0)
+    if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 ||
+        check_room(r, all, NULL, err) < 0 || note_request(r, err) < 0)
         return -1;
     tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
     for (size_t i = 0; i < all->count; i++) {

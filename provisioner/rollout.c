@@ -267,10 +267,10 @@ static void tell_where_it_lies(struct run *r, const struct member *m, enum form 
             buf_printf(&names, "%s%s", names.len ? ", " : "", s->members[i].node.name);
     if (!names.len)
         return;
-    char *line CLEANUP(cleanup_mem) =
-        mem_printf("the file that failed lies on %s too: restart no kube-apiserver there; `encrypt "
-                   "abort` puts the one before back",
-                   buf_str(&names));
+    bool may_go_back = !r->facts.narrowing && !r->facts.back;
+    char *line CLEANUP(cleanup_mem) = mem_printf(
+        "the file that failed lies on %s too: restart no kube-apiserver there%s", buf_str(&names),
+        may_go_back ? "; `encrypt abort` puts the one before back" : " before the cause is mended");
     add_line(err, line);
 }
 
@@ -282,6 +282,7 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
     struct session *s = r->s;
     enum form f = plan_rollback(&r->forms, r->nodes, s->count, r->facts, failed);
     struct error e CLEANUP(error_clear) = {0};
+    tell_where_it_lies(r, m, failed, err);
     /* Until it is shown again. */
     r->nodes[m - s->members].runs = 0;
     char *came CLEANUP(cleanup_mem) = NULL;
@@ -314,7 +315,6 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
                       "touched",
                       form_name(failed), m->node.name);
     add_line(err, came);
-    tell_where_it_lies(r, m, failed, err);
     return -1;
 }
 
@@ -345,8 +345,11 @@ int rollout_confirm(struct run *r, size_t node, struct error *err)
         if (err->result == RESULT_INTERRUPTED || ssh_dead(m->node.ssh))
             return -1;
         add_log(m, err);
-        /* (By hand, going back is somebody else's too.) */
-        return r->facts.by_hand ? -1 : take_back(r, m, f, NULL, err);
+        if (!r->facts.by_hand)
+            return take_back(r, m, f, NULL, err);
+        /* Going back is somebody else's too. */
+        tell_where_it_lies(r, m, f, err);
+        return -1;
     }
     /* What it runs is asked of the same evidence again: it may be another process by now. */
     if (run_observe(r, err) < 0)

@@ -382,18 +382,22 @@ static int doubt_store(struct run *r, struct error *err)
          "etcd is not what the proof had seen (restored from a backup?): every apiserver is "
          "brought to read both again, and everything is rewritten and proved anew");
     journal_reopen(s->journal);
+    bool by_hand = r->facts.by_hand;
     r->facts = (struct plan_facts){.switched = true, .back = true, .staged = r->facts.staged};
     for (size_t i = 0; i < s->count; i++)
         s->members[i].stamped = false;
     if (run_record(r, err) < 0 || stamp_all(s, err) < 0)
         return -1;
     /* Stages go one way: what brings every apiserver back to both is not theirs to do. */
-    if (!r->upto)
+    if (!by_hand)
         return 0;
     char *resume CLEANUP(cleanup_mem) = run_command_line("resume", s->options);
     error_set(err, RESULT_STOPPED,
               "etcd is not what the proof had seen: every apiserver has to read both keys again "
               "before anything else");
+    error_state(err, "some apiservers may read the fresh key alone: what is stored under the old "
+                     "one can't be read through them until then; the state file has both keys; "
+                     "don't run `rke`");
     error_next(err, "%s", resume);
     return -1;
 }
@@ -490,14 +494,11 @@ static int go(struct run *r, bool opened, bool turned, enum stage_command comman
     return steps(r, err);
 }
 
-/* What failed is gone on with as it was asked for: `resume` would restart, and narrow. */
-static void stay_in_stage(struct run *r, enum stage_command command)
+char *run_stage_line(enum stage_command command, const struct encrypt_options *o)
 {
-    const struct encrypt_options *o = r->s->options;
     char *line CLEANUP(cleanup_mem) = run_command_line(stage_command_name(command), o);
-    mem_free(r->again);
-    r->again = mem_printf("%s%s%s%s", line, o->no_restart ? " --no-restart" : "",
-                          o->namespaces ? " --namespace " : "", o->namespaces ? o->namespaces : "");
+    return mem_printf("%s%s%s%s", line, o->no_restart ? " --no-restart" : "",
+                      o->namespaces ? " --namespace " : "", o->namespaces ? o->namespaces : "");
 }
 
 int run_transition(struct session *s, enum beginning how, enum stage_command command,
@@ -512,8 +513,11 @@ int run_transition(struct session *s, enum beginning how, enum stage_command com
     report->aborted = s->journal->transition->aborting;
     snprintf(report->why, sizeof(report->why), "%s", s->journal->transition->why);
     bool prepared = run_prepare(&r, s, report, err) == 0;
-    if (prepared && command)
-        stay_in_stage(&r, command);
+    /* What failed is gone on with as it was asked for: `resume` would restart, and narrow. */
+    if (prepared && command) {
+        mem_free(r.again);
+        r.again = run_stage_line(command, s->options);
+    }
     r.resumed = how != BEGIN_OPENED;
     if (!prepared || go(&r, how == BEGIN_OPENED, how == BEGIN_TURNED, command, err) < 0) {
         /* What was refused in the middle is a stop all the same: the transition is open. */

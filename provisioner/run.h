@@ -38,6 +38,8 @@ int run_prepare(struct run *r, struct session *s, struct encrypt_report *report,
 void run_free(struct run *r); /* also for CLEANUP */
 /* "encrypt COMMAND --config …", as these options would have it again; to be freed. */
 char *run_command_line(const char *command, const struct encrypt_options *o);
+/* The same of a staged command, with --no-restart and --namespace where they were given. */
+char *run_stage_line(enum stage_command command, const struct encrypt_options *o);
 
 enum beginning {
     BEGIN_OPENED,  /* it was opened just now, in memory only */

@@ -67,6 +67,17 @@ static int refuse_kind(struct run *r, enum stage_command command, struct error *
     return -1;
 }
 
+static bool lacks_record(struct run *r, uint64_t waiting)
+{
+    for (size_t i = 0; i < r->s->count; i++) {
+        const struct member *m = &r->s->members[i];
+        const struct node_record *n = journal_node(r->s->journal, m->node.name);
+        if ((waiting >> i & 1) && !(n->placed.process && str_eq(n->placed.sha256, m->file_sha256)))
+            return true;
+    }
+    return false;
+}
+
 static int refuse_early(struct run *r, enum stage_command command, const struct stage_at *at,
                         struct error *err)
 {
@@ -87,6 +98,16 @@ static int refuse_early(struct run *r, enum stage_command command, const struct 
                 "stage %s: kube-apiserver on %s does not run yet what lies there; nothing was "
                 "changed, %s",
                 stage_name(at->stage), buf_str(&names), what_stands(r));
+    /* Of what was put by a run that did not come to its record, only a restart of ours, or one
+     * after the same command again, can be told. */
+    if (lacks_record(r, at->waiting)) {
+        char *restart CLEANUP(cleanup_mem) =
+            run_command_line(stage_command_name(STAGE_COMMAND_RESTART), s->options);
+        error_next(err,
+                   "%s    (the run that put the file was ended before it was on record: a "
+                   "restart by hand since can't be told)",
+                   restart);
+    }
     say_next(s, at, err);
     return -1;
 }
@@ -115,10 +136,8 @@ static int check_up(struct run *r, enum stage_command command, struct error *err
         error_set(err, RESULT_REFUSED, "%s: node %s: kube-apiserver does not run",
                   stage_command_name(command), m->node.name);
         error_state(err, "nothing was changed, %s", what_stands(r));
-        error_next(err,
-                   "start it there, then run the same command again; or have it started: %s. To go "
-                   "back: encrypt abort --config %s",
-                   line, s->options->config);
+        error_next(err, "start it there, then run the same command again; or have it started: %s",
+                   line);
         return -1;
     }
     return 0;
@@ -128,7 +147,9 @@ static int check_up(struct run *r, enum stage_command command, struct error *err
 static bool was_ended(struct run *r, enum stage_command command, const struct stage_at *at)
 {
     enum form form = command == STAGE_COMMAND_PREPARE ? FORM_WIDEN : FORM_SWITCH;
-    if (at->stage != (command == STAGE_COMMAND_PREPARE ? STAGE_PREPARE : STAGE_ROTATE))
+    bool own = (command == STAGE_COMMAND_PREPARE && at->stage == STAGE_PREPARE) ||
+               (command == STAGE_COMMAND_ROTATE && at->stage == STAGE_ROTATE);
+    if (!own || !at->complete)
         return false;
     for (size_t i = 0; i < r->s->count; i++) {
         const struct node_record *n = journal_node(r->s->journal, r->s->members[i].node.name);
@@ -229,10 +250,12 @@ void run_report_stage(struct run *r)
              "%s gets the fresh key when the rotation is closed: encrypt restart --config %s "
              "--write-config",
              s->cluster->path, s->options->config);
-    tell(r->s, ENCRYPT_NOTE, NULL, NULL,
-         "the lock in the cluster stays with %s until the rotation is finished (--take-over hands "
-         "it to another operator, with this state file)",
-         s->who);
+    if (s->lease_held)
+        tell(r->s, ENCRYPT_NOTE, NULL, NULL,
+             "the lock in the cluster stays with %s until the rotation is finished (--take-over "
+             "hands "
+             "it to another operator, with this state file)",
+             s->who);
     for (size_t i = 0; i < r->s->count; i++)
         if (at.waiting >> i & 1)
             tell(r->s, ENCRYPT_NODE, stage_name(at.stage), r->s->members[i].node.name,
