@@ -22,6 +22,8 @@ static void transition_free(struct transition *t)
     encryption_config_free(t->from);
     encryption_config_free(t->to);
     encryption_config_free(t->custom);
+    encryption_config_free(t->before);
+    mem_free(t->started);
     mem_free(t);
 }
 
@@ -289,6 +291,15 @@ static void retire(struct journal *j, enum provider_type type, const struct encr
     set_now(&journal_find_key(j, type, k)->retired);
 }
 
+/* Nothing is activated while a transition is open: what is in use now was so before it. */
+static void retire_unused(struct journal *j, enum provider_type type,
+                          const struct encryption_key *k)
+{
+    struct key_record *r = journal_find_key(j, type, k);
+    if (!r->activated)
+        set_now(&r->retired);
+}
+
 static void activate(struct journal *j, enum provider_type type, const struct encryption_key *k)
 {
     struct key_record *r = journal_find_key(j, type, k);
@@ -304,7 +315,7 @@ void journal_close(struct journal *j)
     /* They entered when it was opened, but the journal may have been edited since. */
     each_key(j, t->from, add_found);
     each_key(j, t->to, journal_add_key);
-    each_key(j, t->aborting ? t->to : t->from, retire);
+    each_key(j, t->aborting ? t->to : t->from, t->aborting ? retire_unused : retire);
     each_key(j, t->aborting ? t->from : t->to, activate);
     j->generation++;
     for (size_t i = 0; i < j->node_count; i++)

@@ -12,6 +12,7 @@
  *       "stage": "open" | "narrowing",
  *       "from": "<yaml>", "to": "<yaml>", "custom": "<yaml>",
  *       "aborting": false, "reopened": false, "staged": false, "requested": false,
+ *       "initial": false, "before": "<yaml>", "started": null | "<address>",
  *       "switched": false, "rewritten": false,
  *       "proved": null | {"revision": 123, "values": 2000, "at": "…"} },
  *     "last": null | {"why": "rotate-key", "aborted": false, "closed": "2026-…Z"},
@@ -53,6 +54,9 @@ struct transition {
     bool reopened;  /* narrowing had begun, and the store was then found older than its proof */
     bool staged;    /* it is gone through a stage at a time: WIDEN is had with one apiserver too */
     bool requested; /* `reencrypt` was asked for */
+    bool initial;   /* of `up --initial`: no apiserver was there when it was opened */
+    struct encryption_config *before; /* initial: what the state's strings had then; NULL: none */
+    char *started; /* initial: a node that was seen to have an apiserver since; NULL: none was */
     bool rewritten;
     bool proved; /* TRANSITION_NARROWING without it is refused, in writing and in reading */
     int64_t proof_revision, proof_values;
@@ -165,7 +169,8 @@ void journal_narrow(struct journal *j);
 void journal_reopen(struct journal *j);
 /* Closes it: keys of `to` are activated (where they were not) and no longer retired, keys of `from`
  * that `to` lacks are retired, and its `custom` is that of what runs; where it was aborted the
- * other way round; generation + 1; the nodes' intents are cleared; `last` is it. */
+ * other way round, but a key of `to` that was in use before it was opened is in use still;
+ * generation + 1; the nodes' intents are cleared; `last` is it. */
 void journal_close(struct journal *j);
 
 /* What runs was made from this custom_config (copied; NULL: from none). False where that was known.

@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Version 1 had neither `aborting` nor `reopened`, version 2 no `custom` and no node's `path`,
- * version 3 no `last`, `staged` and `requested`. */
+ * version 3 no `last`, `staged`, `requested`, `initial`, `before` and `started`. */
 enum { VERSION = 4, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
 /* What any reader of JSON keeps exactly. */
 #define MAX_NUMBER ((int64_t)1 << 53)
@@ -180,8 +180,9 @@ static int get_proof(struct reader *r, const json_t *json, struct transition *t)
 static int get_transition(struct reader *r, const json_t *json, struct journal *j)
 {
     static const char *const members[] = {
-        "id",       "why",      "opened",    "by",       "stage",  "from",      "to",     "custom",
-        "switched", "aborting", "rewritten", "reopened", "staged", "requested", "proved", NULL};
+        "id",      "why",      "opened",   "by",        "stage",    "from",   "to",
+        "custom",  "switched", "aborting", "rewritten", "reopened", "staged", "requested",
+        "initial", "before",   "started",  "proved",    NULL};
     static const char *const members_3[] = {
         "id",     "why",      "opened",   "by",        "stage",    "from",   "to",
         "custom", "switched", "aborting", "rewritten", "reopened", "proved", NULL};
@@ -212,7 +213,10 @@ static int get_transition(struct reader *r, const json_t *json, struct journal *
         (r->version > 1 && (get_bool(r, json, where, "aborting", &t->aborting) != 0 ||
                             get_bool(r, json, where, "reopened", &t->reopened) != 0)) ||
         (r->version > 3 && (get_bool(r, json, where, "staged", &t->staged) != 0 ||
-                            get_bool(r, json, where, "requested", &t->requested) != 0)) ||
+                            get_bool(r, json, where, "requested", &t->requested) != 0 ||
+                            get_bool(r, json, where, "initial", &t->initial) != 0 ||
+                            get_config(r, json, where, "before", &t->before) != 0 ||
+                            get_text_or_null(r, json, where, "started", &t->started) != 0)) ||
         get_bool(r, json, where, "switched", &t->switched) != 0 ||
         get_bool(r, json, where, "rewritten", &t->rewritten) != 0 ||
         get_proof(r, json_object_get(json, "proved"), t) != 0)
@@ -447,6 +451,9 @@ static json_t *transition_to_json(const struct transition *t, bool *ok)
     json_put(json, "reopened", json_boolean(t->reopened));
     json_put(json, "staged", json_boolean(t->staged));
     json_put(json, "requested", json_boolean(t->requested));
+    json_put(json, "initial", json_boolean(t->initial));
+    put_config(json, "before", t->before, ok);
+    put_text(json, "started", t->started, ok);
     json_put(json, "switched", json_boolean(t->switched));
     json_put(json, "rewritten", json_boolean(t->rewritten));
     json_put(json, "proved", t->proved ? json_object() : json_null());

@@ -177,6 +177,31 @@ static void an_aborted_transition_ends_where_it_began(void **state)
     assert_null(find(j, "b")->activated);
 }
 
+/* A cluster made anew from its state file: what is stored may need the key all the same. */
+static void a_key_that_was_in_use_before_is_so_after_an_abort(void **state)
+{
+    (void)state;
+    struct journal *j CLEANUP(cleanup_journal) = fresh();
+    struct encryption_config *a CLEANUP(cleanup_encryption_config) = managed("a", 1);
+    struct encryption_config *b CLEANUP(cleanup_encryption_config) = managed("b", 2);
+    journal_open(j, "enable", NULL, a, NULL);
+    journal_close(j);
+    assert_non_null(find(j, "a")->activated);
+    journal_open(j, "enable", NULL, a, NULL);
+    journal_abort(j);
+    journal_close(j);
+    assert_non_null(find(j, "a")->activated);
+    assert_null(find(j, "a")->retired);
+    /* One that is retired stays so, one that never was in use is not wanted any more. */
+    journal_open(j, "rotate-key", a, b, NULL);
+    journal_close(j);
+    journal_open(j, "enable", NULL, a, NULL);
+    journal_abort(j);
+    journal_close(j);
+    assert_non_null(find(j, "a")->retired);
+    assert_null(find(j, "b")->retired);
+}
+
 static void a_nodes_record_is_one_and_keeps_what_is_not_touched(void **state)
 {
     (void)state;
@@ -219,6 +244,9 @@ static struct journal *full(void)
     j->transition->proof_revision = 9007199254740992;
     j->transition->proof_values = 2000;
     j->transition->proved_at = timestamp_now();
+    j->transition->initial = true;
+    j->transition->before = encryption_config_copy(a);
+    j->transition->started = mem_strdup("10.0.0.1");
     struct node_record *n = journal_node(j, "10.0.0.1");
     node_record_intend(n, "narrow", "container 0123 since x");
     node_record_placed(n, HASH, NULL);
@@ -252,6 +280,9 @@ static void a_journal_survives_writing_and_reading(void **state)
     assert_memory_equal(again->keys[1].key.secret, j->keys[1].key.secret, 32);
     assert_int_equal(again->keys[2].key.secret_len, 16);
     assert_true(encryption_config_equal(again->transition->to, j->transition->to));
+    assert_true(again->transition->initial);
+    assert_true(encryption_config_equal(again->transition->before, j->transition->before));
+    assert_string_equal(again->transition->started, "10.0.0.1");
     assert_int_equal(again->node_count, 2);
     assert_string_equal(again->nodes[0].intent_process, "container 0123 since x");
 
@@ -277,6 +308,9 @@ static void a_tampered_journal_is_refused(void **state)
         {"\"aborting\": false", "\"aborting\": 0", "transition.aborting is neither"},
         {"\"aborting\": false,", "", "transition.aborting is missing"},
         {"\"reopened\": false", "\"reopened\": null", "transition.reopened is neither"},
+        {"\"initial\": true", "\"initial\": 1", "transition.initial is neither"},
+        {"\"started\": \"10.0.0.1\"", "\"started\": 1", "transition.started is not a text"},
+        {"\"started\": \"10.0.0.1\",", "", "transition.started is missing"},
         {"\"version\": 4", "\"version\": 0", "f: damaged: journal.version is out of range"},
         {"\"version\": 4", "\"version\": \"1\"", "journal.version is not a whole number"},
         {"\"version\": 4,", "", "journal.version is not a whole number"},
@@ -462,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_transition_moves_its_keys_through_the_history),
         cmocka_unit_test(a_nodes_record_is_one_and_keeps_what_is_not_touched),
         cmocka_unit_test(an_aborted_transition_ends_where_it_began),
+        cmocka_unit_test(a_key_that_was_in_use_before_is_so_after_an_abort),
         cmocka_unit_test(a_journal_survives_writing_and_reading),
         cmocka_unit_test(a_tampered_journal_is_refused),
         cmocka_unit_test(more_tampering_is_refused),

@@ -425,7 +425,8 @@ static void a_journal_of_version_1_reads(void **state)
     edit(&before, "\"switched\": true",
          "\"custom\": \"\",\n    \"aborting\": false,\n    \"reopened\": false,\n    \"staged\": "
          "false,\n"
-         "    \"requested\": false,\n    \"switched\": true");
+         "    \"requested\": false,\n    \"initial\": false,\n    \"before\": \"\",\n"
+         "    \"started\": null,\n    \"switched\": true");
     edit(&before, "\"process\": \"q\"\n      }",
          "\"process\": \"q\"\n      },\n      \"path\": null");
     edit(&before, "\"keys\": [", "\"custom\": \"\",\n  \"keys\": [");
