@@ -24,7 +24,7 @@ static const struct option_line {
     {"timeout", 0, "DURATION", CLUSTER, "how long one apiserver may take to be ready (5m)"},
     {"concurrency", 0, "N", CLUSTER, "objects being rewritten at once (64)"},
     {"take-over", 0, NULL, CLUSTER, "take the cluster's lock from another operator"},
-    {"forget-node", 0, "ADDRESS", CLUSTER,
+    {"forget-node", 0, "ADDRESS[,ADDRESS]", CLUSTER,
      "a control-plane node that is gone for good: go on without it"},
     {"no-restart", 0, NULL, CLUSTER, "put the files, and leave the restarts to the operator"},
     {"namespace", 0, "NAME[,NAME]", CLUSTER, "rewrite what is in these alone; the old key stays"},

@@ -33,10 +33,11 @@ json_t *start_json(const struct encrypt_start *s)
     json_t *nodes = json_array();
     for (size_t i = 0; i < s->node_count; i++) {
         const struct encrypt_start_node *n = &s->nodes[i];
-        json_array_append_new(nodes, json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "address",
-                                               text(n->address), "name", text(n->name), "started",
-                                               n->started, "flags", texts(n->flags), "mounts",
-                                               texts(n->mounts), "files", files_json(n)));
+        json_array_append_new(nodes,
+                              json_pack("{s:o, s:o, s:b, s:b, s:o, s:o, s:o}", "address",
+                                        text(n->address), "name", text(n->name), "started",
+                                        n->started, "plain", n->plain, "flags", texts(n->flags),
+                                        "mounts", texts(n->mounts), "files", files_json(n)));
     }
     return json_pack("{s:b, s:b, s:o, s:o, s:o, s:o}", "enable", s->enable, "kms", s->kms, "key",
                      text(s->key), "state", text(s->state), "next", text(s->next), "nodes", nodes);
@@ -57,7 +58,8 @@ void start_print(const struct encrypt_start *s)
         const struct encrypt_start_node *n = &s->nodes[i];
         char *address CLEANUP(cleanup_mem) = make_printable(n->address);
         printf("node %s%s\n", address,
-               n->started    ? " (has its kube-apiserver)"
+               n->plain      ? " (has a kube-apiserver without the flag: it writes plain)"
+               : n->started  ? " (has its kube-apiserver)"
                : n->flags[0] ? ": start kube-apiserver with"
                              : ": start kube-apiserver; nothing of encryption is needed");
         print_list("flag", n->flags);

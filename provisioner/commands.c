@@ -43,24 +43,17 @@ void record_what_runs(struct session *s, const struct encryption_config *from,
     }
 }
 
-/* A file that no apiserver is told to read may be the last place of a key: nothing is put over it.
- */
-static int check_no_stray_file(struct session *s, struct error *err)
+int check_no_stray_file(const struct member *m, struct error *err)
 {
-    for (size_t i = 0; i < s->count; i++) {
-        const struct member *m = &s->members[i];
-        if (m->file_missing || m->seen.config_path)
-            continue;
-        error_set(
-            err, RESULT_REFUSED,
-            "node %s: %s is there, and its kube-apiserver is not told to read it: it may hold "
-            "a key that is nowhere else",
-            m->node.name, m->config_path);
-        error_next(err, "on node %s: mv %s %s.old    (0600; keep it), then run the same command",
-                   m->node.name, m->config_path, m->config_path);
-        return -1;
-    }
-    return 0;
+    if (m->file_missing || m->seen.config_path)
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "node %s: %s is there, and its kube-apiserver is not told to read it: it may hold "
+              "a key that is nowhere else",
+              m->node.name, m->config_path);
+    error_next(err, "on node %s: mv %s %s.old    (0600; keep it), then run the same command",
+               m->node.name, m->config_path, m->config_path);
+    return -1;
 }
 
 /* What was judged before the lock in the cluster was had is still so. */
@@ -118,7 +111,28 @@ static int check(struct session *s, const struct encryption_config *from,
         state_agrees(s, from, err) < 0 || kms_check(s, from, to, err) < 0 ||
         preflight_store(s, from, to, err) < 0)
         return -1;
-    return check_no_stray_file(s, err);
+    for (size_t i = 0; i < s->count; i++)
+        if (check_no_stray_file(&s->members[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+void explain_not_begun(struct session *s, const char *why, enum stage_command command,
+                       struct error *err)
+{
+    if (err->result != RESULT_REFUSED && err->result != RESULT_FAILED)
+        return;
+    if (is_recorded(s)) {
+        char *again CLEANUP(cleanup_mem) =
+            command ? run_stage_line(command, s->options) : run_command_line("resume", s->options);
+        err->result = RESULT_STOPPED;
+        error_state(err, "%s is recorded; nothing on the nodes was changed", why);
+        error_next(err, "%s", again);
+        return;
+    }
+    error_state(err, "nothing was changed");
+    error_next(err, "mend that, then run the same command again");
+    give_lease_back(s);
 }
 
 /* From `from` to the target: the checks, the locks, the journal, the steps. */
@@ -145,20 +159,7 @@ static int begin(struct session *s, const struct target *target,
         return 0;
     /* Refused, or not recorded: then it is as if it had never been opened, here and on the nodes.
      */
-    if (err->result == RESULT_REFUSED || err->result == RESULT_FAILED) {
-        bool recorded = is_recorded(s);
-        if (recorded) {
-            err->result = RESULT_STOPPED;
-            error_state(err, "%s is recorded; nothing on the nodes was changed", target->why);
-            char *next CLEANUP(cleanup_mem) = command ? run_stage_line(command, s->options)
-                                                      : run_command_line("resume", s->options);
-            error_next(err, "%s", next);
-        } else {
-            error_state(err, "nothing was changed");
-            error_next(err, "mend that, then run the same command again");
-            give_lease_back(s);
-        }
-    }
+    explain_not_begun(s, target->why, command, err);
     return -1;
 }
 
@@ -203,7 +204,11 @@ static int check_can_abort(struct session *s, struct error *err)
                   "%s can't be taken back: it brings one node to what all others run, and back "
                   "would be without encryption",
                   t->why);
-        error_next(err, "encrypt resume --config %s", s->options->config);
+        error_next(err,
+                   "encrypt resume --config %s    (where that node can't be brought there: take "
+                   "its kube-apiserver away for good, and the node out of %s, then the same with "
+                   "--forget-node and its address)",
+                   s->options->config, s->options->config);
         return -1;
     }
     if ((t->stage != TRANSITION_NARROWING && !t->reopened) || t->aborting)
@@ -488,7 +493,11 @@ static int command(const struct encrypt_options *o, struct encrypt_report *repor
     report->nodes = s->count;
     bool was_open = s->journal->transition != NULL;
     bool closed = !was_open;
-    int rc = stamp_check(s, err);
+    int rc = was_open ? start_note_started(s, err) : 0;
+    /* What `up --initial` left is taken back as far as it is ours: each node is judged there. */
+    if (rc == 0 && !(was_open && session_is_initial(s) &&
+                     (what == abort_nothing || s->journal->transition->aborting)))
+        rc = stamp_check(s, err);
     if (rc == 0 && was_open && what == prepare)
         rc = close_finished(s, report, &closed, err);
     if (rc == 0)

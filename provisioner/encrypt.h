@@ -99,8 +99,8 @@ struct encrypt_options {
     bool ssh_agent_auth;
     bool accept_new_host_keys;
     bool take_over;          /* take the cluster's lock from another operator */
-    const char *forget_node; /* a control-plane node that is gone for good and neither listed nor
-                                serving: go on without it; NULL: none */
+    const char *forget_node; /* a control-plane node (or several, "a,b") that is gone for good and
+                                neither listed nor serving: go on without it; NULL: none */
     bool no_restart;         /* staged commands: the restarts are left to the operator */
     const char *namespaces;  /* encrypt_reencrypt(): what is in these alone, commas between; NULL:
                                 all,  and then the old key is dropped */
@@ -131,9 +131,11 @@ struct encrypt_start_file {
 struct encrypt_start_node {
     char *address, *name; /* as in cluster.yml: `name` is its hostname_override, else the address */
     bool started;         /* it has a kube-apiserver already: nothing was put there */
+    bool plain;           /* started, and without the flag: it writes plain, and can't read what is
+                             encrypted, until encrypt_up() has brought it there */
     char **flags;         /* "--encryption-provider-config=/etc/…"; NULL-terminated, never NULL */
     char **mounts;        /* "host:container[:options]", of folders; NULL-terminated, never NULL */
-    struct encrypt_start_file *files;
+    struct encrypt_start_file *files; /* that lie there */
     size_t file_count;
 };
 

@@ -7,6 +7,7 @@
 #include "provisioner/target.h"
 #include "templates/encryption_features.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_none(const struct encryption_config *c)
@@ -22,11 +23,56 @@ static int read_state_config(struct session *s, struct encryption_config **out, 
     return 0;
 }
 
+static const struct key_record *active_key(const struct journal *j)
+{
+    for (size_t i = 0; i < j->key_count; i++)
+        if (j->keys[i].activated && !j->keys[i].retired)
+            return &j->keys[i];
+    return NULL;
+}
+
+/* The journal beside it tells that there was one, and what of it ran is not known. */
+static int check_not_lost(struct session *s, struct error *err)
+{
+    const struct key_record *k = active_key(s->journal);
+    if (!s->state->is_new || !k)
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "the state file %s is lost: %s has key %s in use, so this cluster was there before",
+              s->state_path, s->journal->sidecar_path, k->key.name);
+    error_next(err,
+               "put a backup of it back, then run the same command; where there is none: encrypt "
+               "doctor --config %s. Where this is another cluster, name another state file with "
+               "--state",
+               s->options->config);
+    return -1;
+}
+
+static int check_keys_in_use(struct session *s, const struct encryption_config *to,
+                             struct error *err)
+{
+    for (size_t i = 0; i < s->journal->key_count; i++) {
+        const struct key_record *k = &s->journal->keys[i];
+        if (!k->activated || k->retired || encryption_config_has_key(to, k->type, &k->key))
+            continue;
+        error_set(err, RESULT_REFUSED,
+                  "by %s key %s is in use, and what %s asks for lacks it: what is stored under it "
+                  "could not be read",
+                  s->state_path, k->key.name, s->options->config);
+        error_next(err,
+                   "make %s ask for what the cluster had (provider, custom_config); where this "
+                   "is another cluster, name another state file with --state",
+                   s->options->config);
+        return -1;
+    }
+    return 0;
+}
+
 /* No encryption is asked for. */
 static int nothing_asked(struct session *s, struct error *err)
 {
     struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
-    if (read_state_config(s, &c, err) < 0)
+    if (read_state_config(s, &c, err) < 0 || check_keys_in_use(s, NULL, err) < 0)
         return -1;
     if (is_none(c) || encryption_config_is_plain(c))
         return 0;
@@ -45,7 +91,7 @@ static int nothing_asked(struct session *s, struct error *err)
 static int check_open(struct session *s, struct error *err)
 {
     const struct transition *t = s->journal->transition;
-    if (t->stage == TRANSITION_OPEN && is_none(t->from) && !t->aborting && !t->reopened)
+    if (t->initial && t->stage == TRANSITION_OPEN && !t->aborting && !t->reopened)
         return 0;
     char *next CLEANUP(cleanup_mem) =
         run_command_line(t->aborting ? "abort" : "resume", s->options);
@@ -79,24 +125,16 @@ static int check_apiservers(struct session *s, struct error *err)
     return -1;
 }
 
-static int check_keys_in_use(struct session *s, const struct encryption_config *to,
-                             struct error *err)
+/* What a run that was taken back has made, for an apiserver that nobody saw may have written with
+ * it. NULL: there is none. */
+static struct encryption_config *of_the_aborted(const struct session *s)
 {
-    for (size_t i = 0; i < s->journal->key_count; i++) {
-        const struct key_record *k = &s->journal->keys[i];
-        if (!k->activated || k->retired || encryption_config_has_key(to, k->type, &k->key))
-            continue;
-        error_set(err, RESULT_REFUSED,
-                  "by %s key %s is in use, and what %s asks for lacks it: what is stored under it "
-                  "could not be read",
-                  s->state_path, k->key.name, s->options->config);
-        error_next(err,
-                   "make %s ask for what the cluster had (provider, custom_config); where this "
-                   "is another cluster, name another state file with --state",
-                   s->options->config);
-        return -1;
-    }
-    return 0;
+    const struct journal *j = s->journal;
+    const struct key_record *k = j->key_count ? &j->keys[j->key_count - 1] : NULL;
+    if (!j->last.aborted || !str_eq(j->last.why, "enable") || s->cluster->custom || !k ||
+        k->activated || k->type != s->cluster->provider)
+        return NULL;
+    return encryption_config_managed(k->type, s->cluster->resources, &k->key);
 }
 
 /* What the nodes get: by cluster.yml, with the key that the state file has for it, if any: RKE
@@ -104,7 +142,9 @@ static int check_keys_in_use(struct session *s, const struct encryption_config *
 static int make_target(struct session *s, struct target *out, struct error *err)
 {
     struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
-    if (read_state_config(s, &c, err) < 0 || target_up(s->cluster, s->journal, c, out, err) < 0 ||
+    struct encryption_config *aborted CLEANUP(cleanup_encryption_config) = of_the_aborted(s);
+    if (read_state_config(s, &c, err) < 0 ||
+        target_up(s->cluster, s->journal, is_none(c) ? aborted : c, out, err) < 0 ||
         check_keys_in_use(s, out->to, err) < 0)
         return -1;
     if (!is_none(c) && !encryption_config_reads_all(out->to, c)) {
@@ -158,15 +198,21 @@ static int check_files(struct session *s, const struct encryption_config *c, str
 }
 
 /* In memory; run_record() writes it. */
-static void open_transition(struct session *s, const struct target *t)
+static int open_transition(struct session *s, const struct target *t, struct error *err)
 {
+    struct encryption_config *before CLEANUP(cleanup_encryption_config) = NULL;
+    if (read_state_config(s, &before, err) < 0)
+        return -1;
     const char **names CLEANUP(cleanup_mem) = mem_alloc(s->count + 1, sizeof(char *));
     for (size_t i = 0; i < s->count; i++)
         names[i] = s->members[i].node.name;
     journal_keep_nodes(s->journal, names);
     journal_open(s->journal, "enable", NULL, t->to, t->custom);
+    struct transition *open = s->journal->transition;
+    open->initial = true;
+    open->before = is_none(before) ? NULL : STEAL(before);
     /* What starts with the file writes with the key: see struct transition. */
-    s->journal->transition->switched = true;
+    open->switched = true;
     for (size_t i = 0; i < s->count; i++) {
         struct node_record *n = journal_node(s->journal, names[i]);
         node_record_intend(n, form_name(FORM_SWITCH), NULL);
@@ -175,6 +221,7 @@ static void open_transition(struct session *s, const struct target *t)
         node_record_path(n, s->members[i].config_path);
         s->members[i].stamped = false;
     }
+    return 0;
 }
 
 /* No apiserver runs: each will run what it is given, and no plain writer is to be thought of. So
@@ -198,17 +245,28 @@ static void forget_transition(struct session *s)
         if (s->members[i].stamped)
             return;
     journal_abort(s->journal);
-    rkestate_set_encryption(s->state, "", false);
+    initial_put_state_back(s);
     journal_close(s->journal);
     if (journal_write(s->journal, s->state, &ignored) < 0)
         tell(s, ENCRYPT_WARNING, NULL, NULL, "%s", ignored.message);
 }
 
-/* The stamps of all come before the first configuration: who has all nodes goes on. */
+static int by_address(const void *a, const void *b)
+{
+    const struct member *const *x = a, *const *y = b;
+    return strcmp((*x)->node.name, (*y)->node.name);
+}
+
+/* The stamps of all come before the first configuration: who has all nodes goes on. In an order
+ * that is the same for all, or two would each hold a node that the other wants. */
 static int claim_all(struct session *s, struct error *err)
 {
+    struct member **sorted CLEANUP(cleanup_mem) = mem_alloc(s->count, sizeof(struct member *));
+    for (size_t i = 0; i < s->count; i++)
+        sorted[i] = &s->members[i];
+    qsort(sorted, s->count, sizeof(struct member *), by_address);
     for (size_t i = 0; i < s->count; i++) {
-        struct member *m = &s->members[i];
+        struct member *m = sorted[i];
         if (m->seen.exists || stamp_claim(s, m, err) == 0)
             continue;
         char *abort_it CLEANUP(cleanup_mem) = run_command_line("abort", s->options);
@@ -283,9 +341,9 @@ static int begin(struct session *s, struct encrypt_start *out, struct error *err
 {
     struct target t CLEANUP(target_free) = {0};
     if (make_target(s, &t, err) < 0 || kms_check(s, NULL, t.to, err) < 0 ||
-        check_files(s, t.to, err) < 0 || session_check_stop(s, err) < 0)
+        check_files(s, t.to, err) < 0 || session_check_stop(s, err) < 0 ||
+        open_transition(s, &t, err) < 0)
         return -1;
-    open_transition(s, &t);
     return provide(s, true, out, err);
 }
 
@@ -304,11 +362,22 @@ static int initial(struct session *s, struct encrypt_start *out, struct error *e
     bool open = s->journal->transition != NULL;
     if (open && check_open(s, err) < 0)
         return -1;
+    if (!open && check_not_lost(s, err) < 0)
+        return -1;
     if (!open && s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED)
         return nothing_asked(s, err);
-    if (session_reach_nodes(s, err) < 0 || check_apiservers(s, err) < 0 || stamp_check(s, err) < 0)
+    if (session_reach_nodes(s, err) < 0 || start_note_started(s, err) < 0 ||
+        check_apiservers(s, err) < 0 || preflight_listed(s, err) < 0 || stamp_check(s, err) < 0)
         return -1;
     return open ? go_on(s, out, err) : begin(s, out, err);
+}
+
+static bool all_started(const struct session *s)
+{
+    bool all = s->count > 0;
+    for (size_t i = 0; i < s->count; i++)
+        all = all && s->members[i].seen.exists;
+    return all;
 }
 
 /* An error says how the nodes are left. */
@@ -323,6 +392,11 @@ static void explain(struct session *s, bool was_open, struct error *err)
     }
     if (err->result == RESULT_FAILED || (err->result == RESULT_REFUSED && !was_open))
         err->result = RESULT_STOPPED;
+    if (!t->initial || all_started(s)) {
+        error_state(err, "as the last run left it: %s is open", t->why);
+        error_next(err, "mend that, then run the same command again");
+        return;
+    }
     error_state(err,
                 "%s is open: its key is in %s, and some nodes may have the configuration; "
                 "start no kube-apiserver before this is done",
@@ -341,100 +415,4 @@ int engine_up_initial(const struct encrypt_options *o, struct encrypt_start *out
         return 0;
     explain(s, was_open, err);
     return -1;
-}
-
-/* --- taken back --- */
-
-static int take_back_on(struct session *s, struct member *m, const struct encryption_config *to,
-                        struct error *err)
-{
-    struct error foreign CLEANUP(error_clear) = {0};
-    char *stamp CLEANUP(cleanup_mem) = stamp_path(m);
-    if (start_check_file(s, m, to, &foreign) < 0)
-        tell(s, ENCRYPT_WARNING, NULL, m->node.name, "%s: it is left there", foreign.message);
-    else if (!m->file_missing && m->node.driver->remove_file(&m->node, m->config_path, err) < 0)
-        return error_wrap(err, "node %s", m->node.name);
-    /* The stamp is what holds the node: it goes last. */
-    if (m->node.driver->remove_file(&m->node, stamp, err) < 0)
-        return error_wrap(err, "node %s", m->node.name);
-    tell(s, ENCRYPT_NODE, "narrow", m->node.name, "configuration removed");
-    return 0;
-}
-
-static int check_never_run(struct session *s, struct error *err)
-{
-    for (size_t i = 0; i < s->journal->node_count; i++) {
-        const struct node_record *n = &s->journal->nodes[i];
-        if (!n->runs.sha256)
-            continue;
-        error_set(err, RESULT_REFUSED,
-                  "node %s had a kube-apiserver since, which is gone: what it wrote may need the "
-                  "key",
-                  n->address);
-        error_next(err, "start it again as it was, then run the same command again");
-        return -1;
-    }
-    return 0;
-}
-
-int initial_take_back(struct session *s, struct encrypt_report *report, struct error *err)
-{
-    struct transition *t = s->journal->transition;
-    if (check_never_run(s, err) < 0)
-        return -1;
-    report->aborted = true;
-    strncpy(report->why, t->why, sizeof(report->why) - 1);
-    tell(s, ENCRYPT_STEP, "narrow", NULL,
-         "no kube-apiserver was started: the configuration is removed from the nodes");
-    if (!t->aborting) {
-        journal_abort(s->journal);
-        if (journal_write(s->journal, s->state, err) < 0)
-            return -1;
-    }
-    for (size_t i = 0; i < s->count; i++) {
-        if (take_back_on(s, &s->members[i], t->to, err) == 0)
-            continue;
-        if (err->result == RESULT_FAILED)
-            err->result = RESULT_STOPPED;
-        return -1;
-    }
-    rkestate_set_encryption(s->state, "", false);
-    journal_close(s->journal);
-    return journal_write(s->journal, s->state, err);
-}
-
-/* --- afterwards --- */
-
-static int wait_for(struct session *s, struct member *m, struct error *err)
-{
-    static const int64_t default_ms = (int64_t)5 * 60 * 1000;
-    int64_t timeout = s->options->timeout_ms ? s->options->timeout_ms : default_ms;
-    tell(s, ENCRYPT_NODE, "check", m->node.name, "waiting until its kube-apiserver is ready");
-    if (member_wait_ready(s, m, timeout, err) == 0)
-        return 0;
-    struct buf log CLEANUP(buf_free) = {0};
-    struct error ignored CLEANUP(error_clear) = {0};
-    if (err->result != RESULT_FAILED || ssh_dead(m->node.ssh) ||
-        m->node.driver->log_tail(&m->node, 8, &log, &ignored) < 0)
-        return -1;
-    while (log.len && log.data[log.len - 1] == '\n')
-        log.data[--log.len] = '\0';
-    err->result = RESULT_REFUSED;
-    char *text CLEANUP(cleanup_mem) =
-        mem_printf("%s\nits last log lines:\n%s", err->message, buf_str(&log));
-    return error_set(err, RESULT_REFUSED, "%s", text);
-}
-
-int initial_wait(struct session *s, struct error *err)
-{
-    const struct transition *t = s->journal->transition;
-    for (size_t i = 0; is_none(t->from) && !t->aborting && i < s->count; i++) {
-        struct member *m = &s->members[i];
-        const struct node_record *n = journal_node(s->journal, m->node.name);
-        bool first = str_eq(n->placed.process, START_NO_PROCESS) && !n->runs.sha256;
-        /* (Made, and not started: that is done here.) */
-        if (first && m->seen.config_path && (bring_back(s, m, err) < 0 || wait_for(s, m, err) < 0))
-            return -1;
-    }
-    return 0;
 }

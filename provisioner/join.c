@@ -23,10 +23,33 @@ static struct member *first_with_file(struct session *s)
 {
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
-        if (m->seen.exists && m->seen.config_path && !m->file_missing)
+        if (!m->joins && m->seen.exists && m->seen.config_path && !m->file_missing)
             return m;
     }
     return NULL;
+}
+
+/* The file lies there, and that the apiserver runs it was never seen. */
+static bool is_unseen(const struct session *s, const struct member *m)
+{
+    const struct node_record *n = journal_seen_node(s->journal, m->node.name);
+    return n && n->placed.sha256 && !n->runs.sha256 && m->seen.config_path && !m->file_missing;
+}
+
+/* The file was put there for it to join: it joins until it was seen to be ready with it. */
+static int look_at_unseen(struct session *s, struct member *m, struct error *err)
+{
+    struct node_record *n = journal_node(s->journal, m->node.name);
+    bool ready = false;
+    if (m->seen.running && kube_ready(&m->node.api, &ready, NULL, err) < 0)
+        return -1;
+    m->joins = !ready || !str_eq(n->placed.sha256, m->file_sha256);
+    if (m->joins || str_eq(n->placed.process, m->seen.process))
+        return 0;
+    node_record_runs(n, m->file_sha256, m->seen.process);
+    node_record_placed(n, NULL, NULL);
+    s->journal->behind = true;
+    return 0;
 }
 
 /* A file that is gone under an apiserver that serves by it is another matter: what that had read
@@ -71,19 +94,20 @@ static bool is_meant(const struct session *s, const struct member *model)
 
 int join_look(struct session *s, bool *any, struct error *err)
 {
-    const struct member *model = first_with_file(s);
-    bool some_exist = false, meant = is_meant(s, model);
+    bool some_exist = false;
     *any = false;
-    for (size_t i = 0; i < s->count; i++)
-        some_exist = some_exist || s->members[i].seen.exists;
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        some_exist = some_exist || m->seen.exists;
+        if (is_unseen(s, m) && look_at_unseen(s, m, err) < 0)
+            return -1;
+    }
+    const struct member *model = first_with_file(s);
+    bool meant = is_meant(s, model);
     for (size_t i = 0; some_exist && i < s->count; i++) {
         struct member *m = &s->members[i];
-        bool lacks = false;
-        if (!m->seen.exists)
-            lacks = true;
-        else if (meant && !m->seen.config_path)
-            lacks = true;
-        else if (model && lacks_file(m, &lacks, err) < 0)
+        bool lacks = m->joins || !m->seen.exists || (meant && !m->seen.config_path);
+        if (!lacks && model && lacks_file(m, &lacks, err) < 0)
             return -1;
         if (!lacks)
             continue;
@@ -157,12 +181,7 @@ static int bring_flagless(struct session *s, const struct encryption_config *run
     record_what_runs(s, none, runs);
     if (run_transition(s, BEGIN_OPENED, STAGE_COMMAND_NONE, report, err) == 0)
         return 0;
-    if (err->result == RESULT_REFUSED || err->result == RESULT_FAILED) {
-        char *resume CLEANUP(cleanup_mem) = run_command_line("resume", s->options);
-        err->result = RESULT_STOPPED;
-        error_state(err, "join may be recorded");
-        error_next(err, "%s", resume);
-    }
+    explain_not_begun(s, "join", STAGE_COMMAND_NONE, err);
     return -1;
 }
 
@@ -183,7 +202,16 @@ static void forget_former(struct session *s, struct member *m)
          "node %s had a configuration and has none now: taken as a new machine", m->node.name);
 }
 
-/* Its apiserver could not start for lack of the file. */
+/* A process that came after the file has read it. */
+static bool has_read(const struct session *s, const struct member *m)
+{
+    const struct node_record *n = journal_seen_node(s->journal, m->node.name);
+    return m->seen.running && n && n->placed.process && str_eq(n->placed.sha256, m->file_sha256) &&
+           !str_eq(n->placed.process, m->seen.process);
+}
+
+/* Its apiserver could not start for lack of the file, or has it and was not seen to be ready yet.
+ */
 static int start_again(struct session *s, struct member *m, const struct encryption_config *runs,
                        struct encrypt_report *report, struct error *err)
 {
@@ -191,12 +219,19 @@ static int start_again(struct session *s, struct member *m, const struct encrypt
     char **binds CLEANUP(cleanup_mem) = kms_binds(s->cluster, runs);
     struct apiserver_want want = {m->config_path, binds};
     char *before CLEANUP(cleanup_mem) = mem_strdup(m->seen.process);
-    tell(s, ENCRYPT_NODE, "switch", m->node.name, "kube-apiserver is being started");
-    if (m->node.driver->start(&m->node, &want, before, err) < 0 ||
+    bool reads = has_read(s, m);
+    tell(s, ENCRYPT_NODE, "switch", m->node.name,
+         reads ? "waiting until its kube-apiserver is ready" : "kube-apiserver is being started");
+    if ((!reads && m->node.driver->start(&m->node, &want, before, err) < 0) ||
         member_wait_ready(s, m, s->options->timeout_ms ? s->options->timeout_ms : default_ms, err) <
-            0 ||
-        member_observe(m, err) < 0)
-        return error_wrap(err, "node %s: starting kube-apiserver", m->node.name);
+            0) {
+        error_wrap(err, "node %s: starting kube-apiserver", m->node.name);
+        if (err->result == RESULT_FAILED && !ssh_dead(m->node.ssh))
+            rollout_add_log(m, err);
+        return -1;
+    }
+    if (member_observe(m, err) < 0)
+        return -1;
     struct node_record *n = journal_node(s->journal, m->node.name);
     node_record_runs(n, m->file_sha256, m->seen.process);
     node_record_placed(n, NULL, NULL);
@@ -221,6 +256,33 @@ static int put_where_missing(struct session *s, struct member *m, const struct m
     return 0;
 }
 
+/* From the first file on, something was changed: which node has it, and how to go on. */
+static int half_way(struct session *s, const struct member *m, struct error *err)
+{
+    char *up CLEANUP(cleanup_mem) = run_command_line("up", s->options);
+    if (err->result == RESULT_FAILED || err->result == RESULT_REFUSED)
+        err->result = RESULT_STOPPED;
+    error_state(err,
+                "node %s joins, and does not serve yet; the other nodes run on as they were, or "
+                "have joined",
+                m->node.name);
+    error_next(err, "%s    (once the cause is gone; it goes on with that node)", up);
+    return -1;
+}
+
+static int bring_one(struct session *s, struct member *m, const struct member *model,
+                     const struct encryption_config *runs, struct encrypt_report *report,
+                     struct error *err)
+{
+    bool starts = lack_of(m) == LACKS_APISERVER;
+    if ((model && put_where_missing(s, m, model, err) < 0) ||
+        journal_write(s->journal, s->state, err) < 0 ||
+        (!starts && start_again(s, m, runs, report, err) < 0) ||
+        (starts && start_add(s, m, runs, &report->start, err) < 0))
+        return half_way(s, m, err);
+    return 0;
+}
+
 /* Under the lock in the cluster. */
 static int bring(struct session *s, const struct encryption_config *runs,
                  struct encrypt_report *report, bool *flagless, struct error *err)
@@ -238,15 +300,83 @@ static int bring(struct session *s, const struct encryption_config *runs,
             *flagless = true;
             continue;
         }
-        if (model && put_where_missing(s, m, model, err) < 0)
-            return -1;
-        bool starts = lack_of(m) == LACKS_APISERVER;
-        if (journal_write(s->journal, s->state, err) < 0 ||
-            (!starts && start_again(s, m, runs, report, err) < 0) ||
-            (starts && start_add(s, m, runs, &report->start, err) < 0))
+        if (bring_one(s, m, model, runs, report, err) < 0)
             return -1;
     }
     return journal_write(s->journal, s->state, err);
+}
+
+/* a, b, … in any order. */
+static bool same_list(const char *a, const char *b)
+{
+    for (int way = 0; way < 2; way++) {
+        const char *in = way ? a : b;
+        for (const char *at = way ? b : a; *at; at += strcspn(at, ",")) {
+            at += *at == ',';
+            size_t len = strcspn(at, ",");
+            bool found = false;
+            for (const char *o = in; *o && !found; o += strcspn(o, ",")) {
+                o += *o == ',';
+                found = strcspn(o, ",") == len && memcmp(o, at, len) == 0;
+            }
+            if (!found)
+                return false;
+        }
+    }
+    return true;
+}
+
+/* An apiserver that is there already is of this cluster, or another's would get our keys. */
+static int check_same_cluster(struct session *s, struct member *m, struct error *err)
+{
+    const struct member *model = NULL;
+    char *version CLEANUP(cleanup_mem) = NULL;
+    for (size_t i = 0; i < s->count && !model; i++)
+        model = s->members[i].joins ? NULL : &s->members[i];
+    if (!m->seen.exists || !model)
+        return 0;
+    const char *theirs = apiserver_flag(&m->seen, "etcd-servers");
+    const char *ours = apiserver_flag(&model->seen, "etcd-servers");
+    if (!theirs || !ours || !same_list(theirs, ours)) {
+        error_set(err, RESULT_REFUSED,
+                  "node %s: its kube-apiserver has other --etcd-servers (%s) than that of node %s "
+                  "(%s): it may be another cluster's",
+                  m->node.name, theirs ? theirs : "none", model->node.name, ours ? ours : "none");
+        error_next(err,
+                   "where it is of this cluster, give both the same --etcd-servers; else take node "
+                   "%s out of %s; then run the same command again",
+                   m->node.name, s->options->config);
+        return -1;
+    }
+    /* (It can't get ready: what it would read is encrypted.) Its certificate is of our CA. */
+    if (lack_of(m) != LACKS_FLAG || kube_server_version(&m->node.api, &version, err) == 0)
+        return 0;
+    if (err->result == RESULT_FAILED)
+        err->result = RESULT_REFUSED;
+    error_wrap(err, "node %s: that its kube-apiserver is of this cluster can't be seen",
+               m->node.name);
+    error_next(err,
+               "look why it does not answer with this cluster's certificates; where it is another "
+               "cluster's, take node %s out of %s; then run the same command again",
+               m->node.name, s->options->config);
+    return -1;
+}
+
+/* What lies there may be put over. */
+static int check_file(struct session *s, const struct member *m,
+                      const struct encryption_config *runs, struct error *err)
+{
+    struct encryption_config *lies CLEANUP(cleanup_encryption_config) = NULL;
+    struct error unread CLEANUP(error_clear) = {0};
+    if (lack_of(m) != LACKS_FLAG)
+        return start_check_file(s, m, runs, err);
+    /* The planner asks no history: but for what is meant for it, no file may be there. */
+    if (!m->file_missing &&
+        encryption_config_read(buf_str(&m->file), m->file.len, m->config_path, ENCRYPTION_LENIENT,
+                               &lies, &unread) == 0 &&
+        encryption_config_equal(lies, runs))
+        return 0;
+    return check_no_stray_file(m, err);
 }
 
 static int check(struct session *s, const struct encryption_config *runs, struct error *err)
@@ -257,7 +387,7 @@ static int check(struct session *s, const struct encryption_config *runs, struct
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         if (m->joins && (m->node.driver->check_place(&m->node, m->config_path, err) < 0 ||
-                         start_check_file(s, m, runs, err) < 0))
+                         check_same_cluster(s, m, err) < 0 || check_file(s, m, runs, err) < 0))
             return error_wrap(err, "node %s", m->node.name);
     }
     tell(s, ENCRYPT_STEP, "check", NULL,

@@ -101,13 +101,24 @@ static bool is_ours(const struct session *s, const char *address)
     return false;
 }
 
+/* Is it among those that the user says are gone for good? */
+static bool is_gone(const struct session *s, const char *address)
+{
+    size_t len = strlen(address);
+    for (const char *at = s->options->forget_node; at && len; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strcspn(at, ",") == len && memcmp(at, address, len) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* `may_be_gone`: one that the user says is gone for good is passed over. */
 static int check_addresses(struct session *s, char **addresses, const char *where, bool may_be_gone,
                            struct error *err)
 {
-    const char *gone = s->options->forget_node;
     for (size_t i = 0; addresses[i]; i++) {
-        if (is_ours(s, addresses[i]) || (may_be_gone && str_eq(addresses[i], gone)))
+        if (is_ours(s, addresses[i]) || (may_be_gone && is_gone(s, addresses[i])))
             continue;
         error_set(err, RESULT_REFUSED,
                   "%s is a control-plane node by %s, and %s doesn't list it as one: what it "
@@ -212,6 +223,56 @@ int preflight_reload(struct session *s, struct error *err)
     return 0;
 }
 
+/* Those that have, or are to have, a configuration of ours. `all`: also where they are known to
+ * have run it and no transition is open. */
+static int check_journal_nodes(struct session *s, bool all, struct error *err)
+{
+    const struct journal *j = s->journal;
+    for (size_t i = 0; i < j->node_count; i++) {
+        const struct node_record *n = &j->nodes[i];
+        bool prepared = n->placed.sha256 && !n->runs.sha256;
+        char *one[2] = {n->address, NULL};
+        if ((j->transition || prepared || (all && n->runs.sha256)) &&
+            check_addresses(s, one,
+                            j->transition ? "the open transition"
+                            : prepared    ? "an earlier run, which has prepared it to join"
+                                          : "an earlier run",
+                            true, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int check_state_nodes(struct session *s, struct error *err)
+{
+    char **addresses = rkestate_controlplane(s->state);
+    int rc = check_addresses(s, addresses, "the state file", true, err);
+    encryption_resources_free(addresses);
+    return rc;
+}
+
+static void forget_nodes(struct session *s)
+{
+    for (size_t i = s->journal->node_count; i-- > 0;) {
+        char *address CLEANUP(cleanup_mem) = mem_strdup(s->journal->nodes[i].address);
+        if (!is_gone(s, address) || is_ours(s, address) ||
+            !journal_forget_node(s->journal, address))
+            continue;
+        tell(s, ENCRYPT_WARNING, NULL, NULL,
+             "going on without %s: should that machine ever come back, take its kube-apiserver "
+             "away before it joins the network: it may have another configuration than the others",
+             address);
+    }
+}
+
+int preflight_listed(struct session *s, struct error *err)
+{
+    if (check_journal_nodes(s, true, err) < 0 || check_state_nodes(s, err) < 0)
+        return -1;
+    forget_nodes(s);
+    return 0;
+}
+
 int preflight_addresses(struct session *s, struct error *err)
 {
     char **addresses = NULL;
@@ -220,30 +281,18 @@ int preflight_addresses(struct session *s, struct error *err)
     if (s->options->forget_node && is_ours(s, s->options->forget_node))
         return error_set(err, RESULT_REFUSED, "%s: can't forget node %s, which it lists",
                          s->options->config, s->options->forget_node);
-    for (size_t i = 0; s->journal->transition && i < s->journal->node_count; i++) {
-        char *one[2] = {s->journal->nodes[i].address, NULL};
-        if (check_addresses(s, one, "the open transition", true, err) < 0)
-            return -1;
-    }
+    if (check_journal_nodes(s, false, err) < 0)
+        return -1;
     if (session_ready_api(s, &api, &e) < 0)
         return error_move(err, &e);
     if (kube_apiserver_addresses(api, &addresses, err) < 0)
         return -1;
     int rc = check_addresses(s, addresses, "the endpoints of default/kubernetes", false, err);
     encryption_resources_free(addresses);
-    if (rc < 0)
+    if (rc < 0 || check_state_nodes(s, err) < 0)
         return -1;
-    addresses = rkestate_controlplane(s->state);
-    rc = check_addresses(s, addresses, "the state file", true, err);
-    encryption_resources_free(addresses);
-    if (rc == 0 && s->options->forget_node &&
-        journal_forget_node(s->journal, s->options->forget_node))
-        tell(
-            s, ENCRYPT_WARNING, NULL, NULL,
-            "going on without %s: should that machine ever come back, take its kube-apiserver away "
-            "before it joins the network: it may have another configuration than the others",
-            s->options->forget_node);
-    return rc;
+    forget_nodes(s);
+    return 0;
 }
 
 static int64_t etcd_quota(const struct session *s)

@@ -191,7 +191,7 @@ static void add_line(struct error *err, const char *text)
     err->message = whole;
 }
 
-static void add_log(struct member *m, struct error *err)
+void rollout_add_log(struct member *m, struct error *err)
 {
     struct buf log CLEANUP(buf_free) = {0};
     struct error e CLEANUP(error_clear) = {0};
@@ -344,7 +344,7 @@ int rollout_confirm(struct run *r, size_t node, struct error *err)
     if (bring_back(s, m, err) < 0 || member_wait_ready(s, m, ready_timeout(s), err) < 0) {
         if (err->result == RESULT_INTERRUPTED || ssh_dead(m->node.ssh))
             return -1;
-        add_log(m, err);
+        rollout_add_log(m, err);
         if (!r->facts.by_hand)
             return take_back(r, m, f, NULL, err);
         /* Going back is somebody else's too. */
@@ -427,7 +427,7 @@ int rollout_restart(struct run *r, enum form f, size_t node, struct error *err)
     if (bring_up(r, m, f, before, err) < 0) {
         if (err->result == RESULT_INTERRUPTED || ssh_dead(m->node.ssh))
             return -1;
-        add_log(m, err);
+        rollout_add_log(m, err);
         return take_back(r, m, f, before, err);
     }
     if (m->node.driver->settle(&m->node, err) < 0)

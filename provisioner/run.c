@@ -208,6 +208,9 @@ int run_record(struct run *r, struct error *err)
 {
     struct session *s = r->s;
     enum form f = plan_state_form(&r->forms, r->nodes, s->count, r->facts);
+    /* All but the one that joins write so already: nothing is to write plain again for its sake. */
+    if (f == FORM_WIDEN && str_eq(s->journal->transition->why, "join"))
+        f = FORM_SWITCH;
     set_state_form(r, f);
     s->journal->transition->rewritten = r->facts.rewritten;
     if (journal_write(s->journal, s->state, err) < 0)

@@ -101,6 +101,14 @@ void set_key_name(struct encrypt_report *report, const struct encryption_config 
 /* What runs is assumed from what lies on the nodes, once, when a transition begins. */
 void record_what_runs(struct session *s, const struct encryption_config *from,
                       const struct encryption_config *to);
+/* A file that no apiserver is told to read may be the last place of a key: REFUSED where one lies
+ * on that node. */
+int check_no_stray_file(const struct member *m, struct error *err) MUST_CHECK;
+/* The transition just opened was refused, or could not be recorded: the error says so, and the lock
+ * in the cluster is given back, where it is as if it had never been opened; else STOPPED, and
+ * `command` goes on. */
+void explain_not_begun(struct session *s, const char *why, enum stage_command command,
+                       struct error *err);
 /* What was judged before the lock in the cluster was had is still so. */
 int check_unchanged(struct session *s, struct error *err) MUST_CHECK;
 /* Removes what killed runs left. */
@@ -115,6 +123,10 @@ int rollout_confirm(struct run *r, size_t node, struct error *err) MUST_CHECK;
 /* Starts an apiserver that is down, with the flags that it has. Nothing where it runs. */
 int bring_back(struct session *s, struct member *m, struct error *err) MUST_CHECK;
 int rollout_remove(struct run *r, uint64_t nodes, struct error *err) MUST_CHECK;
+
+/* Its apiserver did not get ready: adds the last lines of its log to the message, and what they
+ * mean. */
+void rollout_add_log(struct member *m, struct error *err);
 
 /* --- rewriting.c --- */
 
@@ -192,6 +204,11 @@ int preflight_cluster(struct session *s, struct error *err) MUST_CHECK;
 /* None serves that cluster.yml doesn't list: by the endpoints of default/kubernetes, the state
  * file's nodes, and the journal's while a transition is open. */
 int preflight_addresses(struct session *s, struct error *err) MUST_CHECK;
+
+/* Before a control plane's first apiserver, where no API can be asked: cluster.yml lists the
+ * control-plane nodes that the state file and the journal know. REFUSED, but for those of
+ * o->forget_node, which may be several ("a,b"). */
+int preflight_listed(struct session *s, struct error *err) MUST_CHECK;
 
 /* REFUSED where automatic reload is on: what an apiserver runs is then not told by its process. */
 int preflight_reload(struct session *s, struct error *err) MUST_CHECK;

@@ -304,10 +304,10 @@ static int check_config(struct session *s, struct error *err)
 bool session_is_initial(const struct session *s)
 {
     const struct transition *t = s->journal->transition;
-    bool enables = t && t->stage == TRANSITION_OPEN && (!t->from || !t->from->item_count);
+    bool initial = t && t->initial && t->stage == TRANSITION_OPEN;
     for (size_t i = 0; i < s->count; i++)
-        enables = enables && !s->members[i].seen.exists;
-    return enables;
+        initial = initial && !s->members[i].seen.exists;
+    return initial;
 }
 
 static int refuse_to_open(struct session *s, struct error *err)

@@ -117,8 +117,8 @@ int member_wait_ready(struct session *s, struct member *m, int64_t timeout_ms,
 /* INTERRUPTED where the user asked to stop. For safe points. */
 int session_check_stop(struct session *s, struct error *err) MUST_CHECK;
 
-/* True where the open transition enables encryption and no node has a kube-apiserver: what
- * `up --initial` leaves behind, until the first of them is started. */
+/* True where the open transition is of `up --initial` and no node has a kube-apiserver: how that
+ * leaves it behind, until the first of them is started. */
 bool session_is_initial(const struct session *s);
 
 /* The state file's path with its links followed, also where it isn't there; to be freed. */

@@ -116,10 +116,16 @@ int start_add(struct session *s, struct member *m, const struct encryption_confi
     *n = (struct encrypt_start_node){.address = mem_strdup(m->node.name),
                                      .name = mem_strdup(m->node.conf->name),
                                      .started = m->seen.exists,
+                                     .plain = c && m->seen.exists && !m->seen.config_path,
                                      .flags = flags,
                                      .mounts = mounts};
-    if (c)
+    if (c && !m->file_missing)
         add_file(n, m);
+    if (n->plain)
+        tell(s, ENCRYPT_WARNING, NULL, n->address,
+             "node %s: its kube-apiserver was started without the flag: what it writes is plain "
+             "until `encrypt up` has brought it there",
+             n->address);
     if (out->node_count > 1)
         return 0;
     struct encrypt_report key = {0};
@@ -171,7 +177,7 @@ int start_check_open(struct session *s, struct error *err)
         struct member *m = &s->members[i];
         if (m->seen.exists)
             continue;
-        if ((!t->from || !t->from->item_count) && t->stage == TRANSITION_OPEN && !t->aborting)
+        if (t->initial && t->stage == TRANSITION_OPEN && !t->aborting)
             return refuse_unstarted(s, m, err);
         char *resume CLEANUP(cleanup_mem) = run_command_line("resume", s->options);
         error_set(err, RESULT_REFUSED,

@@ -30,10 +30,21 @@ int start_add(struct session *s, struct member *m, const struct encryption_confi
  */
 int start_check_open(struct session *s, struct error *err) MUST_CHECK;
 
-/* --- initial.c --- */
+/* While what `up --initial` has opened is open: that some node has a kube-apiserver is noted in the
+ * journal, durably, before anything is answered; also who takes it back when that apiserver is gone
+ * again must know. */
+int start_note_started(struct session *s, struct error *err) MUST_CHECK;
+
+/* --- initial_back.c --- */
+
+/* The state's strings and flags are again what they were before the open transition, which is of
+ * `up --initial`. In memory. */
+void initial_put_state_back(struct session *s);
 
 /* Takes back what `up --initial` left, before any apiserver was started: the files are removed from
- * the nodes, the key stays in the history. session_is_initial(). */
+ * the nodes (not what another operator has put there), the key stays in the history.
+ * session_is_initial(). REFUSED where some node had an apiserver since; STOPPED where one has been
+ * started meanwhile. */
 int initial_take_back(struct session *s, struct encrypt_report *report,
                       struct error *err) MUST_CHECK;
 
