@@ -381,14 +381,50 @@ static int finish(const struct provisioner *p, const struct encrypt_options *o)
     return rc;
 }
 
-static bool all_have(const struct provisioner *p, const char *container)
+/* How many nodes have that container. A node that can't be asked is an error. */
+static int count_with(const struct provisioner *p, const char *container, size_t *count)
 {
     char *command = text("docker inspect %s >/dev/null 2>&1", container);
-    bool all = true;
-    for (size_t i = 0; i < p->count && all; i++)
-        all = on_node(p, &p->nodes[i], command, NULL) == 0;
+    int rc = 0;
+    *count = 0;
+    for (size_t i = 0; i < p->count && rc == 0; i++)
+        if (on_node(p, &p->nodes[i], command, NULL) == 0)
+            ++*count;
+        else if ((rc = on_node(p, &p->nodes[i], "docker version >/dev/null 2>&1", NULL)) < 0)
+            fprintf(stderr, "node %s: its Docker can't be asked\n", p->nodes[i].name);
     free(command);
-    return all;
+    return rc;
+}
+
+/* Of the first provisioning, where only some nodes have their kube-apiserver. */
+static int is_open(const struct encrypt_options *o, bool *open)
+{
+    struct encrypt_error err = {0};
+    struct encrypt_status status = {0};
+    int rc = encrypt_status(o, &status, &err);
+    *open = status.transition != NULL;
+    if (rc < 0)
+        failed(&err);
+    encrypt_status_free(&status);
+    return rc;
+}
+
+/* Nodes that are new, or have lost their kube-apiserver: what the others have, first. */
+static int join(const struct provisioner *p, const struct encrypt_options *o)
+{
+    struct encrypt_error err = {0};
+    struct encrypt_report report = {0};
+    int rc = encrypt_up(o, &report, &err);
+    if (rc < 0)
+        failed(&err);
+    for (size_t i = 0; rc == 0 && i < report.start.node_count; i++) {
+        const struct encrypt_start_node *with = &report.start.nodes[i];
+        const struct node *n = node_of(p, with);
+        say("starting kube-apiserver on %s, which joins", n->name);
+        rc = start_apiserver(p, n, with);
+    }
+    encrypt_report_free(&report);
+    return rc;
 }
 
 static int provision(const struct provisioner *p, const char *program)
@@ -404,8 +440,15 @@ static int provision(const struct provisioner *p, const char *program)
                      put_certificates(p) < 0
                  ? -1
                  : 0;
-    if (rc == 0 && !all_have(p, "kube-apiserver"))
-        rc = bring_up(p, &o);
+    size_t have = 0;
+    bool first = false;
+    if (rc == 0)
+        rc = count_with(p, "kube-apiserver", &have);
+    first = have == 0;
+    if (rc == 0 && have > 0 && have < p->count)
+        rc = is_open(&o, &first);
+    if (rc == 0 && have < p->count)
+        rc = first ? bring_up(p, &o) : join(p, &o);
     if (rc == 0)
         rc = finish(p, &o);
     free(config);

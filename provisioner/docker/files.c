@@ -204,8 +204,10 @@ static int run_removal(const struct http_server *d, const json_t *base, const ch
     if (create_file_helper(d, base, bind, at, command, &id, err) < 0)
         return -1;
     int rc = run_helper(d, id, err);
+    /* (Also one that failed: who asked for it knows what is left, or the helper whose it is does.)
+     */
     struct error second CLEANUP(error_clear) = {0};
-    if (rc == 0 && docker_remove(d, id, true, true, &second) < 0)
+    if (docker_remove(d, id, true, true, &second) < 0 && rc == 0)
         return error_move(err, &second);
     return rc;
 }

@@ -142,6 +142,36 @@ static void a_file_with_a_key_that_may_be_nowhere_else_stays(void **state)
     assert_false(may("", ours, ours));
 }
 
+/* What is refused where node 10.0.0.1 has no apiserver and `t` is open. */
+static void refused(struct transition *t, const char *want, bool initial)
+{
+    static char config_name[] = "cluster.yml";
+    struct encrypt_options o = {.config = config_name};
+    struct journal j = {.transition = t};
+    struct member m = {.config_path = config_path, .file_missing = true};
+    struct session s = {.options = &o, .journal = &j, .members = &m, .count = 1};
+    struct error err CLEANUP(error_clear) = {0};
+    m.node.name = "10.0.0.1";
+    assert_int_equal(start_check_open(&s, &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    if (!strstr(err.next, want))
+        fail_msg("%s", err.next);
+    assert_int_equal(session_is_initial(&s), initial);
+    mem_free(j.nodes ? j.nodes[0].address : NULL);
+    mem_free(j.nodes);
+}
+
+/* There, other apiservers write plain, and could not read what this one would write. */
+static void an_ordinary_enable_is_not_gone_on_with_by_initial(void **state)
+{
+    (void)state;
+    static char why[] = "enable";
+    struct transition t = {.why = why, .initial = true};
+    refused(&t, "up --initial", true);
+    t.initial = false;
+    refused(&t, "--forget-node 10.0.0.1", false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +179,7 @@ int main(void)
         cmocka_unit_test(mounts_are_of_the_prefix_and_the_sockets),
         cmocka_unit_test(without_encryption_nothing_is_asked_for),
         cmocka_unit_test(a_file_with_a_key_that_may_be_nowhere_else_stays),
+        cmocka_unit_test(an_ordinary_enable_is_not_gone_on_with_by_initial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
