@@ -306,8 +306,7 @@ static int bring(struct session *s, const struct encryption_config *runs,
     return journal_write(s->journal, s->state, err);
 }
 
-/* a, b, … in any order. */
-static bool same_list(const char *a, const char *b)
+bool join_same_list(const char *a, const char *b)
 {
     for (int way = 0; way < 2; way++) {
         const char *in = way ? a : b;
@@ -326,18 +325,34 @@ static bool same_list(const char *a, const char *b)
     return true;
 }
 
+/* It answers with a certificate of our CA. (It can't get ready: what it would read is encrypted.)
+ * It may have been started just now. */
+static int check_answers(struct session *s, struct member *m, struct error *err)
+{
+    enum { ANSWER_MS = 60000, PAUSE_MS = 500 };
+    int64_t until = loop_now() + ANSWER_MS;
+    char *version CLEANUP(cleanup_mem) = NULL;
+    while (kube_server_version(&m->node.api, &version, err) < 0) {
+        if (err->result != RESULT_FAILED || loop_now() >= until || ssh_dead(m->node.ssh))
+            return -1;
+        error_clear(err);
+        if (loop_pause(s->loop, PAUSE_MS, err) < 0 || session_check_stop(s, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* An apiserver that is there already is of this cluster, or another's would get our keys. */
 static int check_same_cluster(struct session *s, struct member *m, struct error *err)
 {
     const struct member *model = NULL;
-    char *version CLEANUP(cleanup_mem) = NULL;
     for (size_t i = 0; i < s->count && !model; i++)
         model = s->members[i].joins ? NULL : &s->members[i];
     if (!m->seen.exists || !model)
         return 0;
     const char *theirs = apiserver_flag(&m->seen, "etcd-servers");
     const char *ours = apiserver_flag(&model->seen, "etcd-servers");
-    if (!theirs || !ours || !same_list(theirs, ours)) {
+    if (!theirs || !ours || !join_same_list(theirs, ours)) {
         error_set(err, RESULT_REFUSED,
                   "node %s: its kube-apiserver has other --etcd-servers (%s) than that of node %s "
                   "(%s): it may be another cluster's",
@@ -348,8 +363,7 @@ static int check_same_cluster(struct session *s, struct member *m, struct error 
                    m->node.name, s->options->config);
         return -1;
     }
-    /* (It can't get ready: what it would read is encrypted.) Its certificate is of our CA. */
-    if (lack_of(m) != LACKS_FLAG || kube_server_version(&m->node.api, &version, err) == 0)
+    if (lack_of(m) != LACKS_FLAG || check_answers(s, m, err) == 0)
         return 0;
     if (err->result == RESULT_FAILED)
         err->result = RESULT_REFUSED;

@@ -74,7 +74,8 @@ static int same_etcd(struct session *s, struct member **out, struct error *err)
     *out = NULL;
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
-        if (!m->seen.exists)
+        /* (One that joins may yet turn out to be another cluster's.) */
+        if (!m->seen.exists || m->joins)
             continue;
         if (!*out)
             *out = m;

@@ -65,6 +65,8 @@ int initial_wait(struct session *s, struct error *err) MUST_CHECK;
  *  - one without the flag: the transition "join", from none to `runs`, which all others run
  *    already.
  */
+/* "a,b": the same parts, in any order. */
+bool join_same_list(const char *a, const char *b);
 int join_look(struct session *s, bool *any, struct error *err) MUST_CHECK;
 /* REFUSED: cluster.yml asks for a change while some node joins. */
 int join_refuse_change(struct session *s, struct error *err);

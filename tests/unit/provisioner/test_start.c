@@ -172,6 +172,18 @@ static void an_ordinary_enable_is_not_gone_on_with_by_initial(void **state)
     refused(&t, "--forget-node 10.0.0.1", false);
 }
 
+/* By --etcd-servers an apiserver is told from another cluster's. */
+static void etcd_servers_are_compared_in_any_order(void **state)
+{
+    (void)state;
+    assert_true(join_same_list("https://a:2379,https://b:2379", "https://b:2379,https://a:2379"));
+    assert_true(join_same_list("https://a:2379", "https://a:2379"));
+    assert_false(join_same_list("https://a:2379,https://b:2379", "https://a:2379"));
+    assert_false(join_same_list("https://a:2379", "https://a:2379,https://b:2379"));
+    assert_false(join_same_list("https://a:2379", "https://a:23791"));
+    assert_false(join_same_list("", "https://a:2379"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +191,7 @@ int main(void)
         cmocka_unit_test(mounts_are_of_the_prefix_and_the_sockets),
         cmocka_unit_test(without_encryption_nothing_is_asked_for),
         cmocka_unit_test(a_file_with_a_key_that_may_be_nowhere_else_stays),
+        cmocka_unit_test(etcd_servers_are_compared_in_any_order),
         cmocka_unit_test(an_ordinary_enable_is_not_gone_on_with_by_initial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
