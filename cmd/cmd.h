@@ -100,8 +100,8 @@ int report_stage(struct command_line *l, const struct encrypt_report *r, const c
 /* That it goes on in the background. */
 void report_started(struct command_line *l, long pid, const char *log);
 /* status_print.c: the answer of `status`, as RKE2 words it and then more; as one JSON document. */
-void status_print_text(const struct encrypt_status *s, FILE *to);
-void status_print_json(const struct encrypt_status *s, FILE *to);
+void status_print_text(const struct command_line *l, const struct encrypt_status *s, FILE *to);
+void status_print_json(const struct command_line *l, const struct encrypt_status *s, FILE *to);
 /* ENCRYPT_OK, or ENCRYPT_FOUND where something is wrong. */
 int status_exit_code(const struct encrypt_status *s);
 /* report.c: prints it; `o` (NULL where it could not be made) is let go of. */

@@ -20,7 +20,7 @@ static void on_abort(int number)
 {
     static const char text[] =
         "\nencrypt: aborted: no memory was left, or this is a defect of encrypt; what was begun is "
-        "recorded: `encrypt resume`\n";
+        "recorded: the command `resume` goes on with it\n";
     (void)number;
     ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
     (void)ignored;

@@ -9,8 +9,8 @@ int cmd_status(struct command_line *l)
     if (rc < 0)
         return report_error(l, &err);
     if (l->output == OUTPUT_JSON)
-        status_print_json(&s, stdout);
+        status_print_json(l, &s, stdout);
     else
-        status_print_text(&s, stdout);
+        status_print_text(l, &s, stdout);
     return status_exit_code(&s);
 }

@@ -123,6 +123,8 @@ static char *key_state(const struct encrypt_status_key *k)
         return mem_strdup("not encrypted");
     if (k->retired)
         return mem_printf("retired %s", k->retired);
+    if (str_starts(k->type, "KMS"))
+        return mem_strdup("no node is configured with it");
     return mem_strdup(k->fingerprint ? "in the key history, on no node" : "nobody has it");
 }
 
@@ -154,8 +156,9 @@ static void print_keys(const struct encrypt_status *s, FILE *to)
 
 static char *file_cell(const struct encrypt_status_node *n)
 {
-    return str_eq(n->file_sha256, "none") ? mem_strdup(n->file)
-                                          : mem_printf("%.12s %s", n->file_sha256, n->file);
+    return !n->file_sha256 || str_eq(n->file_sha256, "none")
+               ? mem_strdup(n->file)
+               : mem_printf("%.12s %s", n->file_sha256, n->file);
 }
 
 static char *runs_cell(const struct encrypt_status_node *n)
@@ -192,12 +195,13 @@ static void print_nodes(const struct encrypt_status *s, FILE *to)
 }
 
 /* Each line behind a dash, what follows in it indented. */
-static void print_lines(const char *head, char *const *lines, size_t count, FILE *to)
+static void print_lines(const struct command_line *l, const char *head, char *const *lines,
+                        size_t count, FILE *to)
 {
     if (count)
         fprintf(to, "\n%s\n", head);
     for (size_t i = 0; i < count; i++) {
-        char *text CLEANUP(cleanup_mem) = make_printable(lines[i]);
+        char *text CLEANUP(cleanup_mem) = in_words(l, lines[i]);
         const char *lead = "- ";
         for (char *rest = text, *line; (line = strsep(&rest, "\n")); lead = "  ")
             if (*line)
@@ -223,7 +227,7 @@ static void print_transition(const struct encrypt_status *s, FILE *to)
         fprintf(to, "At work: %s\n", at_work);
 }
 
-void status_print_text(const struct encrypt_status *s, FILE *to)
+void status_print_text(const struct command_line *l, const struct encrypt_status *s, FILE *to)
 {
     bool keys = false;
     for (size_t i = 0; i < s->key_count; i++)
@@ -240,9 +244,9 @@ void status_print_text(const struct encrypt_status *s, FILE *to)
         fprintf(to, "Not counted: %s\n", uncounted);
     print_nodes(s, to);
     print_transition(s, to);
-    print_lines("Wrong:", s->problems, s->problem_count, to);
-    print_lines("Notes:", s->notes, s->note_count, to);
-    char *next CLEANUP(cleanup_mem) = make_printable(s->next);
+    print_lines(l, "Wrong:", s->problems, s->problem_count, to);
+    print_lines(l, "Notes:", s->notes, s->note_count, to);
+    char *next CLEANUP(cleanup_mem) = in_words(l, s->next);
     if (next)
         fprintf(to, "\nNext: %s\n", next);
 }
@@ -260,11 +264,18 @@ static json_t *number(bool known, uint64_t n)
     return known ? json_integer((json_int_t)n) : json_null();
 }
 
-static json_t *lines(char *const *list, size_t count)
+/* With our commands in it as the user types them. */
+static json_t *words(const struct command_line *l, const char *s)
+{
+    char *shown CLEANUP(cleanup_mem) = in_words(l, s);
+    return shown ? json_string(shown) : json_null();
+}
+
+static json_t *lines(const struct command_line *l, char *const *list, size_t count)
 {
     json_t *a = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(a, text(list[i]));
+        json_array_append_new(a, words(l, list[i]));
     return a;
 }
 
@@ -302,7 +313,7 @@ static json_t *transition_json(const struct encrypt_status_transition *t)
                      number(t->counted, t->done), "total", number(t->counted, t->total));
 }
 
-void status_print_json(const struct encrypt_status *s, FILE *to)
+void status_print_json(const struct command_line *l, const struct encrypt_status *s, FILE *to)
 {
     const char *active = NULL;
     json_t *inactive = json_array();
@@ -319,14 +330,14 @@ void status_print_json(const struct encrypt_status *s, FILE *to)
     for (size_t i = 0; i < s->node_count; i++)
         json_array_append_new(nodes, node_json(&s->nodes[i]));
     json_t *all = json_pack(
-        "{s:b, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "enable",
-        (int)s->enabled, "stage", s->stage, "hashmatch", (int)s->hash_match, "hasherror",
-        text(s->hash_error ? s->hash_error : ""), "activekey", text(active ? active : ""),
-        "inactivekeys", inactive, "keys", keys, "nodes", nodes, "transition",
-        transition_json(s->transition), "atwork", text(s->at_work), "uncounted", text(s->uncounted),
-        "revision", number(s->revision > 0, (uint64_t)s->revision), "problems",
-        lines(s->problems, s->problem_count), "notes", lines(s->notes, s->note_count), "next",
-        text(s->next));
+        "{s:b, s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "enable", (int)s->enabled, "stage", s->stage, "hashmatch", (int)s->hash_match,
+        "hashassumed", (int)s->hash_assumed, "hasherror", text(s->hash_error ? s->hash_error : ""),
+        "activekey", text(active ? active : ""), "inactivekeys", inactive, "keys", keys, "nodes",
+        nodes, "transition", transition_json(s->transition), "atwork", text(s->at_work),
+        "uncounted", text(s->uncounted), "revision", number(s->revision > 0, (uint64_t)s->revision),
+        "problems", lines(l, s->problems, s->problem_count), "notes",
+        lines(l, s->notes, s->note_count), "next", words(l, s->next));
     if (!all || json_dumpf(all, to, JSON_INDENT(2)) < 0)
         abort();
     fprintf(to, "\n");

@@ -224,7 +224,7 @@ static void tell_node(struct doctor *d, size_t i, const char *about)
                         : d->admin         ? "kube-apiserver is not ready"
                                            : "kube-apiserver runs";
     if (!m->seen.exists) {
-        saw(d, about, "%s", state);
+        saw(d, about, "%s, so what lies there was not looked at", state);
         return;
     }
     if (!m->seen.config_path)

@@ -1,4 +1,5 @@
-/* The nodes' stamps: of which cluster's state file, and how far that had come. */
+/* The nodes' stamps (where there is a kube-apiserver to reach them by): of which cluster's state
+ * file, and how far that had come. */
 #include "provisioner/doctor.h"
 
 #include <string.h>
@@ -28,6 +29,8 @@ static int read_all(struct doctor *d, struct error *err)
         bool found = false;
         stamp_free(&n->stamp);
         n->stamped = false;
+        if (d->s->members[i].unread)
+            continue;
         if (stamp_read(&d->s->members[i], &n->stamp, &found, &why) == 0) {
             n->stamped = true;
             continue;

@@ -358,7 +358,7 @@ struct encrypt_status_node {
     char *unseen;         /* why it could not be looked at: the rest is empty then. NULL: it was */
     char *stage;          /* by what it runs; NULL: not known */
     char *path;           /* where the file lies or is to lie */
-    char *file_sha256;    /* "none" */
+    char *file_sha256;    /* "none"; NULL: not looked at, since there is no apiserver on it */
     char *file;           /* "key-b (writes), key-a, identity"; "none"; what is wrong with it */
     char *runs_sha256;    /* NULL: not known */
     char *runs;           /* as `file`; NULL: not known */
@@ -382,11 +382,13 @@ struct encrypt_status_transition {
 };
 
 struct encrypt_status {
-    bool enabled; /* secrets are written encrypted, by the first node that was looked at (by the
-                     state file where none could be) */
+    bool enabled; /* secrets are written encrypted, by the first node with an apiserver that could
+                     be looked at (by the state file where none could be) */
     const char *stage; /* RKE2's words; constant */
     bool hash_match;
-    char *hash_error;                /* NULL where they match */
+    bool hash_assumed; /* they match, and of some apiserver it is assumed that it runs what lies
+                          there: nobody saw it start. A note names it */
+    char *hash_error;  /* NULL where they match */
     struct encrypt_status_key *keys; /* those that write first */
     size_t key_count;
     struct encrypt_status_node *nodes;
@@ -406,6 +408,12 @@ struct encrypt_status {
  * How it stands: read from the nodes, etcd and the state file, as far as each is to be had. Changes
  * nothing, takes no lock. Gives 0 where it could look, whatever it found; -1 where it could not
  * begin (REFUSED) or was INTERRUPTED. `out` is freed by the caller in every case.
+ *
+ * Among the problems: values in another form than the one that is written, while no transition is
+ * open; a state file that is not the one of these nodes (their stamps are newer or another's, they
+ * have another configuration, a key in use is on none of them), or that is lost. Where anything is
+ * encrypted also: that etcd could not be counted, that there are no credentials to ask the
+ * apiservers with. Without encryption those two are no problem.
  */
 int encrypt_status(const struct encrypt_options *o, struct encrypt_status *out,
                    struct encrypt_error *err) ENCRYPT_MUST_CHECK;

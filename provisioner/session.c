@@ -283,7 +283,9 @@ int member_observe(struct member *m, struct error *err)
     m->config_path = copy;
     buf_free(&m->file);
     m->file_missing = true;
-    if (m->node.driver->read_file(&m->node, m->config_path, &m->file, &m->file_missing, err) < 0)
+    m->unread = m->look_only && !m->seen.exists;
+    if (!m->unread &&
+        m->node.driver->read_file(&m->node, m->config_path, &m->file, &m->file_missing, err) < 0)
         return error_wrap(err, "node %s", m->node.name);
     sha256_hex(m->file_missing ? NULL : buf_str(&m->file), m->file.len, m->file_sha256);
     return 0;

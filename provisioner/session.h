@@ -34,6 +34,9 @@ struct member {
     char file_sha256[65]; /* "none" where it is missing */
     bool joins;           /* it is to get what the others have: see join.h */
     bool stamped;         /* its stamp is that of the journal: see stamp.h */
+    bool look_only;       /* of session_look(): nothing is made on its node, not even to look */
+    bool unread; /* so what lies there was not looked at: there is no kube-apiserver to reach it by;
+                    `file_missing` then, and "none" */
 };
 
 /* A control-plane node that could not be looked at, and why. */

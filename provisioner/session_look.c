@@ -51,6 +51,7 @@ static int look_at(struct session *s, struct member *m, struct error *err)
     if (m->node.driver->open(&m->node, err) < 0)
         return error_wrap(err, "node %s", m->node.name);
     m->opened = true;
+    m->look_only = true;
     /* An apiserver whose flag is gone already doesn't tell where the file still lies. */
     if (s->journal && s->journal->transition)
         m->config_path = mem_strdup(recorded_path(s, m->node.name));

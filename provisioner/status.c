@@ -88,6 +88,7 @@ static void status_free(struct status *d)
     }
     mem_free(d->nodes);
     encryption_config_free(d->recorded);
+    mem_free(d->no_credentials);
     run_free(&d->run);
     session_close(d->s);
 }
@@ -98,8 +99,10 @@ static void read_recorded(struct status *d)
 {
     struct error ignored CLEANUP(error_clear) = {0};
     const char *text = d->s->state ? rkestate_encryption_config(d->s->state) : "";
-    if (encryption_config_read(text, strlen(text), d->s->state_path, ENCRYPTION_LENIENT,
-                               &d->recorded, &ignored) < 0)
+    d->recorded_known =
+        d->s->state && encryption_config_read(text, strlen(text), d->s->state_path,
+                                              ENCRYPTION_LENIENT, &d->recorded, &ignored) == 0;
+    if (d->s->state && !d->recorded_known)
         status_problem(d, "the state file's encryptionConfig can't be read: %s", ignored.message);
 }
 
@@ -108,17 +111,15 @@ static void read_files(struct status *d)
     struct session *s = d->s;
     struct stat st;
     struct error why CLEANUP(error_clear) = {0};
-    if (lstat(s->state_path, &st) != 0 && errno == ENOENT)
-        status_note(d, "no state file %s: told from the nodes alone", s->state_path);
-    else if (rkestate_read(s->state_path, &s->state, &why) < 0)
+    d->state_missing = lstat(s->state_path, &st) != 0 && errno == ENOENT;
+    if (!d->state_missing && rkestate_read(s->state_path, &s->state, &why) < 0)
         status_problem(d, "the state file can't be read: %s", why.message);
     error_clear(&why);
     if (journal_read(s->state, s->state_path, &s->journal, &why) < 0)
         status_problem(d, "the journal can't be read: %s", why.message);
     error_clear(&why);
-    d->admin = credentials_find(d->o, s->state, &s->admin, &why) == 0;
-    if (!d->admin)
-        status_note(d, "whether the apiservers are ready was not asked: %s", why.message);
+    if (credentials_find(d->o, s->state, &s->admin, &why) < 0)
+        d->no_credentials = STEAL(why.message);
     read_recorded(d);
 }
 
@@ -232,7 +233,7 @@ static int look(struct status *d, struct error *err)
     tell_enabled(d);
     status_tell_nodes(d);
     status_hashes(d);
-    return status_keys(d, err);
+    return status_keys(d, err) < 0 ? -1 : status_state(d, err);
 }
 
 int engine_status(const struct encrypt_options *o, struct encrypt_status *out, struct error *err)

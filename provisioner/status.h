@@ -33,12 +33,14 @@ struct status {
     const struct encrypt_options *o;
     struct session *s;
     struct encrypt_status *out;
-    bool admin;                    /* there are credentials */
+    bool state_missing;            /* no file there; one that can't be read is another thing */
+    char *no_credentials;          /* why; NULL: there are some */
     const struct http_server *api; /* an apiserver that is ready, or NULL */
     struct status_node *nodes;
-    struct encryption_config
-        *recorded;  /* what the state file says that runs; NULL: none, or no file */
-    struct run run; /* of the open transition, where `observed` */
+    bool recorded_known;                /* what the state file says that runs is: */
+    struct encryption_config *recorded; /* NULL: none, or not known */
+    bool counted;                       /* secrets in etcd were: no failure kept it from that */
+    struct run run;                     /* of the open transition, where `observed` */
     bool observed;
     struct stage_at at; /* of the open transition */
     enum stage stage;
@@ -56,6 +58,10 @@ int status_nodes(struct status *d, struct error *err) MUST_CHECK;
 void status_tell_nodes(struct status *d);
 /* Whether all run the same, and what lies there. */
 void status_hashes(struct status *d);
+
+/* What the i-th node's apiserver is told to read, else what it runs; NULL: none. False where that
+ * isn't known, or there is no apiserver. */
+bool status_config(const struct status *d, size_t i, const struct encryption_config **out);
 
 /* What the member's apiserver runs: the evidence, and the file's SHA-256 (owned by the member or
  * the record, "none", or NULL). `record`: the journal's, or NULL. */
@@ -85,7 +91,14 @@ const char *status_next(const struct transition *t, const struct stage_at *at, b
 /* Keys, what lies under them, how far the rewrite is. The error is for INTERRUPTED alone. */
 int status_keys(struct status *d, struct error *err) MUST_CHECK;
 
-/* What the first node is told to read, or the state file says; NULL: none. */
+/* The configuration of the first node that has an apiserver and of which it is known, or what the
+ * state file says; NULL: none. */
 const struct encryption_config *status_reference(const struct status *d);
+
+/* --- status_state.c --- */
+
+/* This machine's files held against the nodes; what could not be asked, where that matters. After
+ * status_keys(). The error is for INTERRUPTED alone. */
+int status_state(struct status *d, struct error *err) MUST_CHECK;
 
 #endif

@@ -9,9 +9,11 @@
 const struct encryption_config *status_reference(const struct status *d)
 {
     const struct session *s = d->s;
-    if (!s->count)
-        return d->recorded;
-    return s->members[0].seen.config_path ? d->nodes[0].file : NULL;
+    const struct encryption_config *c = NULL;
+    for (size_t i = 0; i < s->count; i++)
+        if (status_config(d, i, &c))
+            return c;
+    return d->recorded;
 }
 
 static const char *type_word(enum provider_type type, bool kms_v2)
@@ -227,13 +229,50 @@ static bool reads(const struct encryption_config *c, const struct resource *r, c
     return prefix && encryption_config_reads(c, r->name, prefix, strlen(prefix));
 }
 
-/* Somebody has the key: a node, or the history. */
-static bool is_at_hand(const struct rows *rows, const char *prefix)
+/* Where to look for what no node reads by: nobody has it, the history, or a node (for another
+ * resource). Appended. */
+static void add_whereabouts(const struct status *d, const struct rows *rows, const char *prefix,
+                            struct buf *out)
 {
-    for (size_t i = 0; prefix && i < rows->count; i++)
-        if (str_eq(rows->list[i].prefix, prefix) && rows->list[i].key)
-            return true;
-    return false;
+    static const char kms[] = "k8s:enc:kms:";
+    bool nodes = false, at_hand = false;
+    const char *name = NULL;
+    for (size_t i = 0; i < rows->count; i++) {
+        if (!str_eq(rows->list[i].prefix, prefix))
+            continue;
+        nodes = nodes || d->out->keys[i].on_nodes;
+        at_hand = at_hand || rows->list[i].key;
+        name = d->out->keys[i].name;
+    }
+    if (str_starts(prefix, kms) && name && !nodes)
+        buf_printf(out, "; they are of the kms provider %s, which no node is configured with",
+                   name);
+    else if (!str_starts(prefix, kms) && !at_hand)
+        buf_adds(out, "; nobody has that key");
+    else if (!nodes)
+        buf_adds(out, "; the key history in the state file has that key");
+}
+
+/* Readable, but not in the form that is written. */
+static void check_form(struct status *d, const struct resource *r, const struct prefix_count *p)
+{
+    const struct encryption_config *reference = status_reference(d), *c = NULL;
+    char *want CLEANUP(cleanup_mem) = encryption_write_prefix(reference, r->name);
+    if (d->out->transition || str_eq(want, p->prefix))
+        return;
+    for (size_t i = 0; i < d->s->count; i++)
+        if (status_config(d, i, &c) && !encryption_config_equal(c, reference))
+            return; /* which is right isn't known, and that they differ is told */
+    if (*p->prefix)
+        status_problem(d,
+                       "%s: %zu still under %s: they were not rewritten when the key changed "
+                       "(encrypt doctor tells what to do)",
+                       r->name, p->count, p->prefix);
+    else
+        status_problem(d,
+                       "%s: %zu stored plain, though what is written is encrypted (encrypt doctor "
+                       "tells what to do)",
+                       r->name, p->count);
 }
 
 /* Who of the nodes can't read what lies under it. */
@@ -245,23 +284,26 @@ static void check_readers(struct status *d, const struct rows *rows, const struc
     for (size_t i = 0; i < d->s->count; i++) {
         const struct status_node *n = &d->nodes[i];
         bool told = d->s->members[i].seen.config_path != NULL;
-        if (!n->runs_known && told && !n->file_known)
+        if (!d->s->members[i].seen.exists || (!n->runs_known && told && !n->file_known))
             continue;
         known++;
         if (reads(n->runs_known ? n->runs : told ? n->file : NULL, r, p->prefix))
             continue;
         buf_printf(&blind, "%s%s", cant++ ? ", " : "", d->s->members[i].node.name);
     }
-    if (!cant)
+    if (!cant) {
+        if (known)
+            check_form(d, r, p);
         return;
+    }
     const char *form = p->prefix ? *p->prefix ? p->prefix : "no key (plain)" : "an unknown form";
-    const char *where = !is_at_hand(rows, p->prefix) ? "; nobody has that key"
-                        : cant == known ? "; the key history in the state file has that key"
-                                        : "";
+    struct buf where CLEANUP(buf_free) = {0};
+    if (p->prefix && *p->prefix)
+        add_whereabouts(d, rows, p->prefix, &where);
     if (cant == known)
         status_problem(d, "%s: %zu stored under %s, which %s can read%s", r->name, p->count, form,
                        d->s->absent_count ? "none of the nodes that could be looked at" : "no node",
-                       p->prefix && *p->prefix ? where : "");
+                       buf_str(&where));
     else
         status_problem(d, "%s: %zu stored under %s, which %s can't read", r->name, p->count, form,
                        buf_str(&blind));
@@ -384,6 +426,7 @@ static int count_store(struct status *d, struct rows *rows, struct error *err)
         not_counted(d, r->name, why.message);
         return 0;
     }
+    d->counted = true;
     for (size_t i = 0; i < d->out->key_count; i++)
         d->out->keys[i].counted = true;
     if (d->out->transition)

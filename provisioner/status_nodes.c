@@ -58,7 +58,9 @@ static void look_at_file(struct status *d, size_t i)
     const struct member *m = &d->s->members[i];
     struct status_node *n = &d->nodes[i];
     struct error why CLEANUP(error_clear) = {0};
-    if (m->file_missing) {
+    if (m->unread) {
+        n->file_trouble = mem_strdup("not looked at");
+    } else if (m->file_missing) {
         n->file_known = !m->seen.config_path;
         n->file_trouble = m->seen.config_path
                               ? mem_strdup("its kube-apiserver is told to read it, and it is not "
@@ -72,6 +74,14 @@ static void look_at_file(struct status *d, size_t i)
     }
     if (n->file_trouble && m->seen.config_path)
         status_problem(d, "node %s: %s: %s", m->node.name, m->config_path, n->file_trouble);
+}
+
+bool status_config(const struct status *d, size_t i, const struct encryption_config **out)
+{
+    const struct apiserver *seen = &d->s->members[i].seen;
+    const struct status_node *n = &d->nodes[i];
+    *out = !seen->config_path ? NULL : n->file_known ? n->file : n->runs;
+    return seen->exists && (!seen->config_path || n->file_known || n->runs_known);
 }
 
 /* The configuration that has this very text, as far as it is at hand: a node's file, a form of the
@@ -96,8 +106,10 @@ static bool find_config(struct status *d, const char *sha256, const struct encry
     const char *text = d->s->state ? rkestate_encryption_config(d->s->state) : "";
     char hash[65];
     sha256_hex(text, strlen(text), hash);
+    if (!d->recorded || !str_eq(hash, sha256))
+        return false;
     *out = d->recorded;
-    return d->recorded && str_eq(hash, sha256);
+    return true;
 }
 
 static int ask_ready(struct status *d, size_t i, struct error *err)
@@ -113,7 +125,7 @@ static int ask_ready(struct status *d, size_t i, struct error *err)
         status_problem(d, "node %s: its kube-apiserver does not run", name);
         return 0;
     }
-    if (!d->admin)
+    if (d->no_credentials)
         return 0;
     if (kube_ready(&m->node.api, &n->ready, &n->why, err) < 0)
         return -1;
@@ -126,6 +138,21 @@ static int ask_ready(struct status *d, size_t i, struct error *err)
     return 0;
 }
 
+/* The forms of a file that was not looked at: by what the journal put there. */
+static void take_placed(struct status *d, size_t i)
+{
+    const struct node_record *record = journal_seen_node(d->s->journal, d->s->members[i].node.name);
+    const char *sha256 = record ? record->placed.sha256 : NULL;
+    struct plan_node *n = &d->run.nodes[i];
+    if (!sha256)
+        return;
+    n->file = 0;
+    for (unsigned f = 0; f < FORM_COUNT; f++)
+        if (str_eq(d->run.sha256[f], sha256))
+            n->file |= FORM_BIT(f);
+    n->file_there = n->file && !str_eq(sha256, "none");
+}
+
 /* The open transition's forms, and what the nodes are of them. */
 static int observe(struct status *d, struct error *err)
 {
@@ -136,6 +163,9 @@ static int observe(struct status *d, struct error *err)
         return 0;
     if (run_prepare(&d->run, s, &ignored, &why) == 0 && run_observe(&d->run, &why) == 0) {
         d->observed = true;
+        for (size_t i = 0; i < s->count; i++)
+            if (s->members[i].unread)
+                take_placed(d, i);
         return 0;
     }
     if (why.result == RESULT_INTERRUPTED)
@@ -171,6 +201,15 @@ int status_nodes(struct status *d, struct error *err)
         const struct node_record *record =
             s->journal ? journal_seen_node(s->journal, m->node.name) : NULL;
         n->evidence = status_runs(m, record, &n->runs_sha256);
+        /* What an open transition leans on is shown, not assumed. */
+        if (d->observed && n->evidence == RUNS_ASSUMED) {
+            n->evidence = RUNS_UNKNOWN;
+            n->runs_sha256 = NULL;
+            status_note(d,
+                        "node %s: nobody saw with which file its kube-apiserver was started: what "
+                        "it runs is not known until it is restarted",
+                        m->node.name);
+        }
         /* Somebody may have written the same anew (RKE does): by what it says, not byte for byte.
          */
         n->runs_known = n->runs_sha256 && find_config(d, n->runs_sha256, &n->runs);
@@ -225,6 +264,27 @@ static void plan_nodes(const struct status *d, struct plan_node *out)
     }
 }
 
+/* It is known what it runs, and that is another file than the one on it. */
+static bool is_late(const struct status *d, size_t i)
+{
+    return d->nodes[i].runs_sha256 && !d->out->nodes[i].matches;
+}
+
+static void tell_assumed(struct status *d)
+{
+    struct buf names CLEANUP(buf_free) = {0};
+    for (size_t i = 0; i < d->s->count; i++)
+        if (d->nodes[i].evidence == RUNS_ASSUMED)
+            buf_printf(&names, "%s%s", names.len ? ", " : "", d->s->members[i].node.name);
+    if (!names.len)
+        return;
+    d->out->hash_assumed = true;
+    status_note(d,
+                "%s: nobody saw with which file the kube-apiserver was started; that it runs what "
+                "lies there is assumed",
+                names.data);
+}
+
 void status_hashes(struct status *d)
 {
     const struct session *s = d->s;
@@ -234,20 +294,30 @@ void status_hashes(struct status *d)
     else
         plan_nodes(d, nodes);
     struct stage_hashes h = stage_compare(nodes, s->count);
-    for (size_t i = 0; i < s->count; i++)
-        if (nodes[i].runs & nodes[i].file)
-            d->out->nodes[i].matches = true;
-    const char *first = s->count ? s->members[h.first].node.name : "";
+    const char *late = NULL, *unknown = NULL;
+    for (size_t i = s->count; i-- > 0;) {
+        const struct member *m = &s->members[i];
+        const char *sha256 = d->nodes[i].runs_sha256;
+        /* (On the way back the planner takes what is not to stay for unknown.) */
+        d->out->nodes[i].matches =
+            (nodes[i].runs & nodes[i].file) || (sha256 && str_eq(sha256, m->file_sha256));
+        late = is_late(d, i) ? m->node.name : late;
+        unknown = sha256 ? unknown : m->node.name;
+    }
+    if (!unknown && s->absent_count)
+        unknown = s->absent[0].conf->ssh.address;
     char *text = NULL;
     if (h.match == STAGE_MISMATCH_NODES)
-        text = mem_printf("hash does not match between %s and %s", first,
+        text = mem_printf("hash does not match between %s and %s", s->members[h.first].node.name,
                           s->members[h.second].node.name);
-    else if (h.match == STAGE_MISMATCH_FILE)
-        text = mem_printf("hash does not match between %s and the file on it", first);
+    else if (late)
+        text = mem_printf("hash does not match between %s and the file on it", late);
     if (text)
         status_problem(d, "%s", text);
-    else if (s->absent_count)
-        text = mem_printf("hash of %s is not known", s->absent[0].conf->ssh.address);
+    else if (unknown)
+        text = mem_printf("hash of %s is not known", unknown);
+    else
+        tell_assumed(d);
     d->out->hash_error = text;
     d->out->hash_match = !text;
 }
@@ -299,7 +369,7 @@ static void tell_node(struct status *d, size_t i)
         .name = mem_strdup(m->node.conf->name),
         .stage = stage_of_one(d, i),
         .path = mem_strdup(m->config_path),
-        .file_sha256 = mem_strdup(m->file_sha256),
+        .file_sha256 = m->unread ? NULL : mem_strdup(m->file_sha256),
         .file = file_text(m, n),
         .runs_sha256 = mem_strdup(n->runs_sha256),
         .evidence = evidence_name(n->evidence),

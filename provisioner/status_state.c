@@ -1,0 +1,218 @@
+/* This machine's files held against the nodes: is this the state file that belongs to them? */
+#include "provisioner/doctor.h"
+#include "provisioner/status.h"
+#include "provisioner/store.h"
+
+#include <string.h>
+
+/* Anything is encrypted, or was meant to be, as far as is known. */
+static bool is_on(const struct status *d)
+{
+    const struct encryption_config *c = NULL;
+    bool on = d->out->transition || !encryption_config_is_plain(d->recorded);
+    for (size_t i = 0; i < d->s->count; i++)
+        on = on || (status_config(d, i, &c) && !encryption_config_is_plain(c)) ||
+             !encryption_config_is_plain(d->nodes[i].runs);
+    return on;
+}
+
+/* What could not be asked. */
+static void tell_unasked(struct status *d)
+{
+    static const char ready[] = "whether the apiservers are ready was not asked";
+    bool on = is_on(d);
+    if (d->no_credentials && on)
+        status_problem(d, "%s: %s", ready, d->no_credentials);
+    else if (d->no_credentials)
+        status_note(d, "%s: %s", ready, d->no_credentials);
+    if (on && !d->counted)
+        status_problem(d, "what is stored under which key could not be counted: %s",
+                       d->out->uncounted ? d->out->uncounted : "etcd was not asked");
+}
+
+/* An administrator's own file in the place of RKE's: no state file tells what it says. */
+static bool is_theirs(const struct session *s)
+{
+    bool theirs =
+        s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED && s->cluster->own_config_path != NULL;
+    for (size_t i = 0; i < s->count; i++)
+        theirs = theirs || (s->members[i].seen.config_path &&
+                            !str_eq(s->members[i].seen.config_path,
+                                    s->members[i].node.driver->default_config_path));
+    return theirs;
+}
+
+/* A run of this state file is at work, or has gone on since that was read: what was read of the
+ * nodes may be newer. */
+static bool has_gone_on(const struct status *d)
+{
+    const struct session *s = d->s;
+    struct error ignored CLEANUP(error_clear) = {0};
+    struct rkestate *state CLEANUP(cleanup_rkestate) = NULL;
+    struct journal *journal CLEANUP(cleanup_journal) = NULL;
+    char *holder CLEANUP(cleanup_mem) = NULL;
+    if (state_lock_look(s->state_path, &holder, &ignored) == 0 && holder)
+        return true;
+    error_clear(&ignored);
+    return rkestate_read(s->state_path, &state, &ignored) < 0 ||
+           journal_read(state, s->state_path, &journal, &ignored) < 0 || !journal ||
+           journal->sequence != s->journal->sequence;
+}
+
+/* --- stamps --- */
+
+/* What the first node whose stamp refuses this state file says: the others say the same. */
+static int judge_stamps(struct status *d, struct error *verdict, struct error *err)
+{
+    struct session *s = d->s;
+    for (size_t i = 0; i < s->count && !verdict->result; i++) {
+        struct stamp stamp CLEANUP(stamp_free) = {0};
+        struct error why CLEANUP(error_clear) = {0};
+        bool found = false;
+        if (s->members[i].unread)
+            continue;
+        if (stamp_read(&s->members[i], &stamp, &found, &why) < 0) {
+            if (why.result == RESULT_INTERRUPTED)
+                return error_move(err, &why);
+            status_problem(d, "the stamp can't be read: %s", why.message);
+        } else if (found && stamp_judge(&stamp, s->journal, s->members[i].node.name, s->state_path,
+                                        &why) < 0) {
+            error_move(verdict, &why);
+        }
+    }
+    return 0;
+}
+
+/* --- configurations --- */
+
+static void describe(const struct status *d, const struct encryption_config *c, struct buf *out)
+{
+    if (encryption_config_is_plain(c))
+        buf_adds(out, "no encryption");
+    else
+        doctor_describe(c, d->s->journal, out);
+}
+
+static void check_recorded(struct status *d)
+{
+    const struct encryption_config *reference = status_reference(d);
+    struct buf says CLEANUP(buf_free) = {0};
+    struct buf has CLEANUP(buf_free) = {0};
+    if (encryption_config_equal(d->recorded, reference) ||
+        (encryption_config_is_plain(d->recorded) && encryption_config_is_plain(reference)))
+        return;
+    describe(d, d->recorded, &says);
+    describe(d, reference, &has);
+    bool alike = str_eq(buf_str(&says), buf_str(&has));
+    status_problem(d, "%s says that the nodes have %s; they have %s: %s", d->s->state_path,
+                   buf_str(&says), alike ? "the same in another order" : buf_str(&has),
+                   d->s->journal && d->s->journal->cut_off
+                       ? "the last run could not write it to the end (encrypt up brings it up to "
+                         "date)"
+                       : "this is not the state file that changed them last, or they were changed "
+                         "by other means (encrypt doctor tells more)");
+}
+
+/* --- keys --- */
+
+static bool is_on_a_node(const struct status *d, const struct key_record *k)
+{
+    for (size_t i = 0; i < d->s->count; i++)
+        if (encryption_config_has_key(d->nodes[i].file, k->type, &k->key) ||
+            encryption_config_has_key(d->nodes[i].runs, k->type, &k->key))
+            return true;
+    return false;
+}
+
+/* Values lie under it: that no node reads them was told. */
+static bool is_stored(const struct status *d, const char *fingerprint)
+{
+    for (size_t i = 0; i < d->out->key_count; i++)
+        if (d->out->keys[i].objects && str_eq(d->out->keys[i].fingerprint, fingerprint))
+            return true;
+    return false;
+}
+
+/* Keys in use that no node has, nor the state file says to be on them. */
+static void check_keys(struct status *d)
+{
+    const struct journal *j = d->s->journal;
+    const struct encryption_config *reference = status_reference(d);
+    for (size_t i = 0; i < j->key_count; i++) {
+        const struct key_record *k = &j->keys[i];
+        char fingerprint[13];
+        if (!k->activated || k->retired || is_on_a_node(d, k) ||
+            encryption_config_has_key(d->recorded, k->type, &k->key))
+            continue;
+        encryption_key_fingerprint(&k->key, fingerprint);
+        char *prefix CLEANUP(cleanup_mem) =
+            mem_printf("k8s:enc:%s:v1:%s:", provider_type_name(k->type), k->key.name);
+        bool renamed = store_reads_prefix(reference, prefix);
+        if (!renamed && is_stored(d, fingerprint))
+            continue;
+        /* RKE rotates and disables without a word to the journal. */
+        if (!renamed && d->counted && !d->out->uncounted)
+            status_note(d,
+                        "key %s (fingerprint %s) was in use and is on no node any more; nothing "
+                        "that was counted lies under it",
+                        k->key.name, fingerprint);
+        else
+            status_problem(d,
+                           "key %s (fingerprint %s) is in use by what %s knows, and no node has it"
+                           "%s (encrypt doctor tells more)",
+                           k->key.name, fingerprint, d->s->state_path,
+                           renamed ? ": under its name they have another secret" : "");
+    }
+}
+
+static bool knows_all_nodes(const struct status *d)
+{
+    const struct encryption_config *c = NULL;
+    for (size_t i = 0; i < d->s->count; i++)
+        if (!status_config(d, i, &c))
+            return false;
+    return d->s->count && !d->s->absent_count;
+}
+
+static bool knows_a_node(const struct status *d)
+{
+    const struct encryption_config *c = NULL;
+    for (size_t i = 0; i < d->s->count; i++)
+        if (status_config(d, i, &c))
+            return true;
+    return false;
+}
+
+int status_state(struct status *d, struct error *err)
+{
+    const struct session *s = d->s;
+    struct error verdict CLEANUP(error_clear) = {0};
+    tell_unasked(d);
+    if (d->state_missing && is_on(d) && !is_theirs(s))
+        status_problem(d,
+                       "there is no state file %s: the keys are on the nodes alone (encrypt "
+                       "doctor tells how it is made anew)",
+                       s->state_path);
+    else if (d->state_missing)
+        status_note(d, "no state file %s: told from the nodes alone", s->state_path);
+    if (!s->state || !s->journal)
+        return 0;
+    if (judge_stamps(d, &verdict, err) < 0)
+        return -1;
+    if (has_gone_on(d)) {
+        status_note(d, "the state file was not held against the nodes: a run is at work with it");
+        return 0;
+    }
+    if (verdict.result) {
+        status_problem(d, "%s: %s", verdict.message, verdict.next);
+        return 0;
+    }
+    /* In an open transition the nodes are held against its forms, and the state file has all keys.
+     */
+    if (s->journal->transition || is_theirs(s) || !d->recorded_known || !knows_a_node(d))
+        return 0;
+    check_recorded(d);
+    if (knows_all_nodes(d))
+        check_keys(d);
+    return 0;
+}
