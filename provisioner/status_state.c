@@ -93,20 +93,35 @@ static void describe(const struct status *d, const struct encryption_config *c, 
         doctor_describe(c, d->s->journal, out);
 }
 
+static bool is_recorded(const struct status *d, const struct encryption_config *c)
+{
+    return encryption_config_equal(d->recorded, c) ||
+           (encryption_config_is_plain(d->recorded) && encryption_config_is_plain(c));
+}
+
+/* Nodes that have another configuration than the state file says. */
 static void check_recorded(struct status *d)
 {
-    const struct encryption_config *reference = status_reference(d);
+    const struct encryption_config *c = NULL, *other = NULL;
+    struct buf names CLEANUP(buf_free) = {0};
     struct buf says CLEANUP(buf_free) = {0};
     struct buf has CLEANUP(buf_free) = {0};
-    if (encryption_config_equal(d->recorded, reference) ||
-        (encryption_config_is_plain(d->recorded) && encryption_config_is_plain(reference)))
+    for (size_t i = 0; i < d->s->count; i++) {
+        if (!status_config(d, i, &c) || is_recorded(d, c) ||
+            (names.len && !encryption_config_equal(c, other)))
+            continue;
+        other = c;
+        buf_printf(&names, "%s%s", names.len ? ", " : "", d->s->members[i].node.name);
+    }
+    if (!names.len)
         return;
     describe(d, d->recorded, &says);
-    describe(d, reference, &has);
+    describe(d, other, &has);
     bool alike = str_eq(buf_str(&says), buf_str(&has));
-    status_problem(d, "%s says that the nodes have %s; they have %s: %s", d->s->state_path,
-                   buf_str(&says), alike ? "the same in another order" : buf_str(&has),
-                   d->s->journal && d->s->journal->cut_off
+    status_problem(d, "%s says that the nodes have %s; on %s: %s: %s", d->s->state_path,
+                   buf_str(&says), names.data,
+                   alike ? "the same in another order, or for other resources" : buf_str(&has),
+                   d->s->journal->cut_off
                        ? "the last run could not write it to the end (encrypt up brings it up to "
                          "date)"
                        : "this is not the state file that changed them last, or they were changed "
@@ -174,15 +189,6 @@ static bool knows_all_nodes(const struct status *d)
     return d->s->count && !d->s->absent_count;
 }
 
-static bool knows_a_node(const struct status *d)
-{
-    const struct encryption_config *c = NULL;
-    for (size_t i = 0; i < d->s->count; i++)
-        if (status_config(d, i, &c))
-            return true;
-    return false;
-}
-
 int status_state(struct status *d, struct error *err)
 {
     const struct session *s = d->s;
@@ -209,7 +215,7 @@ int status_state(struct status *d, struct error *err)
     }
     /* In an open transition the nodes are held against its forms, and the state file has all keys.
      */
-    if (s->journal->transition || is_theirs(s) || !d->recorded_known || !knows_a_node(d))
+    if (s->journal->transition || is_theirs(s) || !d->recorded_known)
         return 0;
     check_recorded(d);
     if (knows_all_nodes(d))

@@ -13,16 +13,23 @@
 #include <cmocka.h>
 
 /* main.c's, which the tests don't link. */
-const struct command commands[] = {{0}};
+const struct command commands[] = {{.name = "resume"}, {0}};
+const struct command *command_find(const char *name)
+{
+    return str_eq(name, "resume") ? commands : NULL;
+}
+static const struct command_line plugin = {.program = "kubectl encrypt"};
+static const struct command_line line = {.program = "encrypt"};
 
 static char *printed(const struct encrypt_status *s,
-                     void (*print)(const struct encrypt_status *, FILE *))
+                     void (*print)(const struct command_line *, const struct encrypt_status *,
+                                   FILE *))
 {
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
     assert_non_null(f);
-    print(s, f);
+    print(&line, s, f);
     fclose(f);
     return text;
 }
@@ -210,6 +217,59 @@ static void json_has_rke2s_members(void **state)
     free(text);
 }
 
+/* `kubectl encrypt` proposes itself. */
+static void commands_are_said_as_they_are_typed(void **state)
+{
+    (void)state;
+    char go_on[] = "encrypt resume --config c.yml", bad[] = "stuck: encrypt resume goes on";
+    char *list[] = {bad};
+    const struct encrypt_status s = {
+        .stage = "rotate", .hash_match = true, .next = go_on, .problems = list, .problem_count = 1};
+    void (*const forms[])(const struct command_line *, const struct encrypt_status *,
+                          FILE *) = {status_print_text, status_print_json};
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        char *text = NULL;
+        size_t len = 0;
+        FILE *f = open_memstream(&text, &len);
+        assert_non_null(f);
+        forms[i](&plugin, &s, f);
+        fclose(f);
+        assert_non_null(strstr(text, "kubectl encrypt resume --config c.yml"));
+        assert_non_null(strstr(text, "stuck: kubectl encrypt resume"));
+        free(text);
+    }
+}
+
+static char nowhere[] = "not looked at", provider[] = "vault", kms_type[] = "KMS v2",
+            no_answer[] = "none";
+
+static void what_is_not_known_is_not_made_up(void **state)
+{
+    (void)state;
+    struct encrypt_status_key key = {.type = kms_type, .name = provider};
+    struct encrypt_status_node node = {.address = one, .file = nowhere, .apiserver = no_answer};
+    const struct encrypt_status s = {.stage = "start",
+                                     .hash_match = true,
+                                     .hash_assumed = true,
+                                     .keys = &key,
+                                     .key_count = 1,
+                                     .nodes = &node,
+                                     .node_count = 1};
+    char *text = printed(&s, status_print_text);
+    assert_non_null(strstr(text, "Server Encryption Hashes: All hashes match\n"));
+    assert_non_null(strstr(text, "vault  no node is configured with it\n"));
+    assert_non_null(strstr(text, "  not looked at  not known\n"));
+    free(text);
+    text = printed(&s, status_print_json);
+    json_t *j = json_loads(text, 0, NULL);
+    assert_true(json_is_true(json_object_get(j, "hashmatch")));
+    assert_true(json_is_true(json_object_get(j, "hashassumed")));
+    assert_true(json_is_null(
+        json_object_get(json_array_get(json_object_get(j, "nodes"), 0), "filesha256")));
+    json_decref(j);
+    free(text);
+}
+
 static void an_empty_answer_is_whole_too(void **state)
 {
     (void)state;
@@ -234,6 +294,8 @@ int main(void)
         cmocka_unit_test(a_healthy_cluster_is_said_in_rke2s_words),
         cmocka_unit_test(what_is_wrong_and_what_is_open_is_said),
         cmocka_unit_test(json_has_rke2s_members),
+        cmocka_unit_test(commands_are_said_as_they_are_typed),
+        cmocka_unit_test(what_is_not_known_is_not_made_up),
         cmocka_unit_test(an_empty_answer_is_whole_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

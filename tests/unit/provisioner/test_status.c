@@ -229,6 +229,7 @@ static void lab_make(struct lab *l)
     l->d = (struct status){.s = &l->session, .out = &l->out, .nodes = l->seen};
     for (size_t i = 0; i < NODES; i++) {
         l->members[i].node.name = names[i];
+        l->members[i].seen.exists = true;
         l->members[i].seen.config_path = l->path;
         memcpy(l->members[i].file_sha256, "aa", 3);
         l->seen[i] = (struct status_node){.file = l->a,
@@ -245,6 +246,9 @@ static void lab_free(struct lab *l)
     for (size_t i = 0; i < l->out.problem_count; i++)
         mem_free(l->out.problems[i]);
     mem_free(l->out.problems);
+    for (size_t i = 0; i < l->out.note_count; i++)
+        mem_free(l->out.notes[i]);
+    mem_free(l->out.notes);
     encryption_config_free(l->a);
     encryption_config_free(l->b);
 }
@@ -336,6 +340,112 @@ static void a_node_that_was_not_seen_does_not_match(void **state)
     hashes(&l, "hash of 10.0.0.9 is not known", 0);
 }
 
+/* Down, or of an open transition and started by nobody knows whom. */
+static void a_server_of_which_nothing_is_known_is_not_said_to_differ(void **state)
+{
+    (void)state;
+    for (int open = 0; open < 2; open++) {
+        struct lab l CLEANUP(lab_free);
+        lab_make(&l);
+        l.d.observed = open;
+        for (size_t i = 0; i < NODES; i++)
+            l.d.run.nodes[i] = (struct plan_node){.file = W, .file_there = true, .runs = W};
+        l.d.run.nodes[1].runs = 0;
+        l.seen[1] = (struct status_node){.file = l.a, .file_known = true};
+        hashes(&l, "hash of 10.0.0.2 is not known", 0);
+        assert_false(l.nodes[1].matches);
+    }
+}
+
+static void what_is_assumed_is_said(void **state)
+{
+    (void)state;
+    struct lab l CLEANUP(lab_free);
+    lab_make(&l);
+    l.seen[1].evidence = RUNS_ASSUMED;
+    hashes(&l, NULL, 0);
+    assert_true(l.out.hash_assumed);
+    assert_int_equal(l.out.note_count, 1);
+    assert_non_null(strstr(l.out.notes[0], "10.0.0.2: nobody saw"));
+}
+
+/* --- which node tells --- */
+
+static void the_first_node_that_can_tell_is_the_reference(void **state)
+{
+    (void)state;
+    struct lab l CLEANUP(lab_free);
+    lab_make(&l);
+    l.d.recorded = l.b;
+    assert_ptr_equal(status_reference(&l.d), l.a);
+    /* No apiserver; a file that is gone; what it runs is known all the same. */
+    l.members[0].seen = (struct apiserver){0};
+    l.seen[1] = (struct status_node){0};
+    l.seen[2] = (struct status_node){.runs = l.b, .runs_known = true};
+    l.d.recorded = NULL;
+    assert_ptr_equal(status_reference(&l.d), l.b);
+    l.seen[2].runs_known = false;
+    l.d.recorded = l.a;
+    assert_ptr_equal(status_reference(&l.d), l.a);
+    /* An apiserver without the flag reads none, whatever the state file says. */
+    l.members[1].seen.config_path = NULL;
+    assert_null(status_reference(&l.d));
+}
+
+/* --- what could not be asked --- */
+
+static size_t problems_without(struct lab *l, bool credentials, bool counted)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    l->d.no_credentials = credentials ? NULL : l->name;
+    l->d.counted = counted;
+    assert_int_equal(status_state(&l->d, &err), 0);
+    return l->out.problem_count;
+}
+
+static void what_could_not_be_asked_is_wrong_where_anything_is_encrypted(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 4; which++) {
+        bool credentials = which & 1, counted = which & 2;
+        struct lab on CLEANUP(lab_free);
+        lab_make(&on);
+        assert_int_equal(problems_without(&on, credentials, counted), !credentials + !counted);
+        struct lab off CLEANUP(lab_free);
+        lab_make(&off);
+        for (size_t i = 0; i < NODES; i++) {
+            off.members[i].seen.config_path = NULL;
+            off.seen[i].runs = NULL;
+        }
+        assert_int_equal(problems_without(&off, credentials, counted), 0);
+        assert_int_equal(off.out.note_count, !credentials);
+    }
+}
+
+static void a_lost_state_file_is_wrong_where_anything_is_encrypted(void **state)
+{
+    (void)state;
+    static const struct driver driver = {.default_config_path = "/e.yaml"};
+    static const struct driver other = {.default_config_path = "/rke.yaml"};
+    struct cluster cluster = {0};
+    for (int which = 0; which < 3; which++) {
+        struct lab l CLEANUP(lab_free);
+        lab_make(&l);
+        l.session.cluster = &cluster;
+        l.d.state_missing = true;
+        for (size_t i = 0; i < NODES; i++) {
+            /* 1: not encrypted; 2: by an administrator's own file, of which no state file tells */
+            l.members[i].node.driver = which == 2 ? &other : &driver;
+            if (which == 1) {
+                l.members[i].seen.config_path = NULL;
+                l.seen[i].runs = NULL;
+            }
+        }
+        assert_int_equal(problems_without(&l, true, true), which == 0);
+        assert_int_equal(l.out.note_count, which != 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +464,11 @@ int main(void)
         cmocka_unit_test(a_file_that_is_not_at_hand_differs_by_its_hash),
         cmocka_unit_test(a_file_that_no_apiserver_is_told_to_read_is_none),
         cmocka_unit_test(a_node_that_was_not_seen_does_not_match),
+        cmocka_unit_test(a_server_of_which_nothing_is_known_is_not_said_to_differ),
+        cmocka_unit_test(what_is_assumed_is_said),
+        cmocka_unit_test(the_first_node_that_can_tell_is_the_reference),
+        cmocka_unit_test(what_could_not_be_asked_is_wrong_where_anything_is_encrypted),
+        cmocka_unit_test(a_lost_state_file_is_wrong_where_anything_is_encrypted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
