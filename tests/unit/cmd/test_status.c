@@ -173,8 +173,8 @@ static void what_is_wrong_and_what_is_open_is_said(void **state)
         "Not counted: etcd: it is away\n",
         "bbbbbbbbbbbb key-old (writes), key-new, identity\n",
         "\n10.0.0.2  -        not seen   -",
-        "Transition: rotate-key is open since 2026-01-02T03:04:05Z, by me@here: both keys are "
-        "kept\n",
+        ("Transition: rotate-key is open since 2026-01-02T03:04:05Z, by me@here: both keys are "
+         "kept\n"),
         "Rewritten: 3 of 10 values have their final form\n",
         "At work: process 1\n",
         "\nWrong:\n- one\n  two\n",
