@@ -59,11 +59,15 @@ int run_transition(struct session *s, enum beginning how, enum stage_command com
 void run_rke_text(const struct session *s, const struct encryption_config *c,
                   const struct encryption_config *custom, struct buf *out);
 
+/* --- observe.c --- */
+
 /* Looks at every node and fills r->nodes from that and the journal's records. */
 int run_observe(struct run *r, struct error *err) MUST_CHECK;
 
 /* The forms that the file on the member's node equals, byte for byte or parsed. */
 form_set run_file_forms(struct run *r, struct member *m);
+
+/* --- run.c --- */
 
 /* The resources that the transition's configurations name; owned by the session. */
 int run_resources(struct run *r, const struct resources **out, struct error *err) MUST_CHECK;
@@ -94,10 +98,20 @@ void run_report_stage(struct run *r);
 /* The refusal of a staged command where no transition is open (`prepare` excepted). Always gives
  * -1. */
 int stage_refuse_start(struct session *s, enum stage_command command, struct error *err);
-/* --- commands.c: parts of its own that join.c needs too --- */
+
+/* --- commands.c --- */
 
 /* The name that secrets are written with. */
 void set_key_name(struct encrypt_report *report, const struct encryption_config *c);
+
+/* --- begin.c: how a transition is opened, and what join.c needs of that too --- */
+
+/* From `from` to the target: the checks, the locks, the journal, the steps (as far as the staged
+ * command goes: then it stays open, with 0). */
+struct target;
+int transition_begin(struct session *s, const struct target *target,
+                     const struct encryption_config *from, enum stage_command command,
+                     struct encrypt_report *report, struct error *err) MUST_CHECK;
 /* What runs is assumed from what lies on the nodes, once, when a transition begins. */
 void record_what_runs(struct session *s, const struct encryption_config *from,
                       const struct encryption_config *to);
