@@ -195,7 +195,7 @@ static void stale(struct doctor *d, const struct resource *r, const struct prefi
     bool agrees = !encryption_config_is_plain(first) ==
                   (d->s->cluster->encryption == SECRETS_ENCRYPTION_ENABLED);
     char *command CLEANUP(cleanup_mem) =
-        doctor_command(d, encryption_active_key(first) ? "rotate-key" : "up");
+        doctor_command(d, encryption_config_is_plain(first) ? "up" : "rotate-key");
     struct encrypt_finding *f =
         keys_to_go ? wrong(d, about, "%s: %zu still under %s", r->name, p->count, p->prefix)
                    : wrong(d, about, "%s: %zu stored plain, though what is written is encrypted",

@@ -282,9 +282,9 @@ static int rewrite_namespace(struct run *r, const struct resource *res, const ch
 
 /* A run that goes on did no check of its own, and etcd may have grown since: what is stale is
  * stored once more, and a full etcd stops the whole cluster. */
-static int check_room(struct run *r, const struct resources *all, const char *ns, struct error *err)
+static int add_stale(struct run *r, const struct resources *all, const char *ns, int64_t *bytes,
+                     struct error *err)
 {
-    int64_t bytes = 0;
     for (size_t i = 0; r->resumed && i < all->count; i++) {
         struct census c CLEANUP(census_free) = {0};
         char *prefix CLEANUP(cleanup_mem) =
@@ -294,8 +294,13 @@ static int check_room(struct run *r, const struct resources *all, const char *ns
             continue;
         if (census_names(r->s, &all->list[i], ns, NULL, 1, is_stored_as, &want, &c, err) < 0)
             return -1;
-        bytes += c.refused_bytes;
+        *bytes += c.refused_bytes;
     }
+    return 0;
+}
+
+static int check_room(struct run *r, int64_t bytes, struct error *err)
+{
     if (!bytes || preflight_room(r->s, bytes, err) == 0)
         return 0;
     if (err->next) {
@@ -324,6 +329,7 @@ int run_rewrite_namespaces(struct run *r, const char *namespaces, struct error *
 {
     struct session *s = r->s;
     const struct resources *all = NULL;
+    int64_t bytes = 0;
     struct buf stubborn CLEANUP(buf_free) = {0};
     store_forget_resources(s);
     if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0)
@@ -331,11 +337,11 @@ int run_rewrite_namespaces(struct run *r, const char *namespaces, struct error *
     for (const char *at = namespaces; *at;) {
         size_t len = strcspn(at, ",");
         char *ns CLEANUP(cleanup_mem) = mem_strndup(at, len);
-        if (*ns && check_room(r, all, ns, err) < 0)
+        if (*ns && add_stale(r, all, ns, &bytes, err) < 0)
             return -1;
         at += len + (at[len] == ',');
     }
-    if (note_request(r, err) < 0)
+    if (check_room(r, bytes, err) < 0 || note_request(r, err) < 0)
         return -1;
     tell(s, ENCRYPT_STEP, "rewrite", NULL,
          "what is stored in these namespaces gets its new form, by empty patches");
@@ -361,10 +367,12 @@ int run_rewrite(struct run *r, struct error *err)
 {
     struct session *s = r->s;
     const struct resources *all = NULL;
+    int64_t bytes = 0;
     struct buf stubborn CLEANUP(buf_free) = {0};
     store_forget_resources(s); /* some may have come since */
     if (check_lease(s, err) < 0 || run_resources(r, &all, err) < 0 ||
-        check_room(r, all, NULL, err) < 0 || note_request(r, err) < 0)
+        add_stale(r, all, NULL, &bytes, err) < 0 || check_room(r, bytes, err) < 0 ||
+        note_request(r, err) < 0)
         return -1;
     tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
     for (size_t i = 0; i < all->count; i++) {

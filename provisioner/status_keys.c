@@ -373,6 +373,8 @@ static int find_resources(struct status *d, const struct resources **out, struct
         store_add_names(&names, &count, d->nodes[i].runs);
     }
     store_add_names(&names, &count, d->recorded);
+    store_add_names(&names, &count, d->s->journal ? d->s->journal->custom : NULL);
+    store_add_names(&names, &count, d->s->cluster->custom);
     store_add_names(&names, &count, t ? t->from : NULL);
     store_add_names(&names, &count, t ? t->to : NULL);
     if (store_named(d->s, names, out, &e) == 0)

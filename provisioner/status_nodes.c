@@ -106,7 +106,14 @@ static bool find_config(struct status *d, const char *sha256, const struct encry
     const char *text = d->s->state ? rkestate_encryption_config(d->s->state) : "";
     char hash[65];
     sha256_hex(text, strlen(text), hash);
-    if (!d->recorded || !str_eq(hash, sha256))
+    /* RKE may have written it anew everywhere, in its own way: ours is at hand nowhere then. */
+    struct buf ours CLEANUP(buf_free) = {0};
+    char our_hash[65] = "";
+    if (d->recorded) {
+        encryption_config_write(d->recorded, &ours);
+        sha256_hex(buf_str(&ours), ours.len, our_hash);
+    }
+    if (!d->recorded || (!str_eq(hash, sha256) && !str_eq(our_hash, sha256)))
         return false;
     *out = d->recorded;
     return true;

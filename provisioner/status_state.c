@@ -122,8 +122,8 @@ static void check_recorded(struct status *d)
                    buf_str(&says), names.data,
                    alike ? "the same in another order, or for other resources" : buf_str(&has),
                    d->s->journal->cut_off
-                       ? "the last run could not write it to the end (encrypt up brings it up to "
-                         "date)"
+                       ? "the last run could not write it to the end (encrypt resume brings it up "
+                         "to date)"
                        : "this is not the state file that changed them last, or they were changed "
                          "by other means (encrypt doctor tells more)");
 }
@@ -148,6 +148,15 @@ static bool is_stored(const struct status *d, const char *fingerprint)
     return false;
 }
 
+/* Nothing in the whole store, whatever the resource. False also where that can't be seen. */
+static bool lies_nowhere(struct status *d, char *prefix)
+{
+    char *prefixes[2] = {prefix, NULL};
+    struct census c CLEANUP(census_free) = {0};
+    struct error ignored CLEANUP(error_clear) = {0};
+    return census_under(d->s, prefixes, 0, &c, &ignored) == 0 && c.refused == 0;
+}
+
 /* Keys in use that no node has, nor the state file says to be on them. */
 static void check_keys(struct status *d)
 {
@@ -166,10 +175,10 @@ static void check_keys(struct status *d)
         if (!renamed && is_stored(d, fingerprint))
             continue;
         /* RKE rotates and disables without a word to the journal. */
-        if (!renamed && d->counted && !d->out->uncounted)
+        if (!renamed && d->counted && !d->out->uncounted && lies_nowhere(d, prefix))
             status_note(d,
                         "key %s (fingerprint %s) was in use and is on no node any more; nothing "
-                        "that was counted lies under it",
+                        "lies under it",
                         k->key.name, fingerprint);
         else
             status_problem(d,
@@ -196,9 +205,11 @@ int status_state(struct status *d, struct error *err)
     tell_unasked(d);
     if (d->state_missing && is_on(d) && !is_theirs(s))
         status_problem(d,
-                       "there is no state file %s: the keys are on the nodes alone (encrypt "
-                       "doctor tells how it is made anew)",
-                       s->state_path);
+                       "there is no state file %s: %s (encrypt doctor tells how it is made anew)",
+                       s->state_path,
+                       s->journal ? "the key history is in the .encrypt-state beside it alone, "
+                                    "which is to be kept"
+                                  : "the keys are on the nodes alone");
     else if (d->state_missing)
         status_note(d, "no state file %s: told from the nodes alone", s->state_path);
     if (!s->state || !s->journal)
@@ -213,8 +224,14 @@ int status_state(struct status *d, struct error *err)
         status_problem(d, "%s: %s", verdict.message, verdict.next);
         return 0;
     }
-    /* In an open transition the nodes are held against its forms, and the state file has all keys.
-     */
+    /* In an open transition the nodes are held against its forms. */
+    if (s->journal->transition && d->observed && d->recorded && d->recorded->item_count &&
+        !encryption_config_reads_all(d->run.forms.config[FORM_WIDEN], d->recorded))
+        status_problem(d,
+                       "%s has an encryptionConfig with a key that is not one of the open "
+                       "transition: `rke` was run in between, and would put it on the nodes "
+                       "(encrypt doctor tells more)",
+                       s->state_path);
     if (s->journal->transition || is_theirs(s) || !d->recorded_known)
         return 0;
     check_recorded(d);

@@ -111,11 +111,11 @@ bool encryption_provider_equal(const struct encryption_provider *a,
     for (size_t i = 0; i < a->key_count; i++)
         if (!encryption_key_equal(&a->keys[i], &b->keys[i]))
             return false;
-    return a->type != PROVIDER_KMS ||
-           (a->kms_v2 == b->kms_v2 && str_eq(a->kms_name, b->kms_name) &&
-            str_eq(a->kms_endpoint, b->kms_endpoint) && str_eq(a->kms_timeout, b->kms_timeout) &&
-            a->has_cachesize == b->has_cachesize &&
-            (!a->has_cachesize || a->cachesize == b->cachesize));
+    return a->type != PROVIDER_KMS || (a->kms_v2 == b->kms_v2 && str_eq(a->kms_name, b->kms_name) &&
+                                       str_eq(a->kms_endpoint, b->kms_endpoint) &&
+                                       encryption_duration_equal(a->kms_timeout, b->kms_timeout) &&
+                                       a->has_cachesize == b->has_cachesize &&
+                                       (!a->has_cachesize || a->cachesize == b->cachesize));
 }
 
 static bool item_equal(const struct encryption_item *a, const struct encryption_item *b)

@@ -111,6 +111,9 @@ struct encryption_config *encryption_config_copy(const struct encryption_config 
  * Keys are compared in constant time. */
 bool encryption_config_equal(const struct encryption_config *a, const struct encryption_config *b);
 
+/* The same time: RKE writes 90s as 1m30s. NULL is none. */
+bool encryption_duration_equal(const char *a, const char *b);
+
 /* The same of parts: a provider with its keys, a key's name and secret. */
 bool encryption_provider_equal(const struct encryption_provider *a,
                                const struct encryption_provider *b);

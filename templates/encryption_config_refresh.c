@@ -125,7 +125,8 @@ static bool same_provider_shape(const struct encryption_provider *a,
             return false;
     return a->type != PROVIDER_KMS ||
            (a->kms_v2 == b->kms_v2 && str_eq(a->kms_endpoint, b->kms_endpoint) &&
-            str_eq(a->kms_timeout, b->kms_timeout) && a->has_cachesize == b->has_cachesize &&
+            encryption_duration_equal(a->kms_timeout, b->kms_timeout) &&
+            a->has_cachesize == b->has_cachesize &&
             (!a->has_cachesize || a->cachesize == b->cachesize));
 }
 

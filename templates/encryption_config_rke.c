@@ -151,6 +151,12 @@ static void write_duration(struct buf *out, const char *s)
     }
 }
 
+bool encryption_duration_equal(const char *a, const char *b)
+{
+    int64_t x = 0, y = 0;
+    return str_eq(a, b) || (a && b && read_duration(a, &x) && read_duration(b, &y) && x == y);
+}
+
 static void write_kms(struct buf *out, const struct encryption_provider *p)
 {
     buf_printf(out, "      apiVersion: %s\n", p->kms_v2 ? "v2" : "\"\"");

@@ -101,12 +101,7 @@ static void it_reads_back_to_the_same(void **state)
         assert_non_null(strstr(err.message, "given twice"));
         encryption_config_write_rke_custom(c, RKE_HEADING_ONCE, &once);
         struct encryption_config *again CLEANUP(cleanup_encryption_config) = strict(once.data);
-        /* The same duration in other words is all that may differ. */
-        for (size_t j = 0; j < c->items[0].provider_count; j++) {
-            mem_free(c->items[0].providers[j].kms_timeout);
-            c->items[0].providers[j].kms_timeout =
-                mem_strdup(again->items[0].providers[j].kms_timeout);
-        }
+        /* (The same duration in other words is the same.) */
         assert_true(encryption_config_equal(c, again));
         assert_true(encryption_config_equal(c, lenient));
     }
