@@ -307,10 +307,11 @@ static json_t *transition_json(const struct encrypt_status_transition *t)
 {
     if (!t)
         return json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o}", "why", text(t->why), "opened",
+    return json_pack("{s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o}", "why", text(t->why), "opened",
                      text(t->opened), "by", text(t->by), "state", text(t->state), "aborting",
-                     (int)t->aborting, "staged", (int)t->staged, "rewritten",
-                     number(t->counted, t->done), "total", number(t->counted, t->total));
+                     (int)t->aborting, "staged", (int)t->staged, "initial", (int)t->initial,
+                     "rewritten", number(t->counted, t->done), "total",
+                     number(t->counted, t->total));
 }
 
 void status_print_json(const struct command_line *l, const struct encrypt_status *s, FILE *to)

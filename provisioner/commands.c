@@ -281,6 +281,17 @@ static void warn_of_rotation(struct session *s, const struct encrypt_report *rep
 static int resume(struct session *s, struct encrypt_report *report, struct error *err)
 {
     struct encryption_config *running CLEANUP(cleanup_encryption_config) = NULL;
+    bool joins = false;
+    if (join_look(s, &joins, err) < 0)
+        return -1;
+    if (joins) {
+        char *next CLEANUP(cleanup_mem) = run_command_line("up", s->options);
+        error_set(err, RESULT_REFUSED,
+                  "no transition is open, and a control-plane node does not have what the others "
+                  "have, or is not ready with it yet");
+        error_next(err, "%s    (it brings that node in)", next);
+        return -1;
+    }
     if (preflight_agree(s, &running, err) < 0 || foreign_check(s, running, err) < 0)
         return -1;
     set_key_name(report, running);

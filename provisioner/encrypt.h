@@ -377,6 +377,7 @@ struct encrypt_status_transition {
     char *why, *opened, *by;
     char *state; /* how far, in words */
     bool aborting, staged;
+    bool initial;       /* of encrypt_up_initial(): its apiservers are yet to be started */
     bool counted;       /* etcd was asked: */
     size_t done, total; /* values that have their final form, of all that are to have another one */
 };

@@ -40,11 +40,13 @@ static int check_not_lost(struct session *s, struct error *err)
     error_set(err, RESULT_REFUSED,
               "the state file %s is lost: %s has key %s in use, so this cluster was there before",
               s->state_path, s->journal->sidecar_path, k->key.name);
-    error_next(err,
-               "put a backup of it back, then run the same command; where there is none: encrypt "
-               "doctor --config %s. Where this is another cluster, name another state file with "
-               "--state",
-               s->options->config);
+    error_next(
+        err,
+        "put a backup of it back, then run the same command; where there is none: start the "
+        "apiservers as they were (the file lies on the nodes), then: encrypt doctor --config "
+        "%s --write-state. Another state file (--state) makes another key: never where this "
+        "cluster's etcd is kept",
+        s->options->config);
     return -1;
 }
 

@@ -94,23 +94,28 @@ static int check_never_run(struct session *s, struct error *err)
     for (size_t i = 0; !had && i < s->journal->node_count; i++)
         if (s->journal->nodes[i].runs.sha256)
             had = s->journal->nodes[i].address;
-    if (!had)
+    if (!had || preflight_is_gone(s, had))
         return 0;
     char *again CLEANUP(cleanup_mem) = run_command_line("up --initial", s->options);
+    bool aborting = s->journal->transition->aborting;
     error_set(err, RESULT_REFUSED,
               "node %s had a kube-apiserver since, which is gone: what it wrote may need the key",
               had);
-    error_next(err,
-               "start it again as it was, then run the same command again; or go on: %s    (tells "
-               "what to start kube-apiserver with)",
-               again);
+    error_next(
+        err,
+        "start it again as it was, then run the same command again; where every kube-apiserver "
+        "that was started is gone for good, and the etcd that they wrote to: the same command "
+        "with --forget-node %s%s%s%s",
+        had, aborting ? "" : "; or go on: ", aborting ? "" : again,
+        aborting ? "" : "    (tells what to start kube-apiserver with)");
     return -1;
 }
 
 int initial_take_back(struct session *s, struct encrypt_report *report, struct error *err)
 {
     struct transition *t = s->journal->transition;
-    if (check_never_run(s, err) < 0)
+    /* One that was taken out of cluster.yml has the file still, and may write by it. */
+    if (check_never_run(s, err) < 0 || preflight_listed(s, err) < 0)
         return -1;
     report->aborted = true;
     snprintf(report->why, sizeof(report->why), "%s", t->why);

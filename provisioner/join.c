@@ -33,7 +33,8 @@ static struct member *first_with_file(struct session *s)
 static bool is_unseen(const struct session *s, const struct member *m)
 {
     const struct node_record *n = journal_seen_node(s->journal, m->node.name);
-    return n && n->placed.sha256 && !n->runs.sha256 && m->seen.config_path && !m->file_missing;
+    return n && (n->placed.sha256 || n->intent_form) && !n->runs.sha256 && m->seen.config_path &&
+           !m->file_missing;
 }
 
 /* The file was put there for it to join: it joins until it was seen to be ready with it. */
@@ -43,8 +44,10 @@ static int look_at_unseen(struct session *s, struct member *m, struct error *err
     bool ready = false;
     if (m->seen.running && kube_ready(&m->node.api, &ready, NULL, err) < 0)
         return -1;
-    m->joins = !ready || !str_eq(n->placed.sha256, m->file_sha256);
-    if (m->joins || str_eq(n->placed.process, m->seen.process))
+    m->joins = !ready;
+    /* (Another writing of it, RKE's, is compared parsed, as with all others.) */
+    if (m->joins || !str_eq(n->placed.sha256, m->file_sha256) ||
+        str_eq(n->placed.process, m->seen.process))
         return 0;
     node_record_runs(n, m->file_sha256, m->seen.process);
     node_record_placed(n, NULL, NULL);
@@ -103,6 +106,11 @@ int join_look(struct session *s, bool *any, struct error *err)
             return -1;
     }
     const struct member *model = first_with_file(s);
+    /* Where no other is left, it is not they that show the way: one that is not ready is just that.
+     */
+    for (size_t i = 0; !model && i < s->count; i++)
+        s->members[i].joins = false;
+    model = first_with_file(s);
     bool meant = is_meant(s, model);
     for (size_t i = 0; some_exist && i < s->count; i++) {
         struct member *m = &s->members[i];
@@ -247,11 +255,17 @@ static int put_where_missing(struct session *s, struct member *m, const struct m
     if (str_eq(m->file_sha256, model->file_sha256) && str_eq(n->placed.sha256, model->file_sha256))
         return 0;
     forget_former(s, m);
+    /* On record before the file is there: a run that is killed in here is gone on with. */
+    node_record_intend(journal_node(s->journal, m->node.name), form_name(FORM_SWITCH),
+                       m->seen.process);
+    if (journal_write(s->journal, s->state, err) < 0)
+        return -1;
     /* (A copy: what is looked at anew is freed.) */
     struct buf text CLEANUP(buf_free) = {0};
     buf_add(&text, buf_str(&model->file), model->file.len);
     if (start_put(s, m, buf_str(&text), text.len, err) < 0)
         return -1;
+    node_record_intend(journal_node(s->journal, m->node.name), NULL, NULL);
     tell(s, ENCRYPT_NODE, "switch", m->node.name, "configuration put");
     return 0;
 }
@@ -325,6 +339,21 @@ bool join_same_list(const char *a, const char *b)
     return true;
 }
 
+/* While a cluster grows its lists differ; what only means "this machine" says nothing. */
+static bool shares_server(const char *a, const char *b)
+{
+    for (const char *at = a; *at; at += strcspn(at, ",")) {
+        at += *at == ',';
+        char *one CLEANUP(cleanup_mem) = mem_strndup(at, strcspn(at, ","));
+        bool here = strstr(one, "//127.") || strstr(one, "//localhost") || strstr(one, "//[::1]");
+        const char *found = *one && !here ? strstr(b, one) : NULL;
+        char end = found ? found[strlen(one)] : '?';
+        if (found && (found == b || found[-1] == ',') && (!end || end == ','))
+            return true;
+    }
+    return false;
+}
+
 /* It answers with a certificate of our CA. (It can't get ready: what it would read is encrypted.)
  * It may have been started just now. */
 static int check_answers(struct session *s, struct member *m, struct error *err)
@@ -352,7 +381,18 @@ static int check_same_cluster(struct session *s, struct member *m, struct error 
         return 0;
     const char *theirs = apiserver_flag(&m->seen, "etcd-servers");
     const char *ours = apiserver_flag(&model->seen, "etcd-servers");
-    if (!theirs || !ours || !join_same_list(theirs, ours)) {
+    if (!str_eq(apiserver_flag(&m->seen, "etcd-prefix"),
+                apiserver_flag(&model->seen, "etcd-prefix"))) {
+        error_set(err, RESULT_REFUSED,
+                  "node %s: its kube-apiserver has another --etcd-prefix than that of node %s: it "
+                  "may be another cluster's",
+                  m->node.name, model->node.name);
+        error_next(err,
+                   "where it is of this cluster, give both the same; else take node %s out of %s",
+                   m->node.name, s->options->config);
+        return -1;
+    }
+    if (!theirs || !ours || (!join_same_list(theirs, ours) && !shares_server(theirs, ours))) {
         error_set(err, RESULT_REFUSED,
                   "node %s: its kube-apiserver has other --etcd-servers (%s) than that of node %s "
                   "(%s): it may be another cluster's",

@@ -102,7 +102,7 @@ static bool is_ours(const struct session *s, const char *address)
 }
 
 /* Is it among those that the user says are gone for good? */
-static bool is_gone(const struct session *s, const char *address)
+bool preflight_is_gone(const struct session *s, const char *address)
 {
     size_t len = strlen(address);
     for (const char *at = s->options->forget_node; at && len; at = strchr(at, ',')) {
@@ -117,20 +117,21 @@ static bool is_gone(const struct session *s, const char *address)
 static int check_addresses(struct session *s, char **addresses, const char *where, bool may_be_gone,
                            struct error *err)
 {
+    const char *given = may_be_gone && s->options->forget_node ? s->options->forget_node : "";
     for (size_t i = 0; addresses[i]; i++) {
-        if (is_ours(s, addresses[i]) || (may_be_gone && is_gone(s, addresses[i])))
+        if (is_ours(s, addresses[i]) || (may_be_gone && preflight_is_gone(s, addresses[i])))
             continue;
         error_set(err, RESULT_REFUSED,
                   "%s is a control-plane node by %s, and %s doesn't list it as one: what it "
                   "writes could not be read after the change, or not by it",
                   addresses[i], where, s->options->config);
-        error_next(err,
-                   "add the node to %s, or take its kube-apiserver out of the cluster first%s%s",
-                   s->options->config,
-                   may_be_gone ? "; where the machine is gone for good: the same command with "
-                                 "--forget-node "
-                               : "",
-                   may_be_gone ? addresses[i] : "");
+        error_next(
+            err, "add the node to %s, or take its kube-apiserver out of the cluster first%s%s%s%s",
+            s->options->config,
+            may_be_gone ? "; where the machine is gone for good: the same command with "
+                          "--forget-node "
+                        : "",
+            given, given[0] ? "," : "", may_be_gone ? addresses[i] : "");
         return -1;
     }
     return 0;
@@ -255,7 +256,7 @@ static void forget_nodes(struct session *s)
 {
     for (size_t i = s->journal->node_count; i-- > 0;) {
         char *address CLEANUP(cleanup_mem) = mem_strdup(s->journal->nodes[i].address);
-        if (!is_gone(s, address) || is_ours(s, address) ||
+        if (!preflight_is_gone(s, address) || is_ours(s, address) ||
             !journal_forget_node(s->journal, address))
             continue;
         tell(s, ENCRYPT_WARNING, NULL, NULL,

@@ -219,6 +219,9 @@ int preflight_cluster(struct session *s, struct error *err) MUST_CHECK;
  * file's nodes, and the journal's while a transition is open. */
 int preflight_addresses(struct session *s, struct error *err) MUST_CHECK;
 
+/* --forget-node names it. */
+bool preflight_is_gone(const struct session *s, const char *address);
+
 /* Before a control plane's first apiserver, where no API can be asked: cluster.yml lists the
  * control-plane nodes that the state file and the journal know. REFUSED, but for those of
  * o->forget_node, which may be several ("a,b"). */

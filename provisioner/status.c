@@ -184,6 +184,7 @@ static void tell_transition(struct status *d)
         .by = mem_strdup(t->by),
         .state = mem_strdup(transition_how_far(t)),
         .aborting = t->aborting,
+        .initial = t->initial,
         .staged = t->staged,
     };
 }

@@ -315,7 +315,8 @@ void journal_close(struct journal *j)
     /* They entered when it was opened, but the journal may have been edited since. */
     each_key(j, t->from, add_found);
     each_key(j, t->to, journal_add_key);
-    each_key(j, t->aborting ? t->to : t->from, t->aborting ? retire_unused : retire);
+    each_key(j, t->aborting ? t->to : t->from,
+             t->aborting && t->stage == TRANSITION_OPEN ? retire_unused : retire);
     each_key(j, t->aborting ? t->from : t->to, activate);
     j->generation++;
     for (size_t i = 0; i < j->node_count; i++)

@@ -402,7 +402,7 @@ static int is_open(const struct encrypt_options *o, bool *open)
     struct encrypt_error err = {0};
     struct encrypt_status status = {0};
     int rc = encrypt_status(o, &status, &err);
-    *open = status.transition != NULL;
+    *open = status.transition && status.transition->initial;
     if (rc < 0)
         failed(&err);
     encrypt_status_free(&status);
