@@ -111,11 +111,38 @@ static int check_never_run(struct session *s, struct error *err)
     return -1;
 }
 
+static bool is_listed(const struct session *s, const char *address)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (str_eq(s->members[i].node.name, address))
+            return true;
+    return false;
+}
+
+/* One that was taken out of cluster.yml has the file still, and may write by it. */
+static int check_none_left_out(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->journal->node_count; i++) {
+        const struct node_record *n = &s->journal->nodes[i];
+        if (!n->placed.sha256 || is_listed(s, n->address) || preflight_is_gone(s, n->address))
+            continue;
+        error_set(err, RESULT_REFUSED,
+                  "node %s was given the configuration, and %s doesn't list it any more: its "
+                  "kube-apiserver may write by it",
+                  n->address, s->options->config);
+        error_next(err,
+                   "list it again, then run the same command again; where that machine is gone for "
+                   "good: the same command with --forget-node %s",
+                   n->address);
+        return -1;
+    }
+    return 0;
+}
+
 int initial_take_back(struct session *s, struct encrypt_report *report, struct error *err)
 {
     struct transition *t = s->journal->transition;
-    /* One that was taken out of cluster.yml has the file still, and may write by it. */
-    if (check_never_run(s, err) < 0 || preflight_listed(s, err) < 0)
+    if (check_never_run(s, err) < 0 || check_none_left_out(s, err) < 0)
         return -1;
     report->aborted = true;
     snprintf(report->why, sizeof(report->why), "%s", t->why);
