@@ -128,14 +128,15 @@ int join_look(struct session *s, bool *any, struct error *err)
 
 int join_refuse_change(struct session *s, struct error *err)
 {
-    const struct member *m = NULL;
-    for (size_t i = 0; i < s->count && !m; i++)
-        m = s->members[i].joins ? &s->members[i] : NULL;
+    const struct member *m = s->members;
+    for (size_t i = s->count; i-- > 0;)
+        m = s->members[i].joins ? &s->members[i] : m;
     error_set(err, RESULT_REFUSED,
               "node %s %s, and %s asks for a change of what the cluster runs: one after the other",
               m->node.name,
               lack_of(m) == LACKS_APISERVER ? "has no kube-apiserver yet"
-                                            : "does not have the configuration of the others",
+                                            : "does not have the configuration of the others, or "
+                                              "is not ready with it yet",
               s->options->config);
     error_next(err,
                "undo the edit in %s; encrypt up --config %s (brings that node to what the others "
@@ -347,8 +348,8 @@ static bool shares_server(const char *a, const char *b)
         char *one CLEANUP(cleanup_mem) = mem_strndup(at, strcspn(at, ","));
         bool here = strstr(one, "//127.") || strstr(one, "//localhost") || strstr(one, "//[::1]");
         const char *found = *one && !here ? strstr(b, one) : NULL;
-        char end = found ? found[strlen(one)] : '?';
-        if (found && (found == b || found[-1] == ',') && (!end || end == ','))
+        const char *end = found ? found + strlen(one) : "?";
+        if (found && (found == b || found[-1] == ',') && (!*end || *end == ','))
             return true;
     }
     return false;
