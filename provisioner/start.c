@@ -164,7 +164,8 @@ static int refuse_unstarted(struct session *s, struct member *m, struct error *e
     }
     if (start_add(s, m, t->to, &start, err) < 0)
         return -1;
-    describe_start(&start.nodes[0], &with);
+    if (start.nodes)
+        describe_start(start.nodes, &with);
     error_set(err, RESULT_REFUSED, "node %s has no kube-apiserver yet", m->node.name);
     error_next(err, "start it with %s; then run the same command again", buf_str(&with));
     return -1;
