@@ -37,7 +37,7 @@ int cmd_restart(struct command_line *l)
     return staged(l, encrypt_restart, "restart");
 }
 
-/* In the l->background. The child is a child as long as it may refuse, or ask; what it does when it
+/* In the background. The child is a child as long as it may refuse, or ask; what it does when it
  * has begun to rewrite goes into a file of its own. */
 
 static int open_log(const struct command_line *l)
@@ -108,14 +108,15 @@ static int wait_for_start(struct command_line *l, pid_t child, int ready)
     }
     /* It ended, or goes on in the foreground: then it has said so. */
     int status = 0;
-    while (waitpid(child, &status, WNOHANG) == 0) {
+    pid_t ended = 0;
+    while ((ended = waitpid(child, &status, WNOHANG)) == 0) {
         if (signals_stop(NULL) && !told) {
             kill(child, SIGTERM);
             told = true;
         }
         poll(NULL, 0, 100);
     }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : ENCRYPT_STOPPED;
+    return ended == child && WIFEXITED(status) ? WEXITSTATUS(status) : ENCRYPT_STOPPED;
 }
 
 int cmd_reencrypt(struct command_line *l)
@@ -131,6 +132,8 @@ int cmd_reencrypt(struct command_line *l)
         fprintf(stderr, "encrypt: a pipe: %s\n", strerror(errno));
         return ENCRYPT_FAILED;
     }
+    /* Who ignores it hands that on, and the child's exit status would be lost. */
+    signal(SIGCHLD, SIG_DFL);
     pid_t child = fork();
     if (child < 0) {
         fprintf(stderr, "encrypt: a process in the background: %s\n", strerror(errno));

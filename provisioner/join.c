@@ -340,8 +340,7 @@ bool join_same_list(const char *a, const char *b)
     return true;
 }
 
-/* While a cluster grows its lists differ; what only means "this machine" says nothing. */
-static bool shares_server(const char *a, const char *b)
+bool join_shares_server(const char *a, const char *b)
 {
     for (const char *at = a; *at; at += strcspn(at, ",")) {
         at += *at == ',';
@@ -393,7 +392,7 @@ static int check_same_cluster(struct session *s, struct member *m, struct error 
                    m->node.name, s->options->config);
         return -1;
     }
-    if (!theirs || !ours || (!join_same_list(theirs, ours) && !shares_server(theirs, ours))) {
+    if (!theirs || !ours || (!join_same_list(theirs, ours) && !join_shares_server(theirs, ours))) {
         error_set(err, RESULT_REFUSED,
                   "node %s: its kube-apiserver has other --etcd-servers (%s) than that of node %s "
                   "(%s): it may be another cluster's",

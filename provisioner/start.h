@@ -67,6 +67,9 @@ int initial_wait(struct session *s, struct error *err) MUST_CHECK;
  */
 /* "a,b": the same parts, in any order. */
 bool join_same_list(const char *a, const char *b);
+/* True where both lists of URLs have one that does not only mean "this machine": while a cluster
+ * grows, its lists of --etcd-servers differ. */
+bool join_shares_server(const char *a, const char *b);
 int join_look(struct session *s, bool *any, struct error *err) MUST_CHECK;
 /* REFUSED: cluster.yml asks for a change while some node joins. */
 int join_refuse_change(struct session *s, struct error *err);

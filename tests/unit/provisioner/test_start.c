@@ -184,6 +184,22 @@ static void etcd_servers_are_compared_in_any_order(void **state)
     assert_false(join_same_list("", "https://a:2379"));
 }
 
+static void one_server_in_common_that_is_no_loopback_is_enough(void **state)
+{
+    (void)state;
+    assert_true(
+        join_shares_server("https://a:2379,https://b:2379", "https://c:2379,https://b:2379"));
+    assert_true(join_shares_server("https://a:2379", "https://a:2379,https://b:2379"));
+    assert_false(join_shares_server("https://a:2379", "https://b:2379"));
+    assert_false(join_shares_server("https://a:2379", "https://a:23791"));
+    assert_false(join_shares_server("https://a:2379", "xhttps://a:2379"));
+    assert_false(
+        join_shares_server("https://127.0.0.1:2379,https://a:1", "https://127.0.0.1:2379"));
+    assert_false(join_shares_server("https://localhost:2379", "https://localhost:2379"));
+    assert_false(join_shares_server("https://[::1]:2379", "https://[::1]:2379"));
+    assert_false(join_shares_server("", ""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +208,7 @@ int main(void)
         cmocka_unit_test(without_encryption_nothing_is_asked_for),
         cmocka_unit_test(a_file_with_a_key_that_may_be_nowhere_else_stays),
         cmocka_unit_test(etcd_servers_are_compared_in_any_order),
+        cmocka_unit_test(one_server_in_common_that_is_no_loopback_is_enough),
         cmocka_unit_test(an_ordinary_enable_is_not_gone_on_with_by_initial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
