@@ -77,8 +77,28 @@ struct node_socket {
 void node_socket_free(struct node_socket *s);
 enum socket_there { SOCKET_NO_FOLDER, SOCKET_NOTHING, SOCKET_OTHER, SOCKET_THERE };
 
+/* How people do by hand, on the node, what a driver does: for messages, and for the commands that
+ * `doctor` prints. Shell commands, root's; NULL where a kind has none. */
+struct driver_words {
+    const char *apiserver; /* what it is called there: "the container kube-apiserver" */
+    const char *logs;      /* shows its last log lines */
+    const char *start;     /* starts it where it is stopped */
+    const char *restart;   /* restarts it; returns when the new process is there */
+    const char *left_over; /* shows what an interrupted change left there */
+};
+
 struct driver {
     const char *kind; /* "rke" */
+    struct driver_words words;
+
+    /* Where the kind keeps an administrator's kubeconfig on its nodes; NULL: nowhere. */
+    const char *admin_kubeconfig;
+    /* Whether a state file must be there before anything is done (RKE writes one); where not, one
+     * is made at the first change of a cluster that no other run of ours has changed. */
+    bool needs_state;
+    /* Its apiservers are older than 1.13: configurations are written as kind EncryptionConfig, v1.
+     */
+    bool old_format;
 
     /* Makes driver_data. Nothing on the node is changed. */
     int (*open)(struct node *n, struct error *err);
@@ -94,6 +114,11 @@ struct driver {
      * error) where there is none. */
     int (*read_file)(struct node *n, const char *path, struct buf *out, bool *missing,
                      struct error *err);
+
+    /* Reads a file by its path on the node (admin_kubeconfig). *missing as in read_file. NULL where
+     * admin_kubeconfig is. */
+    int (*read_node_file)(struct node *n, const char *path, struct buf *out, bool *missing,
+                          struct error *err);
 
     /* Where the configuration is to lie for an apiserver without the flag. */
     const char *default_config_path;
@@ -158,11 +183,24 @@ struct driver {
     int (*look_for_socket)(struct node *n, const struct node_socket *at, enum socket_there *out,
                            struct error *err);
 
+    /*
+     * What the kind's own tools would start apiservers with later (kubeadm's ConfigMap
+     * kubeadm-config) is brought to say what is wanted, by compare and swap, through an apiserver
+     * that is ready. Called before the first apiserver writes the new form, and once more at the
+     * end; also by `up` where nothing is to be done. Idempotent; *changed: whether it wrote. NULL:
+     * the kind has no such thing.
+     */
+    int (*record)(struct node *n, const struct http_server *api, const struct apiserver_want *want,
+                  bool *changed, struct error *err);
+
     /* The last lines of its log, for messages (lines that hold what looks like a key are left out).
      */
     int (*log_tail)(struct node *n, size_t lines, struct buf *out, struct error *err);
 };
 
-extern const struct driver driver_rke;
+extern const struct driver driver_rke;        /* drivers/rke.c */
+extern const struct driver driver_kubeadm;    /* drivers/kubeadm.c */
+extern const struct driver driver_systemd;    /* drivers/systemd.c */
+extern const struct driver driver_openshift3; /* drivers/openshift3.c */
 
 #endif

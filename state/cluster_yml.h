@@ -38,6 +38,10 @@ struct cluster_node {
     bool controlplane, etcd, worker;
 };
 
+/* What cluster_kind may say. (`cluster_kind` and `apiserver_unit` are ours: RKE passes them over.)
+ */
+#define CLUSTER_KINDS "rke", "kubeadm", "systemd", "openshift3", "rke2", "k3s"
+
 enum secrets_encryption {
     SECRETS_ENCRYPTION_ABSENT, /* no secrets_encryption_config, or null */
     SECRETS_ENCRYPTION_DISABLED,
@@ -49,6 +53,10 @@ struct cluster {
     char *name;                 /* cluster_name, or NULL */
     char *kubernetes_version;   /* or NULL */
     char *prefix_path;          /* or NULL */
+    char *kind;                 /* cluster_kind: one of CLUSTER_KINDS, or NULL: to be found out */
+    size_t kind_line;           /* of that, 0 where absent */
+    char *apiserver_unit;       /* apiserver_unit: the systemd unit of the apiserver
+                                 * ("kube-apiserver.service"), or NULL */
     struct cluster_node *nodes; /* all, in the file's order */
     size_t node_count;
     bool ssh_agent_auth;        /* counts only here; it overrides node and bastion */

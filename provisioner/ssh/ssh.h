@@ -5,6 +5,7 @@
 #ifndef ENCRYPT_PROVISIONER_SSH_SSH_H
 #define ENCRYPT_PROVISIONER_SSH_SSH_H
 
+#include "base/buf.h"
 #include "provisioner/net/loop.h"
 #include "state/cluster_yml.h"
 
@@ -58,6 +59,24 @@ int ssh_forward_tcp(struct ssh *s, const char *host, uint16_t port, const char *
                     struct error *err) MUST_CHECK;
 int ssh_forward_unix(struct ssh *s, const char *path, const char **socket_name,
                      struct error *err) MUST_CHECK;
+
+/* What a command on the node gave; {0} before. The bytes may hold a key: they are wiped when freed.
+ */
+struct ssh_answer {
+    struct buf out, errors; /* its standard output and error */
+    int status;             /* its exit status; 128 and more: ended by a signal */
+};
+void ssh_answer_free(struct ssh_answer *a); /* also for CLEANUP */
+
+/*
+ * Runs a command by the user's shell on the node (RFC 4254, 6.5: "exec"; no terminal, nothing in
+ * the environment), gives it `in` (NULL: nothing) on standard input, waits for its end. No key
+ * belongs in `command`: others on the node see it. Any exit status is a success here. FAILED: the
+ * channel could not be opened, the session died, it took longer than `timeout_ms`, it said more
+ * than `limit` bytes. A command whose answer was lost may still run, or have run.
+ */
+int ssh_exec(struct ssh *s, const char *command, const void *in, size_t in_len, size_t limit,
+             int64_t timeout_ms, struct ssh_answer *out, struct error *err) MUST_CHECK;
 
 /* Why the last channel of this session could not be opened (the server's words: "administratively
  * prohibited", "connect failed"), or NULL; to explain a request that failed. Owned by the session.

@@ -1,0 +1,88 @@
+/*
+ * A node's own programs, run over SSH: a POSIX shell, coreutils or busybox, and what the kind of
+ * cluster brings. For the drivers that have no better way (Docker's is provisioner/docker).
+ *
+ * A script is a constant text for /bin/sh; what varies comes as "$1", "$2", …, never a key: those
+ * travel on standard input. In a script, `as_root COMMAND ARGUMENT...` runs a command as root: by
+ * itself where the SSH user is root, else by `sudo -n`. Each such command with its arguments stands
+ * in the sudoers file of the kind (docs/sudoers/), so it is one program with arguments that are
+ * fixed for a cluster; never a shell.
+ */
+#ifndef ENCRYPT_PROVISIONER_HOST_HOST_H
+#define ENCRYPT_PROVISIONER_HOST_HOST_H
+
+#include "provisioner/node.h"
+
+enum { HOST_LIMIT = 4 << 20, HOST_TIMEOUT_MS = 60000 };
+
+struct host {
+    struct ssh *ssh;  /* not owned */
+    const char *name; /* the node's, for messages; not owned */
+    bool root;        /* the user is root, no sudo is needed */
+};
+
+/* Asks the node who the user is. `h` needs no closing. FAILED where no command can be run there. */
+int host_open(const struct node *n, struct host *h, struct error *err) MUST_CHECK;
+
+/* Runs a script with arguments (NULL-terminated array; NULL: none) and `in` (NULL: nothing) on its
+ * standard input. The exit status is the caller's to judge. The locale is C, the umask 077. */
+int host_run(const struct host *h, const char *script, const char *const *args,
+             const struct buf *in, struct ssh_answer *out, struct error *err) MUST_CHECK;
+
+/* The same, and FAILED with what it said (its safe lines, see log_add_safe_lines()) unless it ends
+ * with 0. `what`: what was tried, for the message ("restarting kube-apiserver.service"). Where sudo
+ * would want a password, or refuses, the error says so and names docs/sudoers. `out` may be NULL.
+ */
+int host_do(const struct host *h, const char *what, const char *script, const char *const *args,
+            const struct buf *in, struct buf *out, struct error *err) MUST_CHECK;
+
+/* --- files.c: by their paths on the node --- */
+
+/* As struct driver's read_file(): *missing (may be NULL: then an error) where there is none. A
+ * symbolic link is followed. */
+int host_file_read(const struct host *h, const char *path, struct buf *out, bool *missing,
+                   struct error *err) MUST_CHECK;
+/* Whether something lies there (`type`: "-e", or "-f", "-d", "-S" as test(1) has them). */
+int host_file_is(const struct host *h, const char *type, const char *path, bool *is,
+                 struct error *err) MUST_CHECK;
+
+/* As struct driver's put_file(), claim_file(), remove_file(). A folder that is missing is made
+ * (root's, 0700); REFUSED where others than root may write into it. */
+int host_file_put(const struct host *h, const struct node_text *file,
+                  const struct node_text *beside, struct error *err) MUST_CHECK;
+int host_file_claim(const struct host *h, const struct node_text *file, bool *claimed,
+                    struct error *err) MUST_CHECK;
+int host_file_remove(const struct host *h, const char *path, struct error *err) MUST_CHECK;
+
+/* Replaces a file that is no key (a manifest, a unit's drop-in, master-config.yaml), or makes it
+ * (with its folder, 0755): whole or not at all, on disk before it returns, read back and compared.
+ * Its mode and owner stay; a new one is 0644 (`secret`: 0600). Written beside under a name that
+ * begins with a dot, so that a kubelet passes it over, and renamed. `was` (NULL: not asked) is what
+ * must lie there just before the rename, else REFUSED: somebody else changed it. */
+int host_file_replace(const struct host *h, const char *path, const struct buf *text, bool secret,
+                      const struct buf *was, struct error *err) MUST_CHECK;
+
+/* The name of the temporary file that lies beside `path` while it is put or replaced:
+ * <folder>/.<name>.encrypt-<eight small hexadecimal digits>. Left-overs of killed runs are removed
+ * by the next put or replace of that path. */
+
+/* --- processes.c: by /proc --- */
+
+struct host_process {
+    char *identity; /* "<boot id> <pid> <start time in ticks>": another after each start */
+    char *since;    /* when it started, RFC 3339, by the node's clock; for people */
+    long pid;
+    char **args; /* its command line, NULL-terminated */
+};
+void host_process_free(struct host_process *p); /* also for CLEANUP */
+
+/* The processes whose command name (comm, as the kernel has it: at most 15 letters) is `program`,
+ * the oldest first. To be freed: host_processes_free(). */
+int host_processes(const struct host *h, const char *program, struct host_process **out,
+                   size_t *count, struct error *err) MUST_CHECK;
+void host_processes_free(struct host_process *list, size_t count);
+/* One by its pid; *found is false where there is none. */
+int host_process_of(const struct host *h, long pid, struct host_process *out, bool *found,
+                    struct error *err) MUST_CHECK;
+
+#endif
