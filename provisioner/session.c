@@ -5,7 +5,6 @@
 #include "provisioner/credentials.h"
 
 #include <limits.h>
-#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,20 +12,6 @@
 #include <unistd.h>
 
 enum { CONNECT_TIMEOUT_MS = 20000, SILENCE_MS = 20000 };
-
-void sha256_hex(const void *data, size_t len, char out[65])
-{
-    if (!data) {
-        memcpy(out, "none", 5);
-        return;
-    }
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    if (!EVP_Digest(data, len, digest, &size, EVP_sha256(), NULL) || size != 32)
-        abort();
-    for (unsigned i = 0; i < size; i++)
-        snprintf(out + (size_t)2 * i, 3, "%02x", digest[i]);
-}
 
 void tell(struct session *s, enum encrypt_event_kind kind, const char *step, const char *node,
           const char *fmt, ...)
@@ -149,7 +134,7 @@ static int refuse_no_state(struct session *s, struct error *err)
     return -1;
 }
 
-/* `initial`: a state file may be missing. */
+/* `initial`: also a kind that must have a state file may be without. */
 static int read_files(struct session *s, bool initial, struct error *err)
 {
     const struct encrypt_options *o = s->options;
@@ -159,8 +144,7 @@ static int read_files(struct session *s, bool initial, struct error *err)
      * named. */
     s->state_path = session_state_path(o);
     bool missing = access(s->state_path, F_OK) != 0;
-    if (missing && !initial)
-        return refuse_no_state(s, err);
+    s->state_missing = missing && !initial;
     if (state_lock_take(s->state_path, &s->lock, err) < 0)
         return -1;
     if (rkestate_read(s->state_path, &s->state, err) < 0)
@@ -179,11 +163,8 @@ static int read_files(struct session *s, bool initial, struct error *err)
 
 struct node session_node(struct session *s, const struct cluster_node *conf)
 {
-    return (struct node){.conf = conf,
-                         .cluster = s->cluster,
-                         .name = conf->ssh.address,
-                         .loop = s->loop,
-                         .driver = &driver_rke};
+    return (struct node){
+        .conf = conf, .cluster = s->cluster, .name = conf->ssh.address, .loop = s->loop};
 }
 
 int session_connect(struct session *s, const struct ssh_access *const *targets, size_t count,
@@ -325,11 +306,20 @@ static int refuse_to_open(struct session *s, struct error *err)
     return -1;
 }
 
+/* A kind that has no state of its own gets ours with its first change; the stamps on the nodes tell
+ * where one was there already. */
+static int check_state_is_there(struct session *s, struct error *err)
+{
+    return s->state_missing && session_driver(s)->needs_state ? refuse_no_state(s, err) : 0;
+}
+
 int session_reach_nodes(struct session *s, struct error *err)
 {
     s->silence = loop_watch(s->loop, -1, 0, on_silence, s);
     session_moves(s);
     if (connect_nodes(s, err) < 0)
+        return refuse_to_open(s, err);
+    if (session_find_kinds(s, err) < 0 || check_state_is_there(s, err) < 0)
         return refuse_to_open(s, err);
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
@@ -338,6 +328,12 @@ int session_reach_nodes(struct session *s, struct error *err)
             return refuse_to_open(s, err);
         }
         m->opened = true;
+    }
+    for (size_t i = 0; i < s->count; i++)
+        if (credentials_from_node(s, &s->members[i].node, err) < 0)
+            return refuse_to_open(s, err);
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
         /* An apiserver whose flag is gone already doesn't tell where the file still lies. */
         if (s->journal->transition)
             m->config_path = mem_strdup(journal_node(s->journal, m->node.name)->path);
@@ -372,14 +368,15 @@ int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct se
     if (open_files(o, by_cluster_yml, false, &s, err) < 0)
         return -1;
     bool found = credentials_find(o, s->state, &s->admin, &e) == 0;
-    /* Where `up --initial` was, there may be none yet, and nobody to show them to. */
-    if (!found && !s->journal->transition) {
+    /* The nodes of some kinds have them; and where `up --initial` was, there may be none yet, and
+     * nobody to show them to. */
+    if (!found && o->kubeconfig) {
         error_move(err, &e);
         return refuse_to_open(s, err);
     }
     if (session_reach_nodes(s, err) < 0)
         return -1;
-    if (!found && !session_is_initial(s)) {
+    if (!s->admin.ca && !session_is_initial(s)) {
         error_move(err, &e);
         return refuse_to_open(s, err);
     }

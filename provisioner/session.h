@@ -6,6 +6,7 @@
 #define ENCRYPT_PROVISIONER_SESSION_H
 
 #include "base/error.h"
+#include "base/sha256.h"
 #include "provisioner/encrypt.h"
 #include "provisioner/etcd/etcd.h"
 #include "provisioner/kube/discovery.h"
@@ -64,8 +65,10 @@ struct session {
     char *resources_of;         /* the names that they stand for, one a line; NULL: not found out */
     char *lease_owner, *who;    /* see lease.h */
     bool lease_held;
-    bool store_doubtful;        /* etcd may have been restored since it was last looked into */
-    char *previous_step;        /* the last one told to the user */
+    bool state_missing;  /* there was no state file: `state` is a bare one, of this session alone
+                          * until it is  written */
+    bool store_doubtful; /* etcd may have been restored since it was last looked into */
+    char *previous_step; /* the last one told to the user */
     struct loop_watch *silence; /* tells the user where nothing has moved for long */
     int64_t moved_at;
 };
@@ -124,6 +127,9 @@ int session_check_stop(struct session *s, struct error *err) MUST_CHECK;
  * leaves it behind, until the first of them is started. */
 bool session_is_initial(const struct session *s);
 
+/* The driver of the session's kind of cluster: all members have the same. */
+const struct driver *session_driver(const struct session *s);
+
 /* The state file's path with its links followed, also where it isn't there; to be freed. */
 char *session_state_path(const struct encrypt_options *o);
 
@@ -134,11 +140,16 @@ void session_set_identity(struct session *s);
 int session_connect(struct session *s, const struct ssh_access *const *targets, size_t count,
                     struct ssh **sessions, struct error *whys, struct error *err) MUST_CHECK;
 struct node session_node(struct session *s, const struct cluster_node *conf);
+/* The kind of each member, told by cluster.yml or by a look at its node. REFUSED where they differ.
+ */
+int session_find_kinds(struct session *s, struct error *err) MUST_CHECK;
+/* The same for looking: of each node that was reached (its session is there). One that is of
+ * another kind than those before it is left out: its session ended, `whys` says why. */
+int session_find_kinds_each(struct session *s, const struct cluster_node *const *confs,
+                            size_t count, struct ssh **sessions, const struct driver **drivers,
+                            struct error *whys, struct error *err) MUST_CHECK;
 int member_open_api(struct session *s, struct member *m, struct error *err) MUST_CHECK;
 void member_close(struct member *m);
-
-/* Lower-case hexadecimal SHA-256; "none" where data is NULL. */
-void sha256_hex(const void *data, size_t len, char out[65]);
 
 /* Something moves that tell() is not told of: no word is needed that it is still at work. */
 void session_moves(struct session *s);

@@ -15,6 +15,17 @@ char *timestamp_now(void)
     return mem_strdup(text);
 }
 
+char *timestamp_at(long long seconds)
+{
+    time_t when = (time_t)seconds;
+    struct tm tm;
+    char text[sizeof("2026-01-02T03:04:05Z") + 16];
+    if (seconds < 0 || seconds > 253402300799 || !gmtime_r(&when, &tm) ||
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        return NULL;
+    return mem_strdup(text);
+}
+
 static int digits(const char *s, int count)
 {
     int value = 0;

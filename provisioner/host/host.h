@@ -25,7 +25,8 @@ struct host {
 int host_open(const struct node *n, struct host *h, struct error *err) MUST_CHECK;
 
 /* Runs a script with arguments (NULL-terminated array; NULL: none) and `in` (NULL: nothing) on its
- * standard input. The exit status is the caller's to judge. The locale is C, the umask 077. */
+ * standard input. The exit status is the caller's to judge. The locale is C, the
+ * umask 077, names are not expanded (set -f; `set +f` where a script needs it). */
 int host_run(const struct host *h, const char *script, const char *const *args,
              const struct buf *in, struct ssh_answer *out, struct error *err) MUST_CHECK;
 
@@ -35,6 +36,10 @@ int host_run(const struct host *h, const char *script, const char *const *args,
  */
 int host_do(const struct host *h, const char *what, const char *script, const char *const *args,
             const struct buf *in, struct buf *out, struct error *err) MUST_CHECK;
+
+/* What host_do() says of a command that failed. Always gives -1. */
+int host_explain(const struct host *h, const char *what, const struct ssh_answer *a,
+                 struct error *err);
 
 /* --- files.c: by their paths on the node --- */
 
@@ -81,6 +86,8 @@ void host_process_free(struct host_process *p); /* also for CLEANUP */
 int host_processes(const struct host *h, const char *program, struct host_process **out,
                    size_t *count, struct error *err) MUST_CHECK;
 void host_processes_free(struct host_process *list, size_t count);
+/* What the script of processes.c says, for tests: any text will do. */
+void host_processes_parse(const char *text, struct host_process **out, size_t *count);
 /* One by its pid; *found is false where there is none. */
 int host_process_of(const struct host *h, long pid, struct host_process *out, bool *found,
                     struct error *err) MUST_CHECK;

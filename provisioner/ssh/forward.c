@@ -276,10 +276,19 @@ static bool conn_finish(struct conn *c)
     return c->fd < 0 && (!c->channel || libssh2_channel_free(c->channel) != LIBSSH2_ERROR_EAGAIN);
 }
 
+bool forward_is_opening(const struct ssh *s)
+{
+    for (const struct conn *c = s->conns; c; c = c->next) {
+        if (c->opening)
+            return true;
+    }
+    return false;
+}
+
 int forward_service(struct ssh *s)
 {
     int moved = 0;
-    bool opening = false;
+    bool opening = exec_is_opening(s);
     for (struct conn **p = &s->conns; *p;) {
         struct conn *c = *p;
         int rc = 0;

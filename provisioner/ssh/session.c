@@ -29,6 +29,7 @@ static void release(struct ssh *s)
     s->ending = true;
     auth_free(s);
     forward_abort(s);
+    exec_abort(s);
     if (s->lib)
         libssh2_session_free(s->lib); /* frees the channels with it; can't block while ending */
     s->lib = NULL;
@@ -287,9 +288,10 @@ static int step_ready(struct ssh *s)
         }
     }
     int rc = forward_service(s);
-    if (rc < 0)
+    int more = rc < 0 ? 0 : exec_service(s);
+    if (rc < 0 || more < 0)
         die_explained(s, "");
-    return rc;
+    return rc < 0 || more < 0 ? -1 : rc | more;
 }
 
 static int step(struct ssh *s)

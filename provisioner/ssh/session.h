@@ -60,6 +60,7 @@ void ssh_keys_free(struct ssh_keys *keys); /* also for CLEANUP */
 
 struct ssh_auth;
 struct conn;
+struct job;
 struct forwarder;
 
 struct ssh {
@@ -100,6 +101,7 @@ struct ssh {
     struct ssh_auth *auth;
 
     struct conn *conns;
+    struct job *jobs;
     struct forwarder *forwarders;
     char *channel_error;
 };
@@ -140,6 +142,8 @@ void auth_free(struct ssh *s);
 
 /* Moves what can be moved: 1 where anything was, 0 where not, -1 where the session is broken. */
 int forward_service(struct ssh *s);
+/* True while a channel is half open: libssh2 can open one at a time. */
+bool forward_is_opening(const struct ssh *s);
 /* Closes what clients have given up. */
 void forward_tick(struct ssh *s);
 /* Sets what the connections wait for. */
@@ -150,5 +154,13 @@ void forward_abort(struct ssh *s);
 void forward_free(struct ssh *s);
 /* A channel to host:port whose other end is the descriptor that is given back. */
 int forward_tunnel(struct ssh *s, const char *host, uint16_t port, struct error *err) MUST_CHECK;
+
+/* ---- exec.c ---- */
+
+/* As forward_service(). */
+int exec_service(struct ssh *s);
+bool exec_is_opening(const struct ssh *s);
+/* Ends all commands, as failed. */
+void exec_abort(struct ssh *s);
 
 #endif

@@ -1,0 +1,293 @@
+/*
+ * Files by coreutils. What is put is written beside its place under a name of its own, checked
+ * there, flushed, renamed. The length is checked before the rename: a connection that dies looks
+ * like the end of the file to who reads standard input.
+ *
+ * Exit statuses of the scripts are apart from those of the programs that they run: sudo fails
+ * with 1.
+ */
+#include "base/sha256.h"
+#include "provisioner/host/host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum {
+    IS_MISSING = 80,
+    IS_THERE = 81,
+    IS_FOLDER = 82,
+    IS_CUT = 83,
+    IS_CHANGED = 84,
+    IS_UNSAFE = 85,
+};
+
+/* For what follows: sync(1) takes names only in later versions. */
+#define FLUSH "flush() { as_root sync \"$1\" 2>/dev/null || sync; }\n"
+
+/* What a killed run left: $1 the folder, $2 the name. */
+#define CLEAR                                                                                      \
+    "clear() {\n"                                                                                  \
+    "  names=$(as_root ls -A \"$1\") || exit 1\n"                                                  \
+    "  x='[0-9a-f]'\n"                                                                             \
+    "  for left in $names; do\n"                                                                   \
+    "    case $left in\n"                                                                          \
+    "    \".$2.encrypt-\"$x$x$x$x$x$x$x$x) as_root rm -f \"$1/$left\" || exit 1 ;;\n"              \
+    "    esac\n"                                                                                   \
+    "  done\n"                                                                                     \
+    "}\n"
+
+/* $1 the folder, $2 the mode of one that has to be made. Only root may write into it. */
+#define FOLDER                                                                                     \
+    "folder() {\n"                                                                                 \
+    "  as_root test -d \"$1\" || as_root mkdir -p -m \"$2\" \"$1\" || exit 1\n"                    \
+    "  line=$(as_root ls -ldn \"$1/.\") || exit 1\n"                                               \
+    "  case $line in d[r-][w-][xsS-][r-]-[xsS-][r-]-*) ;; *) exit 85 ;; esac\n"                    \
+    "  set -- $line\n"                                                                             \
+    "  [ \"$3\" = 0 ] || exit 85\n"                                                                \
+    "}\n"
+
+/* $1 the temporary file, $2 its length; standard input is its contents, and the next one's. */
+#define WRITE                                                                                      \
+    "write() {\n"                                                                                  \
+    "  dd bs=1 count=\"$2\" 2>/dev/null | as_root tee \"$1\" >/dev/null || exit 1\n"               \
+    "  [ \"$(as_root cat \"$1\" | wc -c)\" -eq \"$2\" ] || { as_root rm -f \"$1\"; exit 83; }\n"   \
+    "  flush \"$1\"\n"                                                                             \
+    "}\n"
+
+/* The same of a key: nobody else may ever have it open. */
+#define WRITE_SECRET                                                                               \
+    "write_secret() {\n"                                                                           \
+    "  as_root touch \"$1\" && as_root chmod 0600 \"$1\" || exit 1\n"                              \
+    "  write \"$1\" \"$2\"\n"                                                                      \
+    "}\n"
+
+static int not_there(const struct host *h, const char *path, struct error *err)
+{
+    return error_set(err, RESULT_FAILED, "node %s: %s: there is no such file", h->name, path);
+}
+
+/* FAILED in words, unless it ended with 0 or with a status that the caller knows (`known`). */
+static int run(const struct host *h, const char *what, const char *path, const char *script,
+               const char *const *args, const struct buf *in, int known, struct ssh_answer *out,
+               struct error *err)
+{
+    char *tried CLEANUP(cleanup_mem) = mem_printf("%s %s", what, path);
+    if (host_run(h, script, args, in, out, err) < 0)
+        return error_wrap(err, "%s", tried);
+    if (out->status == 0 || out->status == known)
+        return 0;
+    switch (out->status) {
+    case IS_MISSING:
+        return not_there(h, path, err);
+    case IS_FOLDER:
+        return error_set(err, RESULT_REFUSED, "node %s: %s: a folder lies there", h->name, path);
+    case IS_CUT:
+        return error_set(err, RESULT_FAILED,
+                         "node %s: %s: not all of it arrived; nothing was changed", h->name, tried);
+    case IS_CHANGED:
+        return error_set(err, RESULT_REFUSED,
+                         "node %s: %s was changed by somebody else just now; it was left alone",
+                         h->name, path);
+    case IS_UNSAFE:
+        return error_set(err, RESULT_REFUSED,
+                         "node %s: %s: others than root may write into its folder", h->name, path);
+    default:
+        return host_explain(h, tried, out, err);
+    }
+}
+
+int host_file_is(const struct host *h, const char *type, const char *path, bool *is,
+                 struct error *err)
+{
+    /* Only test(1) itself can say either; sudo that fails says neither. */
+    static const char script[] = "as_root test \"$1\" \"$2\" && exit 0\n"
+                                 "as_root test ! \"$1\" \"$2\" && exit 80\n"
+                                 "exit 1";
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    const char *args[] = {type, path, NULL};
+    if (run(h, "looking for", path, script, args, NULL, IS_MISSING, &a, err) < 0)
+        return -1;
+    *is = a.status == 0;
+    return 0;
+}
+
+int host_file_read(const struct host *h, const char *path, struct buf *out, bool *missing,
+                   struct error *err)
+{
+    static const char script[] = "as_root test ! -e \"$1\" && exit 80\n"
+                                 "as_root cat \"$1\"";
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    const char *args[] = {path, NULL};
+    if (missing)
+        *missing = false;
+    if (run(h, "reading", path, script, args, NULL, missing ? IS_MISSING : 0, &a, err) < 0)
+        return -1;
+    if (a.status == IS_MISSING)
+        *missing = true;
+    else
+        buf_add(out, buf_str(&a.out), a.out.len);
+    return 0;
+}
+
+/* A path's folder, its name, and a name of eight random digits for its temporary file. */
+struct place {
+    char *folder, *name, *temporary;
+};
+
+static void place_free(struct place *p)
+{
+    mem_free(p->folder);
+    mem_free(p->name);
+    mem_free(p->temporary);
+}
+
+static int place_of(const struct host *h, const char *path, struct place *out, struct error *err)
+{
+    unsigned random = 0;
+    const char *slash = strrchr(path, '/');
+    if (path[0] != '/' || !slash[1])
+        return error_set(err, RESULT_REFUSED, "node %s: %s: not an absolute path of a file",
+                         h->name, path);
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return error_set(err, RESULT_FAILED, "getrandom: %s", strerror(errno));
+    *out = (struct place){.folder = slash == path ? mem_strdup("/")
+                                                  : mem_strndup(path, (size_t)(slash - path)),
+                          .name = mem_strdup(slash + 1)};
+    out->temporary = mem_printf("%s/.%s.encrypt-%08x", out->folder, out->name, random);
+    return 0;
+}
+
+/* What was put is read again. */
+static int check(const struct host *h, const char *path, const char *data, size_t len,
+                 struct error *err)
+{
+    struct buf there CLEANUP(buf_free) = {0};
+    if (host_file_read(h, path, &there, NULL, err) < 0)
+        return error_wrap(err, "reading back");
+    if (there.len == len && memcmp(buf_str(&there), data, len) == 0)
+        return 0;
+    return error_set(err, RESULT_FAILED, "node %s: %s reads back as something else", h->name, path);
+}
+
+int host_file_put(const struct host *h, const struct node_text *file,
+                  const struct node_text *beside, struct error *err)
+{
+    /* $1 folder, $2 name, $3 temporary, $4 length; $5 to $7 the same of what lies beside it. The mv
+     * is the commit point. */
+    static const char script[] = FLUSH CLEAR FOLDER WRITE WRITE_SECRET
+        "folder \"$1\" 0700\n"
+        "clear \"$1\" \"$2\"\n"
+        "as_root test -d \"$1/$2\" && exit 82\n"
+        "if [ $# -gt 4 ]; then\n"
+        "  clear \"$1\" \"$5\"\n"
+        "  write_secret \"$6\" \"$7\"\n"
+        "fi\n"
+        "write_secret \"$3\" \"$4\"\n"
+        "if [ $# -gt 4 ]; then as_root mv -f \"$6\" \"$1/$5\" || exit 1; fi\n"
+        "as_root mv -f \"$3\" \"$1/$2\" || exit 1\n"
+        "flush \"$1\"";
+    struct place p CLEANUP(place_free) = {0};
+    struct place b CLEANUP(place_free) = {0};
+    struct buf in CLEANUP(buf_free) = {0};
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    if (place_of(h, file->path, &p, err) < 0 || (beside && place_of(h, beside->path, &b, err) < 0))
+        return -1;
+    if (beside && !str_eq(p.folder, b.folder))
+        return error_set(err, RESULT_REFUSED, "%s is not in the folder of %s", beside->path,
+                         file->path);
+    char *len CLEANUP(cleanup_mem) = mem_printf("%zu", file->len);
+    char *beside_len CLEANUP(cleanup_mem) = mem_printf("%zu", beside ? beside->len : 0);
+    const char *args[] = {p.folder,    p.name,     p.temporary, len, beside ? b.name : NULL,
+                          b.temporary, beside_len, NULL};
+    if (beside)
+        buf_add(&in, beside->data, beside->len);
+    buf_add(&in, file->data, file->len);
+    if (run(h, "writing", file->path, script, args, &in, 0, &a, err) < 0 ||
+        (beside && check(h, beside->path, beside->data, beside->len, err) < 0))
+        return -1;
+    return check(h, file->path, file->data, file->len, err);
+}
+
+int host_file_claim(const struct host *h, const struct node_text *file, bool *claimed,
+                    struct error *err)
+{
+    /* ln(1) is the commit point: the kernel makes a name once. */
+    static const char script[] = FLUSH FOLDER WRITE WRITE_SECRET
+        "folder \"$1\" 0700\n"
+        "as_root test -e \"$1/$2\" && exit 81\n"
+        "write_secret \"$3\" \"$4\"\n"
+        "as_root ln \"$3\" \"$1/$2\"\n"
+        "rc=$?\n"
+        "as_root rm -f \"$3\" || exit 1\n"
+        "if [ $rc -ne 0 ]; then as_root test -e \"$1/$2\" && exit 81; exit 1; fi\n"
+        "flush \"$1\"";
+    struct place p CLEANUP(place_free) = {0};
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    if (place_of(h, file->path, &p, err) < 0)
+        return -1;
+    struct buf in CLEANUP(buf_free) = {0};
+    buf_add(&in, file->data, file->len);
+    char *len CLEANUP(cleanup_mem) = mem_printf("%zu", file->len);
+    const char *args[] = {p.folder, p.name, p.temporary, len, NULL};
+    *claimed = false;
+    if (run(h, "claiming", file->path, script, args, &in, IS_THERE, &a, err) < 0)
+        return -1;
+    if (a.status == IS_THERE)
+        return 0;
+    *claimed = true;
+    return check(h, file->path, file->data, file->len, err);
+}
+
+int host_file_remove(const struct host *h, const char *path, struct error *err)
+{
+    static const char script[] = FLUSH CLEAR "as_root test ! -d \"$1\" && exit 0\n"
+                                             "clear \"$1\" \"$2\"\n"
+                                             "as_root rm -f \"$1/$2\" || exit 1\n"
+                                             "flush \"$1\"";
+    struct place p CLEANUP(place_free) = {0};
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    if (place_of(h, path, &p, err) < 0)
+        return -1;
+    const char *args[] = {p.folder, p.name, NULL};
+    return run(h, "removing", path, script, args, NULL, 0, &a, err);
+}
+
+int host_file_replace(const struct host *h, const char *path, const struct buf *text, bool secret,
+                      const struct buf *was, struct error *err)
+{
+    /* $5 the mode of a new file, $6 the SHA-256 of what must lie there ("-": not asked, "none":
+     * nothing may). cp -p gives the temporary file the mode and owner that the file has. */
+    static const char script[] = FLUSH CLEAR FOLDER WRITE
+        "same() {\n"
+        "  case $2 in\n"
+        "  -) ;;\n"
+        "  none) as_root test ! -e \"$1\" || exit 84 ;;\n"
+        "  *) sum=$(as_root cat \"$1\" | sha256sum) && [ \"${sum%% *}\" = \"$2\" ] || exit 84 ;;\n"
+        "  esac\n"
+        "}\n"
+        "folder \"$1\" 0755\n"
+        "clear \"$1\" \"$2\"\n"
+        "as_root test -d \"$1/$2\" && exit 82\n"
+        "same \"$1/$2\" \"$6\"\n"
+        "if as_root test -e \"$1/$2\"; then as_root cp -p \"$1/$2\" \"$3\" || exit 1\n"
+        "else as_root touch \"$3\" && as_root chmod \"$5\" \"$3\" || exit 1; fi\n"
+        "write \"$3\" \"$4\"\n"
+        "same \"$1/$2\" \"$6\"\n"
+        "as_root mv -f \"$3\" \"$1/$2\" || exit 1\n"
+        "flush \"$1\"";
+    struct place p CLEANUP(place_free) = {0};
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    char sha256[65] = "-";
+    if (place_of(h, path, &p, err) < 0)
+        return -1;
+    if (was)
+        sha256_hex(was->data, was->len, sha256);
+    char *len CLEANUP(cleanup_mem) = mem_printf("%zu", text->len);
+    const char *args[] = {p.folder, p.name, p.temporary, len, secret ? "0600" : "0644",
+                          sha256,   NULL};
+    if (run(h, "writing", path, script, args, text, 0, &a, err) < 0)
+        return -1;
+    return check(h, path, buf_str(text), text->len, err);
+}
