@@ -122,7 +122,20 @@ int credentials_find(const struct encrypt_options *o, const struct rkestate *sta
         return error_set(
             err, RESULT_REFUSED,
             "no administrator's credentials: neither kube-admin in the state file, nor "
-            "%s; name a kubeconfig with --kubeconfig",
+            "%s, nor a kubeconfig on the nodes; name one with --kubeconfig",
             beside);
     return 0;
+}
+
+int credentials_from_node(struct session *s, struct node *n, struct error *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    bool missing = true;
+    if (s->admin.ca || !n->driver->admin_kubeconfig)
+        return 0;
+    if (n->driver->read_node_file(n, n->driver->admin_kubeconfig, &text, &missing, err) < 0)
+        return error_wrap(err, "node %s: the administrator's credentials", n->name);
+    char *path CLEANUP(cleanup_mem) = mem_printf("%s:%s", n->name, n->driver->admin_kubeconfig);
+    return missing ? 0
+                   : credentials_from_kubeconfig(buf_str(&text), text.len, path, &s->admin, err);
 }

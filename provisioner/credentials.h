@@ -14,6 +14,13 @@
 int credentials_find(const struct encrypt_options *o, const struct rkestate *state,
                      struct credentials *out, struct error *err) MUST_CHECK;
 
+/*
+ * For a session that has none: the kubeconfig that the kind keeps on its nodes
+ * (driver->admin_kubeconfig, the driver is open). Where the node has none, s->admin stays empty;
+ * that is no error.
+ */
+int credentials_from_node(struct session *s, struct node *n, struct error *err) MUST_CHECK;
+
 /* The same from a kubeconfig's text; relative file names are seen from `path`'s folder. */
 int credentials_from_kubeconfig(const char *text, size_t len, const char *path,
                                 struct credentials *out, struct error *err) MUST_CHECK;

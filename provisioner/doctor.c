@@ -254,6 +254,7 @@ static int look(struct doctor *d, struct error *err)
     tell(s, ENCRYPT_STEP, "look", NULL, "at the control-plane nodes");
     if (session_look_at_nodes(s, err) < 0)
         return -1;
+    doctor_credentials(d);
     d->out->nodes = s->count + s->absent_count;
     d->out->nodes_seen = s->count;
     d->nodes = mem_alloc(s->count, sizeof(*d->nodes));

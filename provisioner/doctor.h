@@ -101,6 +101,8 @@ char *ssh_command(const struct doctor *d, const struct cluster_node *n);
 const char *transition_how_far(const struct transition *t);
 /* State file, sidecar, journal, credentials: sets those of the session. */
 void doctor_files(struct doctor *d);
+/* After the look at the nodes: an administrator's credentials, theirs too. */
+void doctor_credentials(struct doctor *d);
 
 /* --- doctor_nodes.c --- */
 /* Each node: its apiserver, its file, its keys. The error is for INTERRUPTED alone. */

@@ -1,5 +1,6 @@
 /* A session that is opened to look: each node by itself, whatever is missing. */
 #include "base/file.h"
+#include "provisioner/credentials.h"
 #include "provisioner/session.h"
 
 #include <stdlib.h>
@@ -52,6 +53,9 @@ static int look_at(struct session *s, struct member *m, struct error *err)
         return error_wrap(err, "node %s", m->node.name);
     m->opened = true;
     m->look_only = true;
+    struct error none CLEANUP(error_clear) = {0};
+    if (credentials_from_node(s, &m->node, &none) < 0)
+        tell(s, ENCRYPT_DEBUG, NULL, m->node.name, "%s", none.message);
     /* An apiserver whose flag is gone already doesn't tell where the file still lies. */
     if (s->journal && s->journal->transition)
         m->config_path = mem_strdup(recorded_path(s, m->node.name));
@@ -76,10 +80,14 @@ static size_t targets(const struct session *s, const struct cluster_node **confs
 static int look_at_each(struct session *s, const struct cluster_node *const *confs, size_t count,
                         struct ssh **sessions, struct error *whys, struct error *err)
 {
+    const struct driver **drivers CLEANUP(cleanup_mem) = mem_alloc(count, sizeof(*drivers));
+    if (session_find_kinds_each(s, confs, count, sessions, drivers, whys, err) < 0)
+        return -1;
     for (size_t i = 0; i < count; i++) {
         struct member *m = &s->members[s->count];
         m->node = session_node(s, confs[i]);
         m->node.ssh = STEAL(sessions[i]);
+        m->node.driver = drivers[i];
         if (m->node.ssh) {
             tell(s, ENCRYPT_DEBUG, NULL, m->node.name, "looking at it");
             if (look_at(s, m, &whys[i]) == 0) {

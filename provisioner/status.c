@@ -223,6 +223,8 @@ static int look(struct status *d, struct error *err)
     tell(s, ENCRYPT_DEBUG, "look", NULL, "at the control-plane nodes");
     if (session_look_at_nodes(s, err) < 0)
         return -1;
+    if (s->admin.ca) /* those of a node */
+        mem_free(STEAL(d->no_credentials));
     if (s->count > PLAN_MAX_NODES)
         return error_set(err, RESULT_REFUSED, "%s: %zu control-plane nodes; at most %d are managed",
                          d->o->config, s->count, (int)PLAN_MAX_NODES);

@@ -297,18 +297,45 @@ static int get_services(struct reader *r)
     return once(r, kube_api, of_kube_api) == 0 ? get_encryption(r, kube_api) : -1;
 }
 
+/* What systemd takes for a unit's name, of a service. */
+static bool is_unit(const char *s)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  ":-_.\\@";
+    size_t len = strlen(s);
+    return len > 8 && len < 256 && str_eq(s + len - 8, ".service") && s[0] != '-' && s[0] != '.' &&
+           strspn(s, letters) == len;
+}
+
+static int get_kind(struct reader *r, const struct yaml *root)
+{
+    static const char *const kinds[] = {CLUSTER_KINDS};
+    struct cluster *c = r->cluster;
+    if (get_text(r, root, "cluster_kind", ONE_LINE, &c->kind) != 0 ||
+        get_text(r, root, "apiserver_unit", ONE_LINE, &c->apiserver_unit) != 0)
+        return -1;
+    bool known = !c->kind;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        known = known || str_eq(c->kind, kinds[i]);
+    if (!known)
+        return refuse(
+            r, yaml_get(root, "cluster_kind"),
+            "cluster_kind: unknown (not rke, kubeadm, systemd, openshift3, rke2 or k3s); without "
+            "it the kind is found out");
+    if (c->kind)
+        c->kind_line = yaml_get(root, "cluster_kind")->line;
+    if (c->apiserver_unit && !is_unit(c->apiserver_unit))
+        return refuse(r, yaml_get(root, "apiserver_unit"),
+                      "apiserver_unit: not the name of a service, like kube-apiserver.service");
+    return 0;
+}
+
 static int get_cluster(struct reader *r)
 {
-    static const char *const members[] = {"nodes",
-                                          "services",
-                                          "bastion_host",
-                                          "ssh_key_path",
-                                          "ssh_agent_auth",
-                                          "kubernetes_version",
-                                          "cluster_name",
-                                          "prefix_path",
-                                          "rotate_encryption_key",
-                                          NULL};
+    static const char *const members[] = {"nodes",        "services",       "bastion_host",
+                                          "ssh_key_path", "ssh_agent_auth", "kubernetes_version",
+                                          "cluster_name", "prefix_path",    "rotate_encryption_key",
+                                          "cluster_kind", "apiserver_unit", NULL};
     struct cluster *c = r->cluster;
     const struct yaml *root = c->document;
     char *key_path CLEANUP(cleanup_mem) = NULL;
@@ -322,7 +349,8 @@ static int get_cluster(struct reader *r)
         get_text(r, root, "kubernetes_version", ONE_LINE, &c->kubernetes_version) != 0 ||
         get_text(r, root, "prefix_path", ONE_LINE, &c->prefix_path) != 0 ||
         get_bool(r, root, "ssh_agent_auth", &c->ssh_agent_auth) != 0 ||
-        get_bool(r, root, "rotate_encryption_key", &c->rotate_encryption_key) != 0)
+        get_bool(r, root, "rotate_encryption_key", &c->rotate_encryption_key) != 0 ||
+        get_kind(r, root) != 0)
         return -1;
     r->ssh_key_path = key_path ? key_path : "~/.ssh/id_rsa";
     if (get_nodes(r) != 0 || get_bastion(r) != 0 || get_services(r) != 0)
@@ -390,6 +418,8 @@ void cluster_free(struct cluster *c)
     mem_free(c->name);
     mem_free(c->kubernetes_version);
     mem_free(c->prefix_path);
+    mem_free(c->kind);
+    mem_free(c->apiserver_unit);
     encryption_config_free(c->custom);
     encryption_resources_free(c->resources);
     mem_free(c->own_config_path);

@@ -322,6 +322,12 @@ static int rke_log_tail(struct node *n, size_t lines, struct buf *out, struct er
 
 const struct driver driver_rke = {
     .kind = "rke",
+    .words = {.apiserver = "the container kube-apiserver",
+              .logs = "docker logs --tail 50 kube-apiserver",
+              .start = "docker start kube-apiserver",
+              .restart = "docker restart kube-apiserver",
+              .left_over = "docker ps -a --filter name=encrypt-"},
+    .needs_state = true,
     .open = rke_open,
     .close = rke_close,
     .observe = rke_observe,

@@ -1,0 +1,95 @@
+/* The kind of cluster that a session is with: one for all its nodes. */
+#include "provisioner/kind.h"
+#include "provisioner/session.h"
+
+/* cluster.yml's own word; NULL: to be found out. */
+static int named_kind(const struct session *s, const struct driver **out, struct error *err)
+{
+    const struct cluster *c = s->cluster;
+    *out = c->kind ? kind_driver(c->kind) : NULL;
+    if (!c->kind || *out)
+        return 0;
+    return error_set(err, RESULT_REFUSED, "%s:%zu: cluster_kind %s is not managed by this build",
+                     c->path, c->kind_line, c->kind);
+}
+
+const struct driver *session_driver(const struct session *s)
+{
+    return s->count ? s->members[0].node.driver : &driver_rke;
+}
+
+static int refuse_mixed(const struct session *s, struct error *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    for (size_t i = 0; i < s->count; i++)
+        buf_printf(&text, "%s%s is %s", i ? ", " : "", s->members[i].node.name,
+                   s->members[i].node.driver ? s->members[i].node.driver->kind : "of no kind yet");
+    error_set(err, RESULT_REFUSED, "the control-plane nodes are of different kinds of cluster: %s",
+              buf_str(&text));
+    error_next(
+        err,
+        "leave in cluster.yml the nodes of one cluster; where one was of another kind once, take "
+        "away what is left of that, or name the kind (cluster_kind)");
+    return -1;
+}
+
+int session_find_kinds(struct session *s, struct error *err)
+{
+    const struct driver *named = NULL;
+    if (named_kind(s, &named, err) < 0)
+        return -1;
+    const struct driver *found = named;
+    for (size_t i = 0; i < s->count && !named; i++) {
+        struct node *n = &s->members[i].node;
+        if (kind_find(n, &n->driver, err) < 0)
+            return -1;
+        found = found ? found : n->driver;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        struct node *n = &s->members[i].node;
+        /* One without a sign is bare, or RKE's. */
+        if (!n->driver || named)
+            n->driver = found ? found : &driver_rke;
+        else if (n->driver != found)
+            return refuse_mixed(s, err);
+    }
+    return 0;
+}
+
+static void leave_out(struct ssh **session)
+{
+    ssh_close(*session);
+    *session = NULL;
+}
+
+int session_find_kinds_each(struct session *s, const struct cluster_node *const *confs,
+                            size_t count, struct ssh **sessions, const struct driver **drivers,
+                            struct error *whys, struct error *err)
+{
+    const struct driver *named = NULL;
+    if (named_kind(s, &named, err) < 0)
+        return -1;
+    const struct driver *found = named;
+    for (size_t i = 0; i < count; i++) {
+        struct node n = session_node(s, confs[i]);
+        n.ssh = sessions[i];
+        if (!n.ssh || named)
+            continue;
+        if (kind_find(&n, &drivers[i], &whys[i]) < 0) {
+            if (whys[i].result == RESULT_INTERRUPTED)
+                return error_move(err, &whys[i]);
+            leave_out(&sessions[i]);
+            continue;
+        }
+        found = found ? found : drivers[i];
+        if (drivers[i] && drivers[i] != found) {
+            error_set(&whys[i], RESULT_REFUSED,
+                      "it is a node of kind %s, and the nodes before it are of kind %s",
+                      drivers[i]->kind, found->kind);
+            leave_out(&sessions[i]);
+        }
+    }
+    for (size_t i = 0; i < count; i++)
+        drivers[i] = found ? found : &driver_rke;
+    return 0;
+}
