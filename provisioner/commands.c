@@ -107,7 +107,7 @@ static int go_on(struct session *s, bool aborts, enum stage_command command,
         return -1;
     if (nothing)
         return 0;
-    if (preflight_reload(s, err) < 0 || (!turns && initial_wait(s, err) < 0))
+    if (!turns && initial_wait(s, err) < 0)
         return -1;
     if (some_api_answers(s, &e)) {
         if (take_lease(s, err) < 0 || preflight_addresses(s, err) < 0 || stamp_check(s, err) < 0)

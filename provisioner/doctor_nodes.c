@@ -156,13 +156,38 @@ static void file_and_process(struct doctor *d, struct member *m, const char *abo
     for (size_t i = 0; j && !j->transition && i < j->node_count; i++) {
         const struct node_record *n = &j->nodes[i];
         if (!str_eq(n->address, m->node.name) || !m->seen.process || m->file_missing ||
-            !n->runs.sha256 || !str_eq(n->runs.process, m->seen.process) ||
-            str_eq(n->runs.sha256, m->file_sha256))
+            m->seen.automatic_reload || !n->runs.sha256 ||
+            !str_eq(n->runs.process, m->seen.process) || str_eq(n->runs.sha256, m->file_sha256))
             continue;
         means(
             wrong(d, about, "%s was changed after its kube-apiserver had read it", m->config_path),
             "it still runs what it read; its next restart takes the new one up");
     }
+}
+
+/* What it tells to be in force is another file than lies there. */
+static void reloads(struct doctor *d, const struct member *m, const char *about)
+{
+    if (!m->seen.automatic_reload || !m->seen.config_path)
+        return;
+    if (!m->reload.told) {
+        saw(d, about,
+            "its kube-apiserver takes files up by itself, and does not tell which is in force");
+        return;
+    }
+    bool same = str_eq(m->reload.sha256, m->file_sha256);
+    saw(d, about, "its kube-apiserver takes files up by itself%s",
+        same ? ", and has the one that lies there in force" : "");
+    if (same || m->file_missing)
+        return;
+    means(
+        wrong(d, about,
+              "%s is not what its kube-apiserver has in force (%.0f files failed to load since "
+              "it started)",
+              m->config_path, m->reload.failures),
+        "where it was changed a moment ago it is taken up within %d s; else it fails to load, and "
+        "the next restart of that kube-apiserver would fail: its log tells why",
+        RELOAD_POLL_MS / 1000);
 }
 
 static int look_at_apiserver(struct doctor *d, size_t i, const char *about, struct error *err)
@@ -317,9 +342,10 @@ int doctor_nodes(struct doctor *d, struct error *err)
             return -1;
         if (m->seen.exists)
             look_at_file(d, i, about);
+        if (member_ask_reload(m, err) < 0)
+            return -1;
         file_and_process(d, m, about);
-        if (m->seen.automatic_reload)
-            saw(d, about, "its kube-apiserver reloads the file by itself, which is not supported");
+        reloads(d, m, about);
         tell_node(d, i, about);
         if (!d->api && d->nodes[i].ready)
             d->api = &m->node.api;

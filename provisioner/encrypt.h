@@ -362,10 +362,10 @@ struct encrypt_status_node {
     char *file;           /* "key-b (writes), key-a, identity"; "none"; what is wrong with it */
     char *runs_sha256;    /* NULL: not known */
     char *runs;           /* as `file`; NULL: not known */
-    const char
-        *evidence; /* what tells: "flags", "journal", "placement", "assumed"; NULL. Constant */
-    bool matches;  /* it runs what lies there */
-    char *since;   /* of its process, by the node's own clock; NULL */
+    const char *evidence; /* what tells: "flags", "journal", "placement", "metric", "assumed"; NULL.
+                             Constant */
+    bool matches;         /* it runs what lies there */
+    char *since;          /* of its process, by the node's own clock; NULL */
     const char
         *apiserver; /* "ready", "not ready", "runs" (nobody could ask), "down", "none". Constant
                      */

@@ -170,7 +170,8 @@ static int check_restarted(struct session *s, struct error *err)
     for (size_t i = 0; i < s->count; i++) {
         const struct member *m = &s->members[i];
         const struct node_record *n = journal_node(s->journal, m->node.name);
-        if (m->joins || !is_same_process(m, n) ||
+        /* (What it took up by itself is told: reload_check_in_force().) */
+        if (m->joins || m->reload.told || !is_same_process(m, n) ||
             str_eq(n->runs.sha256, m->seen.config_path ? m->file_sha256 : "none"))
             continue;
         error_set(err, RESULT_REFUSED,
@@ -195,6 +196,8 @@ int foreign_check(struct session *s, const struct encryption_config *running, st
         return 0;
     tell(s, ENCRYPT_STEP, "check", NULL,
          "the nodes have another file than was put there last: can it read all that is stored");
+    if (reload_check_in_force(s, err) < 0)
+        return -1;
     int rc = check_readable(s, running, s->journal->custom, &e);
     if (rc < 0 && e.result != RESULT_FAILED)
         return error_move(err, &e);

@@ -28,19 +28,14 @@ form_set run_file_forms(struct run *r, struct member *m)
 }
 
 /*
- * What an apiserver runs is known by its process: one without the flag runs "none"; one that the
+ * What an apiserver without the flag runs is "none". Else it is known by its process: one that the
  * journal saw running a file still runs that; one that started after the file was put (another
  * process than at the moment when the file had been read back), with the file unchanged since, runs
  * the file.
  */
-static form_set forms_that_run(struct run *r, struct member *m, form_set file, bool *by_placement)
+static form_set forms_by_process(const struct run *r, const struct member *m,
+                                 const struct node_record *n, form_set file, bool *by_placement)
 {
-    const struct node_record *n = journal_node(r->s->journal, m->node.name);
-    *by_placement = false;
-    if (!m->seen.running || !m->seen.process)
-        return 0;
-    if (!m->seen.config_path)
-        return forms_of(&r->forms, NULL);
     if (str_eq(n->runs.process, m->seen.process)) {
         form_set set = forms_of_sha256(r, n->runs.sha256);
         return set || !str_eq(n->runs.sha256, m->file_sha256) ? set : file;
@@ -51,6 +46,33 @@ static form_set forms_that_run(struct run *r, struct member *m, form_set file, b
         return file;
     }
     return 0;
+}
+
+/*
+ * With automatic reload a process may run what was put after it started. Where it is told which
+ * file is in force, that counts. Else the process that was seen to have read what lies there still
+ * runs that as long as nothing was put since (rollout.c takes the record back before each put).
+ */
+static form_set forms_by_reload(const struct run *r, const struct member *m,
+                                const struct node_record *n, form_set file, bool *by_placement)
+{
+    form_set set = forms_by_process(r, m, n, file, by_placement);
+    if (m->reload.told)
+        return str_eq(m->reload.sha256, m->file_sha256) ? file
+                                                        : forms_of_sha256(r, m->reload.sha256);
+    return *by_placement || str_eq(n->runs.sha256, m->file_sha256) ? set : 0;
+}
+
+static form_set forms_that_run(struct run *r, struct member *m, form_set file, bool *by_placement)
+{
+    const struct node_record *n = journal_node(r->s->journal, m->node.name);
+    *by_placement = false;
+    if (!m->seen.running || !m->seen.process)
+        return 0;
+    if (!m->seen.config_path)
+        return forms_of(&r->forms, NULL);
+    return (m->seen.automatic_reload ? forms_by_reload : forms_by_process)(r, m, n, file,
+                                                                           by_placement);
 }
 
 /* What a node shows outweighs a journal that says that nothing was switched: an older copy's. */
@@ -79,11 +101,14 @@ int run_observe(struct run *r, struct error *err)
     struct session *s = r->s;
     r->unconfirmed = 0;
     r->placed = 0;
+    r->facts.singly = false;
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         bool by_placement = false;
-        if (member_observe(m, err) < 0)
+        if (member_observe(m, err) < 0 || member_ask_reload(m, err) < 0)
             return -1;
+        r->facts.singly = r->facts.singly || (m->seen.automatic_reload && m->seen.running &&
+                                              m->seen.config_path && !m->reload.told);
         form_set file = run_file_forms(r, m);
         form_set runs = forms_that_run(r, m, file, &by_placement);
         if (by_placement || m->seen.unsettled)

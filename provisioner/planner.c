@@ -17,7 +17,7 @@ struct view {
     const struct plan_node *nodes;
     size_t count;
     form_set wide; /* what reads everything, as long as not all nodes switched */
-    bool staged, by_hand;
+    bool staged, by_hand, singly;
 };
 
 const char *form_name(enum form f)
@@ -139,7 +139,8 @@ static struct plan_step roll_out(const struct view *v, enum form form, uint64_t 
     bool shown = false;
     for (size_t i = 0; i < v->count; i++)
         shown = shown || (v->nodes[i].runs & set);
-    uint64_t now = shown || v->by_hand ? nodes : one_of(v, nodes), files = 0, restarts = 0;
+    uint64_t now = (shown && !v->singly) || v->by_hand ? nodes : one_of(v, nodes), files = 0,
+             restarts = 0;
     for (size_t i = 0; i < v->count; i++) {
         if (!(now >> i & 1))
             continue;
@@ -321,6 +322,7 @@ struct plan_step plan_next(const struct forms *forms, const struct plan_node *no
     struct view v = view_of(forms, nodes, count);
     v.staged = facts.staged;
     v.by_hand = facts.by_hand;
+    v.singly = facts.singly;
     uint64_t foreign = foreign_files(&v);
     if (foreign)
         return refuse(foreign, "the configuration file on this node is none of this transition's: "

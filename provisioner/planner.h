@@ -61,6 +61,9 @@ struct plan_facts {
                        (`switched` too) narrowing was taken back since the store is older than the
                        proof: nodes may be at TO already, and only on from SWITCH leads there */
     bool staged;    /* a stage at a time: WIDEN is a rollout of its own with one apiserver too */
+    bool singly;    /* what runs is told by a restart alone, and a file may take effect without one
+                       (automatic reload that no metric tells of): a file reaches one node at a time,
+                       and the next when that was shown, so that at most one is unknown */
     bool by_hand; /* the restarts are somebody else's: the files of a rollout go onto all its nodes
                      at once */
 };
@@ -97,7 +100,9 @@ struct plan_step {
  *  - FROM's keys are given up by no file and no apiserver before PLAN_PROVE was answered;
  *  - a form reaches the first node alone (file and restart, shown) before any other node's file;
  * then the files of the others together; then their restarts one at a time, in order; but by_hand
- * all files come first, and a step RESTART says what is waited for;
+ * all files come first, and a step RESTART says what is waited for; singly, each gets its file
+ * when the one before was shown. RESTART is done without one where the apiserver takes the file up
+ * by itself and that is shown;
  *  - PLAN_NARROW comes before the first file or restart that narrows; after it, only on.
  * A rollout that changes nothing (equal forms) is skipped; WIDEN is skipped where it is not staged,
  * there is one apiserver, FROM is not none and TO brings no KMS that FROM lacks (enabling, it is

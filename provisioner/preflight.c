@@ -207,21 +207,9 @@ int preflight_cluster(struct session *s, struct error *err)
                              "touched",
                              m->node.name, why ? why : "no answer");
     }
-    return preflight_reload(s, err) < 0 || check_paths(s, err) < 0 ? -1
-                                                                   : preflight_addresses(s, err);
-}
-
-int preflight_reload(struct session *s, struct error *err)
-{
-    for (size_t i = 0; i < s->count; i++) {
-        if (s->members[i].seen.automatic_reload)
-            return error_set(err, RESULT_REFUSED,
-                             "node %s: its kube-apiserver reloads the file by itself "
-                             "(--encryption-provider-config-automatic-reload), which is not "
-                             "supported yet",
-                             s->members[i].node.name);
-    }
-    return 0;
+    return reload_check_in_force(s, err) < 0 || check_paths(s, err) < 0
+               ? -1
+               : preflight_addresses(s, err);
 }
 
 /* Those that have, or are to have, a configuration of ours. `all`: also where they are known to

@@ -53,6 +53,7 @@ static int put_stamped(struct run *r, struct member *m, enum form f, struct erro
     if (m->node.driver->put_file(&m->node, &file, m->stamped ? NULL : &stamp, err) < 0)
         return -1;
     m->stamped = true;
+    r->put_at[m - r->s->members] = loop_now();
     return 0;
 }
 
@@ -104,6 +105,9 @@ int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
         node_record_path(n, m->config_path);
         /* Of the file that goes: what started since must not be taken to have read the new one. */
         node_record_placed(n, NULL, NULL);
+        /* From now on the process is no evidence: it may take up what comes. */
+        if (m->seen.automatic_reload)
+            node_record_runs(n, NULL, NULL);
     }
     /* The state's strings are the union, and durable, before the first file: see run_record(). */
     if (run_record(r, err) < 0)
@@ -134,15 +138,9 @@ static void record_shown(struct run *r, struct member *m)
     node_record_placed(n, m->seen.config_path ? m->file_sha256 : NULL, m->seen.process);
 }
 
-/* The new process is ready: it is another than before, has the flag, and the file is still the one
- * meant. */
-static int show(struct run *r, struct member *m, enum form f, const char *before, struct error *err)
+/* It has the flag, and the file is still the one meant. */
+static int show_file(struct run *r, struct member *m, enum form f, struct error *err)
 {
-    if (member_observe(m, err) < 0)
-        return -1;
-    if (!m->seen.process || str_eq(m->seen.process, before))
-        return error_set(err, RESULT_FAILED,
-                         "node %s: kube-apiserver is still the process of before", m->node.name);
     if ((r->text[f] != NULL) != (m->seen.config_path != NULL))
         return error_set(err, RESULT_FAILED, "node %s: kube-apiserver runs %s the flag",
                          m->node.name, m->seen.config_path ? "with" : "without");
@@ -151,6 +149,17 @@ static int show(struct run *r, struct member *m, enum form f, const char *before
                          m->node.name, m->config_path);
     record_shown(r, m);
     return 0;
+}
+
+/* The new process is ready, and is another than before. */
+static int show(struct run *r, struct member *m, enum form f, const char *before, struct error *err)
+{
+    if (member_observe(m, err) < 0)
+        return -1;
+    if (!m->seen.process || str_eq(m->seen.process, before))
+        return error_set(err, RESULT_FAILED,
+                         "node %s: kube-apiserver is still the process of before", m->node.name);
+    return show_file(r, m, f, err);
 }
 
 static const int64_t default_timeout_ms = (int64_t)5 * 60 * 1000;
@@ -236,11 +245,18 @@ static int put_back(struct run *r, struct member *m, enum form f, struct error *
         return error_set(err, RESULT_STOPPED,
                          "node %s: %s is none of this transition's: somebody else put it there",
                          m->node.name, m->config_path);
+    if (m->seen.automatic_reload) {
+        node_record_runs(journal_node(s->journal, m->node.name), NULL, NULL);
+        /* (Where that can't be written, it is told by the file's hash, or by a restart.) */
+        if (run_record(r, &e) < 0)
+            tell(s, ENCRYPT_WARNING, form_name(f), m->node.name, "%s", e.message);
+    }
     /* The intent stays what failed: a run that is killed in here goes back again, from the start.
      */
     return r->text[f] ? put(r, m, f, err) : 0;
 }
 
+/* The file is back already. */
 static int go_back(struct run *r, struct member *m, enum form f, struct error *err)
 {
     char **binds CLEANUP(cleanup_mem) = NULL;
@@ -297,22 +313,32 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
     if (put_back(r, m, f, &e) < 0)
         return also_failed(err, &e);
     err->result = RESULT_STOPPED;
-    if (before && str_eq(m->seen.process, before)) {
+    if (member_ask_reload(m, &e) < 0)
+        return also_failed(err, &e);
+    bool reloads = rollout_reloads(r, m, f);
+    if (reloads && (rollout_await_reload(r, m, f, true, &e) < 0 || show_file(r, m, f, &e) < 0))
+        return also_failed(err, &e);
+    if (before && str_eq(m->seen.process, before) && !m->seen.automatic_reload) {
         /* It was never ended: what failed came before that. */
         came = mem_printf("%s: node %s still runs what it ran", form_name(failed), m->node.name);
         add_line(err, came);
         return -1;
     }
-    if (go_back(r, m, f, &e) < 0 || member_wait_ready(s, m, default_timeout_ms, &e) < 0 ||
-        show(r, m, f, NULL, &e) < 0 || m->node.driver->settle(&m->node, &e) < 0)
+    if (!reloads &&
+        (go_back(r, m, f, &e) < 0 || member_wait_ready(s, m, default_timeout_ms, &e) < 0 ||
+         show(r, m, f, NULL, &e) < 0))
+        return also_failed(err, &e);
+    if (m->node.driver->settle(&m->node, &e) < 0)
         return also_failed(err, &e);
     r->nodes[m - s->members].runs = FORM_BIT(f);
     /* The keys of this form were durable before: a state that can't be written now takes nothing
      * away. */
     if (run_record(r, &e) < 0)
         return also_failed(err, &e);
-    came = mem_printf("%s: taken back on node %s, which serves again; no apiserver after it was "
-                      "touched",
+    came = mem_printf(reloads ? "%s: taken back on node %s, where the file before is in force; no "
+                                "apiserver was restarted, none after it was touched"
+                              : "%s: taken back on node %s, which serves again; no apiserver after "
+                                "it was touched",
                       form_name(failed), m->node.name);
     add_line(err, came);
     return -1;
@@ -423,8 +449,13 @@ int rollout_restart(struct run *r, enum form f, size_t node, struct error *err)
     if (stamp_put(s, m, err) < 0)
         return -1;
     int64_t began = loop_now();
-    tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "kube-apiserver is being restarted");
-    if (bring_up(r, m, f, before, err) < 0) {
+    bool reloads = rollout_reloads(r, m, f);
+    if (!reloads)
+        tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "kube-apiserver is being restarted");
+    int rc = !reloads                                        ? bring_up(r, m, f, before, err)
+             : rollout_await_reload(r, m, f, false, err) < 0 ? -1
+                                                             : show_file(r, m, f, err);
+    if (rc < 0) {
         if (err->result == RESULT_INTERRUPTED || ssh_dead(m->node.ssh))
             return -1;
         rollout_add_log(m, err);
@@ -433,7 +464,8 @@ int rollout_restart(struct run *r, enum form f, size_t node, struct error *err)
     if (m->node.driver->settle(&m->node, err) < 0)
         return error_wrap(err, "node %s: removing what the restart left", m->node.name);
     r->switched_at = loop_now();
-    tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "ready and shown to run it, after %.1f s",
+    tell(s, ENCRYPT_NODE, form_name(f), m->node.name, "%s, after %.1f s",
+         reloads ? "shown to run it, without a restart" : "ready and shown to run it",
          (double)(loop_now() - began) / 1000);
     return run_observe(r, err) < 0 ? -1 : run_record(r, err);
 }

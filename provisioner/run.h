@@ -27,7 +27,8 @@ struct run {
     char *again;          /* the command that goes on */
     int step;             /* the form whose rollout is under way (enum form), -1: none yet */
     int64_t switched_at;  /* loop_now() when the last apiserver was seen to have been replaced */
-    int64_t stored_bytes; /* of the values that the check found */
+    int64_t put_at[PLAN_MAX_NODES]; /* loop_now() when this run put a file there; 0: it did not */
+    int64_t stored_bytes;           /* of the values that the check found */
 };
 
 /* --- run.c --- */
@@ -142,6 +143,17 @@ int rollout_remove(struct run *r, uint64_t nodes, struct error *err) MUST_CHECK;
  * mean. */
 void rollout_add_log(struct member *m, struct error *err);
 
+/* --- rollout_reload.c: automatic reload --- */
+
+/* The apiserver takes the form's file up by itself, as it runs, and tells when it has. By what
+ * run_observe() saw. */
+bool rollout_reloads(struct run *r, struct member *m, enum form f);
+/* Waits until what lies on the node (as last observed) is in force by what its apiserver tells, and
+ * that is ready; then looks at the node again. FAILED where it was not within two minutes, or
+ * (`back`: not then) where it counts a file that failed to load. */
+int rollout_await_reload(struct run *r, struct member *m, enum form f, bool back,
+                         struct error *err) MUST_CHECK;
+
 /* --- rewriting.c --- */
 
 /* Patches one stale object through each apiserver and looks at what is stored then; rewrites
@@ -226,9 +238,6 @@ bool preflight_is_gone(const struct session *s, const char *address);
  * control-plane nodes that the state file and the journal know. REFUSED, but for those of
  * o->forget_node, which may be several ("a,b"). */
 int preflight_listed(struct session *s, struct error *err) MUST_CHECK;
-
-/* REFUSED where automatic reload is on: what an apiserver runs is then not told by its process. */
-int preflight_reload(struct session *s, struct error *err) MUST_CHECK;
 
 /* Every apiserver's version knows what `to` asks for. REFUSED, with the versions named, where not.
  */

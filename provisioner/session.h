@@ -13,6 +13,7 @@
 #include "provisioner/kube/kube.h"
 #include "provisioner/node.h"
 #include "provisioner/planner.h"
+#include "provisioner/reload.h"
 #include "state/cluster_yml.h"
 #include "state/journal.h"
 #include "state/lock.h"
@@ -33,9 +34,11 @@ struct member {
     struct buf file;       /* what lies there */
     bool file_missing;
     char file_sha256[65]; /* "none" where it is missing */
-    bool joins;           /* it is to get what the others have: see join.h */
-    bool stamped;         /* its stamp is that of the journal: see stamp.h */
-    bool look_only;       /* of session_look(): nothing is made on its node, not even to look */
+    struct reload_seen
+        reload;     /* by member_ask_reload(): what its apiserver has in force by itself */
+    bool joins;     /* it is to get what the others have: see join.h */
+    bool stamped;   /* its stamp is that of the journal: see stamp.h */
+    bool look_only; /* of session_look(): nothing is made on its node, not even to look */
     bool unread; /* so what lies there was not looked at: there is no kube-apiserver to reach it by;
                     `file_missing` then, and "none" */
 };

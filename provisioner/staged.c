@@ -20,12 +20,27 @@ int run_look_at_stage(struct session *s, struct stage_at *out, struct error *err
     return 0;
 }
 
+/* All of these take up what lies there by themselves, and tell when they have. */
+static bool all_reload(const struct session *s, uint64_t nodes)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if ((nodes >> i & 1) && !s->members[i].reload.told)
+            return false;
+    return nodes != 0;
+}
+
 /* The command that is to be run now; `at`: NULL where no transition is open. */
 static void say_next(struct session *s, const struct stage_at *at, struct error *err)
 {
     enum stage_command next = stage_next(at);
     char *line CLEANUP(cleanup_mem) = run_command_line(stage_command_name(next), s->options);
-    if (next == STAGE_COMMAND_RESTART)
+    if (next == STAGE_COMMAND_RESTART && all_reload(s, at->waiting))
+        error_next(
+            err,
+            "wait: kube-apiserver takes the file up by itself within %d s, unless it fails to "
+            "load; then the same command again. Or, to wait for it and be told: %s",
+            RELOAD_POLL_MS / 1000, line);
+    else if (next == STAGE_COMMAND_RESTART)
         error_next(err,
                    "restart kube-apiserver on one node after the other, each when the one before "
                    "is ready, or: %s",
@@ -124,6 +139,21 @@ static int refuse_stage(struct run *r, enum stage_command command, const struct 
     return -1;
 }
 
+/* Automatic reload that no metric tells of: what is put on all nodes at once would be in force on
+ * some of them, and nobody could say on which. */
+static int refuse_unseen(struct run *r, enum stage_command command, struct error *err)
+{
+    error_set(err, RESULT_REFUSED,
+              "%s: --no-restart does not go with automatic reload here: kube-apiserver takes files "
+              "up by itself, and this version (or one that does not answer) does not tell which it "
+              "has in force",
+              stage_command_name(command));
+    error_state(err, "nothing was changed, %s", what_stands(r));
+    char *line CLEANUP(cleanup_mem) = run_command_line(stage_command_name(command), r->s->options);
+    error_next(err, "%s    (it puts the files one by one, each with a restart)", line);
+    return -1;
+}
+
 /* Not a question of hashes: with one down, no other is to be restarted. */
 static int check_up(struct run *r, enum stage_command command, struct error *err)
 {
@@ -173,6 +203,8 @@ int run_check_stage(struct run *r, enum stage_command command, bool *nothing, st
         return 0;
     *nothing = false;
     r->facts.by_hand = r->s->options->no_restart && command != STAGE_COMMAND_RESTART;
+    if (r->facts.by_hand && r->facts.singly)
+        return refuse_unseen(r, command, err);
     enum stage_answer answer = stage_allows(command, &at);
     /* The same command again, after it was killed at the very end: it has yet to say so. */
     if (answer == STAGE_WRONG && was_ended(r, command, &at))
@@ -259,5 +291,8 @@ void run_report_stage(struct run *r)
     for (size_t i = 0; i < r->s->count; i++)
         if (at.waiting >> i & 1)
             tell(r->s, ENCRYPT_NODE, stage_name(at.stage), r->s->members[i].node.name,
-                 "its kube-apiserver has yet to be restarted");
+                 r->s->members[i].reload.told
+                     ? "its kube-apiserver takes the file up by itself within a minute, unless it "
+                       "fails to load"
+                     : "its kube-apiserver has yet to be restarted");
 }

@@ -13,6 +13,7 @@ enum status_evidence {
     RUNS_BY_FLAGS,     /* it has no flag, so it runs none */
     RUNS_BY_JOURNAL,   /* the journal saw this very process run it */
     RUNS_BY_PLACEMENT, /* it was started after the file was put, which is the same still */
+    RUNS_BY_METRIC,    /* it takes files up by itself, and tells which is in force */
     RUNS_ASSUMED,      /* nothing is recorded: what lies there */
 };
 

@@ -12,8 +12,16 @@ enum status_evidence status_runs(const struct member *m, const struct node_recor
     *sha256 = "none";
     if (!m->seen.config_path)
         return RUNS_BY_FLAGS;
+    if (m->reload.told) {
+        *sha256 = m->reload.sha256;
+        return RUNS_BY_METRIC;
+    }
     *sha256 = m->file_sha256;
-    if (record && record->runs.sha256 && str_eq(record->runs.process, m->seen.process)) {
+    /* With automatic reload a process is no evidence of another file than lies there. */
+    bool by_process =
+        !m->seen.automatic_reload || (record && str_eq(record->runs.sha256, m->file_sha256));
+    if (by_process && record && record->runs.sha256 &&
+        str_eq(record->runs.process, m->seen.process)) {
         *sha256 = record->runs.sha256;
         return RUNS_BY_JOURNAL;
     }
@@ -121,7 +129,7 @@ static bool find_config(struct status *d, const char *sha256, const struct encry
 
 static int ask_ready(struct status *d, size_t i, struct error *err)
 {
-    const struct member *m = &d->s->members[i];
+    struct member *m = &d->s->members[i];
     struct status_node *n = &d->nodes[i];
     const char *name = m->node.name;
     if (!m->seen.exists) {
@@ -137,6 +145,8 @@ static int ask_ready(struct status *d, size_t i, struct error *err)
     if (kube_ready(&m->node.api, &n->ready, &n->why, err) < 0)
         return -1;
     n->asked = true;
+    if (n->ready && member_ask_reload(m, err) < 0)
+        return -1;
     if (!n->ready)
         status_problem(d, "node %s: its kube-apiserver runs and is not ready: %s", name,
                        n->why ? n->why : "no answer");
@@ -208,6 +218,13 @@ int status_nodes(struct status *d, struct error *err)
         const struct node_record *record =
             s->journal ? journal_seen_node(s->journal, m->node.name) : NULL;
         n->evidence = status_runs(m, record, &n->runs_sha256);
+        if (n->evidence == RUNS_BY_METRIC && m->reload.failures > 0 &&
+            !str_eq(m->reload.sha256, m->file_sha256))
+            status_problem(
+                d,
+                "node %s: its kube-apiserver has counted %.0f files that failed to load: "
+                "the last good one stays in force",
+                m->node.name, m->reload.failures);
         /* What an open transition leans on is shown, not assumed. */
         if (d->observed && n->evidence == RUNS_ASSUMED) {
             n->evidence = RUNS_UNKNOWN;
@@ -333,7 +350,7 @@ void status_hashes(struct status *d)
 
 static const char *evidence_name(enum status_evidence e)
 {
-    static const char *const names[] = {NULL, "flags", "journal", "placement", "assumed"};
+    static const char *const names[] = {NULL, "flags", "journal", "placement", "metric", "assumed"};
     return names[e];
 }
 

@@ -74,6 +74,48 @@ double metrics_sum(const char *text, const char *counter, const struct metric_la
     return sum;
 }
 
+/* What the label of the line is; `at` is behind the brace. *number: what follows the labels. */
+static char *find_label(const char *at, const char *end, const char *label, const char **number)
+{
+    struct buf value CLEANUP(buf_free) = {0};
+    char *found CLEANUP(cleanup_mem) = NULL;
+    while (at < end && *at != '}') {
+        const char *name = NULL;
+        size_t len = 0;
+        at = read_label(at, end, &name, &len, &value);
+        if (!at)
+            return NULL;
+        if (!found && strlen(label) == len && strncmp(label, name, len) == 0)
+            found = mem_strdup(buf_str(&value));
+        while (at < end && (*at == ',' || *at == ' '))
+            at++;
+    }
+    *number = at < end ? at + 1 : NULL;
+    return STEAL(found);
+}
+
+char *metrics_label(const char *text, const char *metric, const char *label)
+{
+    size_t len = strlen(metric);
+    char *one CLEANUP(cleanup_mem) = NULL;
+    for (const char *line = text; *line;) {
+        const char *end = line + strcspn(line, "\n"), *number = NULL;
+        char *value CLEANUP(cleanup_mem) = NULL;
+        if (strncmp(line, metric, len) == 0 && line[len] == '{')
+            value = find_label(line + len + 1, end, label, &number);
+        char *rest = NULL;
+        double set = value && number ? strtod(number, &rest) : 0;
+        if (rest && rest > number && rest <= end && isfinite(set) && set > 0) {
+            if (one && !str_eq(one, value))
+                return NULL;
+            mem_free(one);
+            one = STEAL(value);
+        }
+        line = *end ? end + 1 : end;
+    }
+    return STEAL(one);
+}
+
 int kube_metrics(const struct http_server *s, struct buf *out, struct error *err)
 {
     struct http_request r CLEANUP(http_reset) = {

@@ -13,6 +13,10 @@ struct metric_label {
 double metrics_sum(const char *text, const char *counter, const struct metric_label *labels,
                    size_t count, bool *found);
 
+/* The value of `label` in the one line of this metric whose number is not 0; NULL where there is no
+ * such line, or several that differ. To be freed. */
+char *metrics_label(const char *text, const char *metric, const char *label);
+
 /* GET /metrics: the text, for metrics_sum(). */
 int kube_metrics(const struct http_server *s, struct buf *out, struct error *err) MUST_CHECK;
 

@@ -34,6 +34,8 @@ static void observe(const struct search *x, const struct state *s, struct plan_n
         out[i].file_there = n->file != ABSENT;
         out[i].file = seen_as(s, n->file == ABSENT ? none : t->bits[n->file]);
         out[i].runs = seen_as(s, n->known && n->runs != DOWN ? t->bits[n->runs] : 0);
+        if (x->broken == BREAK_RELOAD_PROVES && n->flag && n->file != ABSENT && n->runs != DOWN)
+            out[i].runs = out[i].file;
     }
 }
 
@@ -90,6 +92,9 @@ const struct plan_memo *plan(struct search *x, const struct state *s)
     struct plan_facts by_hand = facts;
     by_hand.staged = by_hand.by_hand = true;
     m->by_hand = planned(x, obs, by_hand);
+    struct plan_facts singly = facts;
+    singly.singly = true;
+    m->singly = planned(x, obs, singly);
     m->state_form = plan_state_form(forms, obs, x->n, facts);
     for (unsigned f = 0; f < FORM_COUNT; f++)
         m->rollback[f] = plan_rollback(forms, obs, x->n, facts, (enum form)f);
@@ -314,6 +319,45 @@ static void expand_by_hand(struct search *x, const struct state *s, const struct
     expand_parts(x, s, &hand.step, BY_HAND);
 }
 
+/* Automatic reload that nothing tells of: each node gets its file when the one before was shown. */
+static void expand_singly(struct search *x, const struct state *s, const struct plan_memo *m)
+{
+    const struct plan_memo singly = {.step = m->singly};
+    bool done = false;
+    enum action action = STEP;
+    if (singly.step.kind == PLAN_PUT && __builtin_popcountll(singly.step.nodes) != 1)
+        violated(x, "singly, several nodes get a file at once");
+    if (singly.step.kind == PLAN_PUT)
+        enter(x, full_step(x, s, &singly, &done, &action), SINGLY, 0);
+}
+
+/*
+ * Automatic reload: what lies on a node may take effect at any moment (RESTARTED has that between
+ * steps), so also when the next step is decided already: on any nodes, then the step all the same.
+ */
+static void expand_late(struct search *x, const struct state *s, const struct plan_memo *m)
+{
+    unsigned due = 0;
+    for (size_t i = 0; i < x->n; i++) {
+        const struct node *n = &s->nodes[i];
+        due |= n->flag && n->file != ABSENT && n->runs != DOWN && n->runs != n->file ? 1u << i : 0;
+    }
+    for (unsigned part = due; part; part = (part - 1) & due) {
+        struct state next = *s;
+        bool done = false;
+        enum action action = STEP;
+        for (size_t i = 0; i < x->n; i++) {
+            if (!(part >> i & 1))
+                continue;
+            next.nodes[i].runs = next.nodes[i].file;
+            next.store |= x->t->writes[next.nodes[i].runs] & ((1u << STORE_BITS) - 1);
+        }
+        next = full_step(x, &next, m, &done, &action);
+        if (!done)
+            enter(x, next, LATE, part);
+    }
+}
+
 static void expand_accidents(struct search *x, const struct state *s, const struct plan_memo *m)
 {
     struct state next = *s;
@@ -491,6 +535,8 @@ uint32_t expand(struct search *x, uint32_t index)
         return on;
     expand_parts(x, &s, &m.step, STEP_PART);
     expand_by_hand(x, &s, &m);
+    expand_singly(x, &s, &m);
+    expand_late(x, &s, &m);
     if (m.step.kind == PLAN_RESTART)
         expand_restart(x, &s, &m);
     expand_accidents(x, &s, &m);

@@ -43,6 +43,8 @@ enum action {
     DEPLOYED, /* by somebody else, out of the state file */
     TURNED_BACK,
     BY_HAND,    /* a staged command with --no-restart: files on all or some of its nodes */
+    LATE,       /* the step, after nodes took up what lies there by themselves: automatic reload */
+    SINGLY,     /* the step where what is taken up by itself isn't told */
     OLDER_COPY, /* somebody goes on with a state file that knows nothing of going back */
 };
 
@@ -78,6 +80,7 @@ enum breakage {
     BREAK_UNION_SWAPPED,
     BREAK_UNION_FIRST_ONLY,
     BREAK_UNION_NO_IDENTITY,
+    BREAK_RELOAD_PROVES,   /* a file that lies there counts as what runs */
     BREAK_HAND_EARLY,      /* by hand, a stage does not wait for the one before */
     BREAK_REWRITE_WRITERS, /* what changes in its readers alone is not rewritten */
     BREAK_COUNT,
@@ -89,6 +92,7 @@ struct plan_memo {
     uint64_t key;
     struct plan_step step;
     struct plan_step by_hand; /* where the restarts are somebody else's */
+    struct plan_step singly;  /* where a file may take effect and nothing tells */
     enum form state_form, rollback[FORM_COUNT];
 };
 

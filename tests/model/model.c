@@ -4,10 +4,11 @@
  * in full, in part, failing and rolled back; apiservers that restart by themselves at any moment,
  * the tool's memory lost at any moment (but not the journal's word that narrowing was begun, which
  * is on disk before anything narrows), clients that write through every apiserver at every moment,
- * staged commands that leave the restarts to others, somebody who turns back (`abort`) at any
- * moment before narrowing, and somebody else who deploys what the state file says. From every state
- * that narrows it is also asked what a run with an older copy of the state does: nothing, once a
- * node was narrowed.
+ * files that take effect by themselves (automatic reload), at any moment and just before a step
+ * that was decided without it; staged commands that leave the restarts to others, somebody who
+ * turns back (`abort`) at any moment before narrowing, and somebody else who deploys what the state
+ * file says. From every state that narrows it is also asked what a run with an older copy of the
+ * state does: nothing, once a node was narrowed.
  *
  * What is stored is a set for each resource: every form that a value may have by now.
  *

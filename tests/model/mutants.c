@@ -27,6 +27,7 @@ const char *const breakage_names[BREAK_COUNT] = {
     [BREAK_UNION_SWAPPED] = "union-swapped",
     [BREAK_UNION_FIRST_ONLY] = "union-first-only",
     [BREAK_UNION_NO_IDENTITY] = "union-no-identity",
+    [BREAK_RELOAD_PROVES] = "reload-proves",
     [BREAK_HAND_EARLY] = "hand-early",
     [BREAK_REWRITE_WRITERS] = "rewrite-writers",
 };

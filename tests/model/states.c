@@ -114,6 +114,8 @@ void print_trace(const struct search *x, uint32_t index)
                                         "deployed from the state file",
                                         "turned back",
                                         "files by hand",
+                                        "files taken up, then the step",
+                                        "one file at a time",
                                         "an older copy goes on"};
     const struct visit *v = &x->visits[index];
     if (v->action != START)
