@@ -1,5 +1,6 @@
 /* The engine's commands: what the configuration should be, and the way there. */
 #include "provisioner/config_file.h"
+#include "provisioner/decide.h"
 #include "provisioner/engine.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
@@ -56,32 +57,6 @@ static int bring_back_all(struct session *s, struct error *err)
     return 0;
 }
 
-static int check_can_abort(struct session *s, struct error *err)
-{
-    const struct transition *t = s->journal->transition;
-    if (str_eq(t->why, "join")) {
-        error_set(err, RESULT_REFUSED,
-                  "%s can't be taken back: it brings one node to what all others run, and back "
-                  "would be without encryption",
-                  t->why);
-        error_next(err,
-                   "encrypt resume --config %s    (where that node can't be brought there: take "
-                   "its kube-apiserver away for good, and the node out of %s, then the same with "
-                   "--forget-node and its address)",
-                   s->options->config, s->options->config);
-        return -1;
-    }
-    if ((t->stage != TRANSITION_NARROWING && !t->reopened) || t->aborting)
-        return 0;
-    error_set(err, RESULT_REFUSED,
-              "%s can't be taken back: narrowing has begun, and nodes may have given up what came "
-              "before: "
-              "from here is only on",
-              t->why);
-    error_next(err, "encrypt resume --config %s", s->options->config);
-    return -1;
-}
-
 static int go_on(struct session *s, bool aborts, enum stage_command command,
                  struct encrypt_report *report, struct error *err)
 {
@@ -89,7 +64,7 @@ static int go_on(struct session *s, bool aborts, enum stage_command command,
     struct error e CLEANUP(error_clear) = {0};
     bool turns = aborts && !t->aborting;
     report->resumed = true;
-    if (aborts && check_can_abort(s, err) < 0)
+    if (aborts && decide_abort(s, err) < 0)
         return -1;
     if (session_is_initial(s) && (aborts || t->aborting))
         return initial_take_back(s, report, err);
@@ -147,119 +122,49 @@ static int nothing_to_do(struct session *s, const struct encryption_config *runn
     return state_agrees(s, running, err) < 0 ? -1 : state_bring_up_to_date(s, running, err);
 }
 
-/* An administrator's own file, by cluster.yml: do the apiservers read it? */
-static int check_theirs(struct session *s, struct error *err)
-{
-    const char *path = s->cluster->own_config_path;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct member *m = &s->members[i];
-        if (str_eq(m->seen.config_path, path))
-            continue;
-        error_set(
-            err, RESULT_REFUSED,
-            "%s:%zu: extra_args names a configuration of your own (%s), and kube-apiserver on "
-            "node %s reads %s: RKE's next `up` would give it your file, and where that lacks "
-            "a key that is in use, what is stored under it could not be read",
-            s->cluster->path, s->cluster->own_config_line, path, m->node.name,
-            m->seen.config_path ? m->seen.config_path : "none");
-        error_next(
-            err,
-            "to disable encryption: take encryption-provider-config out of extra_args, then: "
-            "encrypt up --config %s. To have a configuration of your own: make it a "
-            "custom_config (enabled: true)",
-            s->options->config);
-        return -1;
-    }
-    tell(s, ENCRYPT_NOTE, NULL, NULL,
-         "the apiservers read a configuration of your own (%s, by extra_args): it is left alone",
-         path);
-    return 0;
-}
-
-static int rotate(struct session *s, struct encrypt_report *report, struct error *err);
-
-/* cluster.yml's rotate_encryption_key, and nothing else to do. */
-static int rotate_as_asked(struct session *s, const struct encryption_config *running,
-                           struct encrypt_report *report, struct error *err)
-{
-    if (s->cluster->custom) {
-        error_set(err, RESULT_REFUSED,
-                  "%s:%zu: rotate_encryption_key does not go with custom_config, with RKE neither: "
-                  "the fresh key has to be written there too",
-                  s->cluster->path, s->cluster->rotate_line);
-        error_next(err,
-                   "take rotate_encryption_key out of %s; to rotate: encrypt rotate-key --config "
-                   "%s --write-config",
-                   s->cluster->path, s->options->config);
-        return -1;
-    }
-    if (!run_ended_before_telling(s))
-        return rotate(s, report, err);
-    tell(s, ENCRYPT_NOTE, NULL, NULL,
-         "a run of yours that was ended before it could say so has brought the key into use: it "
-         "is not rotated once more now");
-    return nothing_to_do(s, running, report, err);
-}
-
-static int up(struct session *s, struct encrypt_report *report, struct error *err)
-{
-    struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
-    struct target t CLEANUP(target_free) = {0};
-    bool joins = false;
-    if (join_look(s, &joins, err) < 0 || preflight_agree(s, &from, err) < 0 ||
-        foreign_check(s, from, err) < 0 || target_up(s->cluster, s->journal, from, &t, err) < 0 ||
-        config_check_history(s, &t, err) < 0)
-        return -1;
-    set_key_name(report, t.to);
-    if (t.theirs && check_theirs(s, err) < 0)
-        return -1;
-    config_warn_of_retired(s, &t, from);
-    if (t.lags && !s->options->write_config)
-        return config_refuse_lag(s, from, err);
-    if (joins)
-        return encryption_config_equal(from, t.to) ? join_nodes(s, from, report, err)
-                                                   : join_refuse_change(s, err);
-    if (!encryption_config_equal(from, t.to))
-        return transition_begin(s, &t, from, STAGE_COMMAND_NONE, report, err) < 0
-                   ? -1
-                   : config_follow(s, t.to, report, err);
-    if (t.lags && config_follow(s, from, report, err) < 0)
-        return -1;
-    if (!t.lags && journal_set_custom(s->journal, t.custom) && s->journal->sequence > 0)
-        s->journal->behind = true;
-    if (s->cluster->rotate_encryption_key && !t.lags &&
-        s->cluster->encryption == SECRETS_ENCRYPTION_ENABLED)
-        return rotate_as_asked(s, from, report, err);
-    return nothing_to_do(s, from, report, err);
-}
-
 static int rotation(struct session *s, enum stage_command command, struct encrypt_report *report,
                     struct error *err)
 {
-    struct encryption_config *from CLEANUP(cleanup_encryption_config) = NULL;
-    struct target t CLEANUP(target_free) = {0};
-    if (preflight_agree(s, &from, err) < 0 || foreign_check(s, from, err) < 0)
+    struct decision d CLEANUP(decision_free) = {0};
+    if (decide_rotation(s, &d, err) < 0)
         return -1;
-    journal_add_config_keys(s->journal, from);
-    if (target_rotation(s->cluster, s->journal, from, &t, err) < 0 ||
-        config_check_edit(s, &t, err) < 0)
-        return -1;
-    set_key_name(report, t.to);
-    if (t.kms)
+    set_key_name(report, d.target.to);
+    if (d.target.kms)
         tell(
             s, ENCRYPT_NOTE, NULL, NULL,
             "with a KMS, the key is rotated there, by its own means, and before this: everything "
             "is "
             "now encrypted anew, under another name of the same provider, and so by the remote key "
             "that is in force there now");
-    if (transition_begin(s, &t, from, command, report, err) < 0)
+    if (transition_begin(s, &d.target, d.from, command, report, err) < 0)
         return -1;
-    return s->journal->transition ? 0 : config_follow(s, t.to, report, err);
+    return s->journal->transition ? 0 : config_follow(s, d.target.to, report, err);
 }
 
 static int rotate(struct session *s, struct encrypt_report *report, struct error *err)
 {
     return rotation(s, STAGE_COMMAND_NONE, report, err);
+}
+
+static int up(struct session *s, struct encrypt_report *report, struct error *err)
+{
+    struct decision d CLEANUP(decision_free) = {0};
+    if (decide_up(s, &d, err) < 0)
+        return -1;
+    const struct target *t = &d.target;
+    set_key_name(report, t->to);
+    if (d.what == DECIDED_JOIN)
+        return join_nodes(s, d.from, report, err);
+    if (d.what == DECIDED_CHANGE)
+        return transition_begin(s, t, d.from, STAGE_COMMAND_NONE, report, err) < 0
+                   ? -1
+                   : config_follow(s, t->to, report, err);
+    if (t->lags && config_follow(s, d.from, report, err) < 0)
+        return -1;
+    if (!t->lags && journal_set_custom(s->journal, t->custom) && s->journal->sequence > 0)
+        s->journal->behind = true;
+    return d.what == DECIDED_ROTATE ? rotate(s, report, err)
+                                    : nothing_to_do(s, d.from, report, err);
 }
 
 /* RKE rotates at each `up` too, as long as it stands there. */
