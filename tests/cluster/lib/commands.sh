@@ -10,7 +10,7 @@ command_nodes() {
 command_env() {
     load
     printf '%s=%q\n' DIR "$DIR" CONFIG "$DIR/cluster.yml" STATE "$DIR/cluster.rkestate" KNOWN_HOSTS "$DIR/known_hosts" \
-        KUBECONFIG "$DIR/kube_config_cluster.yml" SSH_KEY "$DIR/keys/id_ed25519" SSH_PASSPHRASE_FILE "$DIR/keys/passphrase" \
+        KUBECONFIG "$(per_kind cluster_kubeconfig)" KIND "$KIND" SSH_KEY "$DIR/keys/id_ed25519" SSH_PASSPHRASE_FILE "$DIR/keys/passphrase" \
         NODE_USER "$NODE_USER" COUNT "$COUNT" ADDRESSES "$(for node in "${NODES[@]}"; do address "$node"; done | paste -sd ' ')" \
         BASTION_ADDRESS "${BASTION:+$(address bastion)}" OPERATOR "$OPERATOR"
 }
@@ -42,13 +42,13 @@ command_docker() {
 
 command_kubectl() {
     load
-    near kubectl --kubeconfig "$DIR/kube_config_cluster.yml" "$@"
+    near kubectl --kubeconfig "$(per_kind cluster_kubeconfig)" "$@"
 }
 
 command_kubeconfig() {
     local node
     load
-    [ $# -gt 0 ] || { echo "$DIR/kube_config_cluster.yml"; return; }
+    [ $# -gt 0 ] || { per_kind cluster_kubeconfig; return; }
     node=$(node_name "$1")
     echo "$DIR/kubeconfig-$node"
 }
@@ -91,20 +91,24 @@ command_etcdctl() {
     etcdctl_ "$@"
 }
 
+restarts() {
+    docker_api "$1" GET /containers/kube-apiserver/json |
+        jq -r --arg node "$1" '[$node, .Id[0:12], .State.Status, .State.StartedAt, "RestartCount=\(.RestartCount)"] | join(" ")'
+}
+flags() { docker_api "$1" GET /containers/kube-apiserver/json | jq -r '.Args[]'; }
+apiserver_log() { node_exec "$1" /usr/bin/docker logs kube-apiserver 2>&1; }
+
 command_restarts() {
     local node
     load
-    for node in "${NODES[@]}"; do
-        docker_api "$node" GET /containers/kube-apiserver/json |
-            jq -r --arg node "$node" '[$node, .Id[0:12], .State.Status, .State.StartedAt, "RestartCount=\(.RestartCount)"] | join(" ")'
-    done
+    for node in "${NODES[@]}"; do per_kind restarts "$node"; done
 }
 
 command_flags() {
     local node
     load
     node=$(node_name "${1:?usage: testbed flags NODE}")
-    docker_api "$node" GET /containers/kube-apiserver/json | jq -r '.Args[]'
+    per_kind flags "$node"
 }
 
 command_log() {
@@ -112,7 +116,7 @@ command_log() {
     load
     node=$(node_name "${1:?usage: testbed log NODE NAME}")
     case ${2:?usage: testbed log NODE NAME} in
-    kube-apiserver) node_exec "$node" /usr/bin/docker logs kube-apiserver 2>&1 ;;
+    kube-apiserver) per_kind apiserver_log "$node" ;;
     *) cat "$(node_dir "$node")/log/$2" ;;
     esac
 }

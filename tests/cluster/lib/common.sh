@@ -40,6 +40,16 @@ node_name() {
     die "no node '$1' (there are: ${NODES[*]}${BASTION:+ bastion})"
 }
 
+# Each has a room of its name. Hooks that only some kinds have: KIND_needs, KIND_node_files NODE (before its first process),
+# KIND_node_started NODE (its mounts). Those of per_kind: make_images, install_pki NODE, etcd_files NODE, bring_up_apiserver NODE,
+# write_cluster_yml, cluster_kubeconfig, cluster_made, restarts NODE, flags NODE, apiserver_log NODE.
+KINDS=(rke kubeadm)
+
+# per_kind FUNCTION ARGUMENTS...: what the instance's kind has of that name (kubeadm_install_pki), else the function itself, which is RKE's
+per_kind() {
+    if declare -F "${KIND}_$1" >/dev/null; then "${KIND}_$1" "${@:2}"; else "$@"; fi
+}
+
 netns() { echo "eb-$TESTBED-$1"; }
 
 # until_true SECONDS WHAT COMMAND...: polls every 50 ms; dies when the time is over, with WHAT it waited for

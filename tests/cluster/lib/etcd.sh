@@ -10,17 +10,24 @@ etcd_urls() {
     (IFS=,; echo "${urls[*]}")
 }
 
+# etcd_files NODE: its CA, certificate and key, one a line
+etcd_files() {
+    local cert
+    cert=/etc/kubernetes/ssl/kube-etcd-$(address "$1" | tr . -)
+    printf '%s\n' /etc/kubernetes/ssl/kube-ca.pem "$cert.pem" "$cert-key.pem"
+}
+
 start_etcd() {
-    local node=$1 a n ssl=/etc/kubernetes/ssl cluster=() cert
+    local node=$1 a n files cluster=()
     a=$(address "$node")
     for n in $(etcd_nodes); do cluster+=("etcd-$n=https://$(address "$n"):2380"); done
-    cert=$ssl/kube-etcd-${a//./-}
+    mapfile -t files < <(per_kind etcd_files "$node")
     node_spawn "$node" etcd env "${ETCD:-/usr/bin/etcd}" --name "etcd-$node" --data-dir "$(node_dir "$node")/etcd" \
         --listen-client-urls https://0.0.0.0:2379 --advertise-client-urls "https://$a:2379" \
         --listen-peer-urls https://0.0.0.0:2380 --initial-advertise-peer-urls "https://$a:2380" \
         --initial-cluster "$(IFS=,; echo "${cluster[*]}")" --initial-cluster-state new --initial-cluster-token etcd-cluster-1 \
-        --client-cert-auth --trusted-ca-file $ssl/kube-ca.pem --cert-file "$cert.pem" --key-file "$cert-key.pem" \
-        --peer-client-cert-auth --peer-trusted-ca-file $ssl/kube-ca.pem --peer-cert-file "$cert.pem" --peer-key-file "$cert-key.pem" \
+        --client-cert-auth --trusted-ca-file "${files[0]}" --cert-file "${files[1]}" --key-file "${files[2]}" \
+        --peer-client-cert-auth --peer-trusted-ca-file "${files[0]}" --peer-cert-file "${files[1]}" --peer-key-file "${files[2]}" \
         --heartbeat-interval 500 --election-timeout 5000 --log-level warn --logger zap
 }
 

@@ -18,13 +18,14 @@ node_files() {
         for name in "${NODES[@]}" ${BASTION:+bastion}; do echo "$(address "$name") $name"; done
     } >"$etc/hosts"
 
-    # Users: root, and `dock`, who is in the group docker and nothing else.
-    sed -i 's|^root:.*|root:x:0:0:root:/run/home/root:/bin/bash|; /^dock:/d' "$etc/passwd"
-    echo 'dock:x:7001:7001::/run/home/dock:/bin/bash' >>"$etc/passwd"
-    sed -i '/^dock:/d; /^docker:/d' "$etc/group"
-    printf '%s\n' 'dock:x:7001:' 'docker:x:7002:dock' >>"$etc/group"
-    sed -i 's|^root:[^:]*:|root:*:|; /^dock:/d' "$etc/shadow"
-    echo 'dock:*:19000:0:99999:7:::' >>"$etc/shadow"
+    # Users: root, `dock`, who is in the group docker and nothing else, and `ops`, who is in none and has what sudo allows.
+    sed -i 's|^root:.*|root:x:0:0:root:/run/home/root:/bin/bash|; /^dock:/d; /^ops:/d' "$etc/passwd"
+    printf '%s\n' 'dock:x:7001:7001::/run/home/dock:/bin/bash' "ops:x:7003:7003::/run/home/ops:$OPS_SHELL" >>"$etc/passwd"
+    sed -i '/^dock:/d; /^ops:/d; /^docker:/d' "$etc/group"
+    printf '%s\n' 'dock:x:7001:' 'ops:x:7003:' 'docker:x:7002:dock' >>"$etc/group"
+    sed -i 's|^root:[^:]*:|root:*:|; /^dock:/d; /^ops:/d' "$etc/shadow"
+    printf '%s\n' 'dock:*:19000:0:99999:7:::' 'ops:*:19000:0:99999:7:::' >>"$etc/shadow"
+    [ "$NODE_USER" != ops ] || allow_sudo "$node"
 
     ssh-keygen -q -t ed25519 -N '' -C "$node" -f "$etc/ssh/ssh_host_ed25519_key"
     ssh-keygen -q -t ecdsa -N '' -C "$node" -f "$etc/ssh/ssh_host_ecdsa_key"
@@ -52,6 +53,26 @@ node_files() {
 		PidFile /run/sshd.pid
 		Subsystem sftp internal-sftp
 	END
+    [ ! -e "$etc/ssh/sshd_config.busybox" ] || cat "$etc/ssh/sshd_config.busybox" >>"$etc/ssh/sshd_config"
+}
+
+# allow_sudo NODE: what docs/sudoers has for the kind, and nothing else. With --busybox the user's PATH has busybox's applets alone; sudo's own
+# (secure_path) stays.
+allow_sudo() {
+    local node=$1 etc
+    etc=$(node_dir "$node")/etc
+    rm -rf "$etc/sudoers.d"
+    mkdir -m 750 "$etc/sudoers.d"
+    printf '%s\n' 'Defaults env_reset' 'Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"' \
+        'root ALL=(ALL:ALL) ALL' '@includedir /etc/sudoers.d' >"$etc/sudoers"
+    chmod 440 "$etc/sudoers"
+    [ ! -e "$HERE/../../docs/sudoers/$KIND" ] || install -m 440 "$HERE/../../docs/sudoers/$KIND" "$etc/sudoers.d/encrypt"
+    [ -n "$BUSYBOX" ] || return 0
+    mkdir -p "$etc/busybox"
+    cp /bin/busybox "$etc/busybox/busybox"
+    for applet in $(/bin/busybox --list); do [ "$applet" = busybox ] || ln -s busybox "$etc/busybox/$applet"; done
+    ln -s /usr/bin/sudo "$etc/busybox/sudo"
+    printf 'SetEnv PATH=/etc/busybox\n' >>"$etc/ssh/sshd_config.busybox"
 }
 
 # node_start NODE: the namespaces. Its record is written by the process itself before it becomes the node.

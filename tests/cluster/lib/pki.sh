@@ -17,7 +17,7 @@ make_ssh_keys() {
         ssh-keygen -q -t $type -b $bits -N '' -C "operator $type" -f "$keys/id_$type"
         ssh-keygen -q -t $type -b $bits -N "$PASSPHRASE" -C "operator $type with passphrase" -f "$keys/id_${type}_pass"
         ssh-keygen -q -t $type -b $bits -N '' -C "operator $type by certificate" -f "$keys/cert/id_$type"
-        ssh-keygen -q -s "$keys/ca/user_ca" -I operator -n root,dock "$keys/cert/id_$type.pub"
+        ssh-keygen -q -s "$keys/ca/user_ca" -I operator -n root,dock,ops "$keys/cert/id_$type.pub"
     done
     chmod 600 "$keys"/passphrase
 }

@@ -26,12 +26,16 @@ kubeconfig_for() {
 	END
 }
 
+# Where the testbed's own kubeconfig is: RKE leaves one beside cluster.yml
+cluster_kubeconfig() { echo "$DIR/kube_config_cluster.yml"; }
+
 # shellcheck disable=SC2153
 write_kubeconfigs() {
     local node
     (
         umask 077
-        kubeconfig_for node1 >"$DIR/kube_config_cluster.yml"
+        mkdir -p "$(dirname "$(per_kind cluster_kubeconfig)")"
+        kubeconfig_for node1 >"$(per_kind cluster_kubeconfig)"
         for node in "${NODES[@]}"; do kubeconfig_for "$node" >"$DIR/kubeconfig-$node"; done
     )
 }
@@ -65,6 +69,33 @@ cluster_yml_node() {
 		  ssh_cert_path: ""
 		  labels: {}
 		  taints: []
+	END
+}
+
+# For kinds that are not RKE's: the machines, and the place for the settings of encryption
+kind_cluster_yml() {
+    local node
+    echo 'nodes:'
+    for node in "${NODES[@]}"; do
+        cat <<-END
+			- address: $(address "$node")
+			  role: [controlplane, etcd]
+			  hostname_override: $node
+			  user: $NODE_USER
+		END
+    done
+    cat <<-END
+		ssh_key_path: $DIR/keys/id_ed25519
+		services:
+		  # as RKE's cluster.yml has it
+		  kube-api:
+		    extra_binds: []
+	END
+    [ -z "$BASTION" ] || cat <<-END
+		bastion_host:
+		  address: $(address bastion)
+		  user: $NODE_USER
+		  ssh_key_path: $DIR/keys/id_ed25519
 	END
 }
 
@@ -197,6 +228,8 @@ write_cluster_yml() {
 		END
     } >"$DIR/cluster.yml"
 }
+
+cluster_made() { write_rkestate; }
 
 write_rkestate() {
     local nodes=() node

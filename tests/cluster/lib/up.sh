@@ -47,7 +47,7 @@ command_down() {
 # shellcheck disable=SC2034
 command_up() {
     local node name started=$SECONDS
-    COUNT=3 KIND=rke NODE_USER=root BASTION='' APISERVER='' ETCD='' APISERVER_ARGS='' BARE='' SPARE=0
+    COUNT=3 KIND=rke NODE_USER=root BASTION='' APISERVER='' ETCD='' APISERVER_ARGS='' BARE='' SPARE=0 BUSYBOX=''
     while [ $# -gt 0 ]; do
         case $1 in
         --nodes) COUNT=${2:?} ;;
@@ -57,6 +57,7 @@ command_up() {
         --etcd) ETCD=$(realpath "${2:?}") ;;
         --apiserver-args) APISERVER_ARGS=${2?} ;;
         --spare) SPARE=${2:?} ;;
+        --busybox) BUSYBOX=yes && shift && continue ;;
         --bare) BARE=yes && shift && continue ;;
         --bastion) BASTION=yes && shift && continue ;;
         *) die "up: unknown argument '$1'" ;;
@@ -66,17 +67,22 @@ command_up() {
     [[ $COUNT =~ ^[1-9]$ ]] || die "--nodes: 1 to 9"
     [[ $SPARE =~ ^[0-9]$ ]] || die "--spare: 0 to 9"
     ETCD_COUNT=$COUNT
-    [ "$KIND" = rke ] || die "--kind $KIND: only rke so far"
+    [[ " ${KINDS[*]} " = *" $KIND "* ]] || die "--kind: one of ${KINDS[*]}"
+    [ "$KIND" = rke ] || { [ -z "$BARE" ] && [ "$SPARE" = 0 ]; } || die "--bare, --spare: kind rke alone"
     case $NODE_USER in
     root | dock) ;;
     docker-user) NODE_USER=dock ;;
-    *) die "--user: root or docker-user" ;;
+    sudo-user) NODE_USER=ops ;;
+    *) die "--user: root, docker-user or sudo-user" ;;
     esac
+    OPS_SHELL=/bin/bash
+    [ -z "$BUSYBOX" ] || OPS_SHELL=/etc/busybox/sh
     "$HERE/install-deps"
     if [ -z "$APISERVER" ]; then
         "$HERE/build-kubernetes" kube-apiserver
         APISERVER=$CACHE/kubernetes-1.20.2/kube-apiserver
     fi
+    ! declare -F "${KIND}_needs" >/dev/null || "${KIND}_needs"
     [ -x "$APISERVER" ] || die "--apiserver: $APISERVER is not a program"
 
     take_lock
@@ -105,12 +111,12 @@ command_up() {
     done
     mapfile -t NODES < <(seq -f 'node%g' 1 "$COUNT")
     write_kubeconfigs
-    write_cluster_yml
+    per_kind write_cluster_yml
     if [ -n "$BARE" ]; then
         say "$COUNT bare node(s) of kind $KIND are up after $((SECONDS - started)) s; files in $DIR"
         return
     fi
-    for node in "${NODES[@]}"; do install_pki "$node"; done
+    for node in "${NODES[@]}"; do per_kind install_pki "$node"; done
     for node in "${NODES[@]}"; do start_etcd "$node"; done
     all_of node_containers
     [ "$SPARE" -gt 0 ] || rm -rf "$DIR/image"
@@ -119,7 +125,7 @@ command_up() {
     done
     until_true 30 "all apiservers in default/kubernetes" endpoints_are_complete || exit 1
 
-    write_rkestate
+    per_kind cluster_made
     say "$COUNT node(s) of kind $KIND are up after $((SECONDS - started)) s; files in $DIR"
 }
 
@@ -147,7 +153,7 @@ for_nodes() {
 }
 
 cluster_certificates() { make_cluster_pki; }
-images() { make_images; }
+images() { per_kind make_images; }
 
 nodes_with_daemons() {
     local node
@@ -162,7 +168,9 @@ nodes_with_daemons() {
 
 bring_up_node() {
     node_files "$1"
+    [ "$1" = bastion ] || ! declare -F "${KIND}_node_files" >/dev/null || "${KIND}_node_files" "$1"
     node_start "$1"
+    [ "$1" = bastion ] || ! declare -F "${KIND}_node_started" >/dev/null || "${KIND}_node_started" "$1"
     start_sshd "$1"
     [ "$1" = bastion ] || start_dockerd "$1"
     until_true 20 "sshd of $1" sshd_answers "$1"
@@ -186,7 +194,9 @@ near_or_inside() {
 
 node_containers() { for_nodes bring_up_containers "${NODES[@]}"; }
 
-bring_up_containers() {
+bring_up_containers() { per_kind bring_up_apiserver "$1"; }
+
+bring_up_apiserver() {
     load_images "$1"
     create_containers "$1"
     start_apiserver "$1"
