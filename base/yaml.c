@@ -128,6 +128,7 @@ static struct yaml *copy(struct reader *r, const struct yaml *y, int depth, cons
     c->scalar = mem_strdup(y->scalar);
     c->quoted = y->quoted;
     c->style = y->style;
+    c->flow = y->flow;
     c->begin = y->begin;
     c->end = y->end;
     c->line = y->line;
@@ -232,15 +233,28 @@ static struct yaml *build_scalar(struct reader *r, const yaml_event_t *e, bool i
     return y;
 }
 
+/* libyaml ends a block where the next token begins, past comments and empty lines. */
+static void find_end(struct reader *r, const yaml_event_t *e, struct yaml *y)
+{
+    y->end = y->flow ? byte_of(r, e->end_mark.index) : y->begin;
+    for (size_t i = 0; i < y->count; i++)
+        if (y->items[i]->end > y->end)
+            y->end = y->items[i]->end;
+}
+
 static struct yaml *build_list(struct reader *r, const yaml_event_t *start, int depth)
 {
     struct yaml *list CLEANUP(cleanup_yaml) = node_new(YAML_KIND_LIST, &start->start_mark);
+    list->flow = start->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE;
+    list->begin = byte_of(r, start->start_mark.index);
     for (;;) {
         yaml_event_t e CLEANUP(event_free) = {0};
         if (next_event(r, &e) != 0)
             return NULL;
-        if (e.type == YAML_SEQUENCE_END_EVENT)
+        if (e.type == YAML_SEQUENCE_END_EVENT) {
+            find_end(r, &e, list);
             return STEAL(list);
+        }
         struct yaml *item = build(r, &e, depth + 1);
         if (!item)
             return NULL;
@@ -312,12 +326,16 @@ static int merge(struct reader *r, struct members *m, const struct yaml *from, i
 static struct yaml *build_map(struct reader *r, const yaml_event_t *start, int depth)
 {
     struct members m CLEANUP(members_free) = {.map = node_new(YAML_KIND_MAP, &start->start_mark)};
+    m.map->flow = start->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
+    m.map->begin = byte_of(r, start->start_mark.index);
     for (;;) {
         yaml_event_t ke CLEANUP(event_free) = {0};
         if (next_event(r, &ke) != 0)
             return NULL;
-        if (ke.type == YAML_MAPPING_END_EVENT)
+        if (ke.type == YAML_MAPPING_END_EVENT) {
+            find_end(r, &ke, m.map);
             return STEAL(m.map);
+        }
         bool is_merge = ke.type == YAML_SCALAR_EVENT && ke.data.scalar.plain_implicit &&
                         str_eq((const char *)ke.data.scalar.value, "<<");
         struct yaml *key CLEANUP(cleanup_yaml) = NULL;
