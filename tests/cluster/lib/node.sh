@@ -75,11 +75,15 @@ allow_sudo() {
     printf 'SetEnv PATH=/etc/busybox\n' >>"$etc/ssh/sshd_config.busybox"
 }
 
+# The program of this folder that is a node's first process
+node_init() { echo node-init; }
+
 # node_start NODE: the namespaces. Its record is written by the process itself before it becomes the node.
 node_start() {
-    local node=$1 record
+    local node=$1 record init=node-init
     record=$DIR/run/$node.unshare
-    setsid bash "$LIB/node-launch" "$record" "$(netns "$node")" "$LIB/node-init" "$node" "$(node_dir "$node")" \
+    [ "$node" = bastion ] || init=$(per_kind node_init)
+    CGROUP=$CGROUP setsid bash "$LIB/node-launch" "$record" "$(netns "$node")" "$LIB/$init" "$node" "$(node_dir "$node")" \
         </dev/null >"$(node_dir "$node")/log/init" 2>&1 9>&- &
     disown
     until_true 10 "the namespaces of $node" node_is_up "$node" || { cat "$(node_dir "$node")/log/init" >&2; return 1; }
@@ -123,6 +127,10 @@ start_dockerd() {
         --host unix:///run/docker.sock --group docker --iptables=false --ip6tables=false --ip-masq=false --bridge=none \
         --storage-driver overlay2 --oom-score-adjust 0 --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$CGROUP/$1"
 }
+
+# What starts the apiserver on a node
+node_daemon() { start_dockerd "$1"; }
+node_daemon_is_up() { dockerd_is_up "$1"; }
 
 # node_process NODE NAME: the pid (here) of the node's process of that name
 node_process() {

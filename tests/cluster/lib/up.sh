@@ -172,9 +172,9 @@ bring_up_node() {
     node_start "$1"
     [ "$1" = bastion ] || ! declare -F "${KIND}_node_started" >/dev/null || "${KIND}_node_started" "$1"
     start_sshd "$1"
-    [ "$1" = bastion ] || start_dockerd "$1"
+    [ "$1" = bastion ] || per_kind node_daemon "$1"
     until_true 20 "sshd of $1" sshd_answers "$1"
-    [ "$1" = bastion ] || until_true 30 "dockerd of $1 (testbed log $1 dockerd)" dockerd_is_up "$1"
+    [ "$1" = bastion ] || until_true 30 "what starts containers or units on $1 (testbed log $1 dockerd, or init)" per_kind node_daemon_is_up "$1"
 }
 
 sshd_answers() {
