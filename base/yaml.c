@@ -128,9 +128,9 @@ static struct yaml *copy(struct reader *r, const struct yaml *y, int depth, cons
     c->scalar = mem_strdup(y->scalar);
     c->quoted = y->quoted;
     c->style = y->style;
-    c->flow = y->flow;
     c->begin = y->begin;
     c->end = y->end;
+    c->flow = y->flow;
     c->line = y->line;
     c->column = y->column;
     for (size_t i = 0; i < y->count; i++) {
@@ -176,22 +176,35 @@ static size_t byte_of(struct reader *r, size_t index)
     return r->byte;
 }
 
-/* libyaml's scalar begins with its anchor and tag; so they are passed over, with the spaces, line
+/* What libyaml gives begins with its anchor and tag; so they are passed over, with the spaces, line
  * ends and comments after them. */
+static size_t after_anchor(const struct reader *r, size_t at, size_t end)
+{
+    while (at < end && strchr("&!", r->text[at])) {
+        while (at < end && !strchr(" \t\r\n", r->text[at]))
+            at++;
+        while (at < end && strchr(" \t\r\n#", r->text[at])) {
+            bool comment = r->text[at++] == '#';
+            while (comment && at < end && !strchr("\r\n", r->text[at]))
+                at++;
+        }
+    }
+    return at;
+}
+
 static void find_scalar(struct reader *r, const yaml_event_t *e, struct yaml *y)
 {
     size_t at = byte_of(r, e->start_mark.index);
     y->end = byte_of(r, e->end_mark.index);
-    while (at < y->end && strchr("&!", r->text[at])) {
-        while (at < y->end && !strchr(" \t\r\n", r->text[at]))
-            at++;
-        while (at < y->end && strchr(" \t\r\n#", r->text[at])) {
-            bool comment = r->text[at++] == '#';
-            while (comment && at < y->end && !strchr("\r\n", r->text[at]))
-                at++;
-        }
-    }
-    y->begin = at;
+    y->begin = after_anchor(r, at, y->end);
+}
+
+/* At its end: the mark of a block's is where the next thing begins. */
+static void find_collection(struct reader *r, const yaml_event_t *end, struct yaml *y, size_t begin,
+                            size_t last)
+{
+    y->end = y->flow ? byte_of(r, end->end_mark.index) : last;
+    y->begin = after_anchor(r, begin, y->end);
 }
 
 static enum yaml_style style_of(const yaml_event_t *e)
@@ -233,31 +246,30 @@ static struct yaml *build_scalar(struct reader *r, const yaml_event_t *e, bool i
     return y;
 }
 
-/* libyaml ends a block where the next token begins, past comments and empty lines. */
-static void find_end(struct reader *r, const yaml_event_t *e, struct yaml *y)
+/* Where what began with this event ends. */
+static size_t end_of(struct reader *r, const yaml_event_t *e, const struct yaml *y)
 {
-    y->end = y->flow ? byte_of(r, e->end_mark.index) : y->begin;
-    for (size_t i = 0; i < y->count; i++)
-        if (y->items[i]->end > y->end)
-            y->end = y->items[i]->end;
+    return e->type == YAML_ALIAS_EVENT ? byte_of(r, e->end_mark.index) : y->end;
 }
 
 static struct yaml *build_list(struct reader *r, const yaml_event_t *start, int depth)
 {
     struct yaml *list CLEANUP(cleanup_yaml) = node_new(YAML_KIND_LIST, &start->start_mark);
+    size_t begin = byte_of(r, start->start_mark.index);
+    size_t last = begin;
     list->flow = start->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE;
-    list->begin = byte_of(r, start->start_mark.index);
     for (;;) {
         yaml_event_t e CLEANUP(event_free) = {0};
         if (next_event(r, &e) != 0)
             return NULL;
         if (e.type == YAML_SEQUENCE_END_EVENT) {
-            find_end(r, &e, list);
+            find_collection(r, &e, list, begin, last);
             return STEAL(list);
         }
         struct yaml *item = build(r, &e, depth + 1);
         if (!item)
             return NULL;
+        last = end_of(r, &e, item);
         add_item(list, item);
     }
 }
@@ -326,14 +338,15 @@ static int merge(struct reader *r, struct members *m, const struct yaml *from, i
 static struct yaml *build_map(struct reader *r, const yaml_event_t *start, int depth)
 {
     struct members m CLEANUP(members_free) = {.map = node_new(YAML_KIND_MAP, &start->start_mark)};
+    size_t begin = byte_of(r, start->start_mark.index);
+    size_t last = begin;
     m.map->flow = start->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
-    m.map->begin = byte_of(r, start->start_mark.index);
     for (;;) {
         yaml_event_t ke CLEANUP(event_free) = {0};
         if (next_event(r, &ke) != 0)
             return NULL;
         if (ke.type == YAML_MAPPING_END_EVENT) {
-            find_end(r, &ke, m.map);
+            find_collection(r, &ke, m.map, begin, last);
             return STEAL(m.map);
         }
         bool is_merge = ke.type == YAML_SCALAR_EVENT && ke.data.scalar.plain_implicit &&
@@ -363,6 +376,7 @@ static struct yaml *build_map(struct reader *r, const yaml_event_t *start, int d
         struct yaml *value CLEANUP(cleanup_yaml) = build(r, &ve, depth + 1);
         if (!value)
             return NULL;
+        last = end_of(r, &ve, value);
         if (!is_merge) {
             put_member(r, &m, STEAL(key), STEAL(value), false);
             continue;

@@ -19,10 +19,10 @@ struct yaml {
     bool quoted;  /* SCALAR: was quoted or a block, and so is a string whatever it says */
     enum yaml_style style;
     size_t line, column; /* of its first character, from 1 */
-    bool flow;           /* LIST, MAP: written as [a, b], {a: b} */
-    size_t begin, end;   /* The bytes of the text that it stands in, quotes and brackets included, a
-                          * scalar's anchor and tag not; a block's last byte is that of its last
-                          * item. By an alias or a merge: those of what it stands for */
+    size_t begin, end;   /* the bytes of the text that it stands in, quotes and brackets included,
+                          * anchor and tag not; a block's list or map ends where its last scalar
+                          * does. By an alias or a merge: those of what it stands for */
+    bool flow;           /* LIST, MAP: written in brackets */
     size_t count;        /* LIST: items; MAP: members, in the file's order */
     struct yaml **items; /* LIST: the items; MAP: the values */
     struct yaml **keys;  /* MAP: the keys (scalars; others are refused by the reader) */

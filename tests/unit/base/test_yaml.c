@@ -243,15 +243,58 @@ static void test_plain_strings(void **state)
             fail_msg("'%s' is no string", others[i]);
 }
 
+static void stands(const char *text, const struct yaml *y, bool flow, const char *expected)
+{
+    assert_non_null(y);
+    assert_int_equal(y->flow, flow);
+    char *found CLEANUP(cleanup_mem) = mem_strndup(text + y->begin, y->end - y->begin);
+    assert_string_equal(found, expected);
+}
+
+/* Where lists and maps stand: what edits a text leans on it. */
+static void test_places(void **state)
+{
+    (void)state;
+    static const char text[] = "# \xc3\xa9\n"
+                               "a: &x {p: [1, \"\xc3\xa9\" ], q: {}} # c\n"
+                               "b:\n"
+                               "  c:\n"
+                               "  - one # d\n"
+                               "  - *x\n"
+                               "  # e\n"
+                               "  n:\n"
+                               "d: !!map\n"
+                               "  k: v\n"
+                               "\n"
+                               "e: []\n";
+    struct yaml *y CLEANUP(cleanup_yaml) = read_ok(text);
+    stands(text, yaml_get(y, "a"), true, "{p: [1, \"\xc3\xa9\" ], q: {}}");
+    stands(text, yaml_path(y, "a", "p", NULL), true, "[1, \"\xc3\xa9\" ]");
+    stands(text, yaml_path(y, "a", "q", NULL), true, "{}");
+    stands(text, yaml_get(y, "b"), false, "c:\n  - one # d\n  - *x\n  # e\n  n:");
+    stands(text, yaml_path(y, "b", "c", NULL), false, "- one # d\n  - *x");
+    stands(text, yaml_path(y, "b", "c", NULL)->items[1], true, "{p: [1, \"\xc3\xa9\" ], q: {}}");
+    stands(text, yaml_path(y, "b", "n", NULL), false, "");
+    stands(text, yaml_get(y, "d"), false, "k: v");
+    stands(text, yaml_get(y, "e"), true, "[]");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tree),      cmocka_unit_test(test_json),
-        cmocka_unit_test(test_empty),     cmocka_unit_test(test_aliases),
-        cmocka_unit_test(test_merges),    cmocka_unit_test(test_replaced_anchor_lives_on),
-        cmocka_unit_test(test_duplicate), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_bounds),    cmocka_unit_test(test_no_value_is_quoted),
-        cmocka_unit_test(test_scalars),   cmocka_unit_test(test_plain_strings),
+        cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_merges),
+        cmocka_unit_test(test_replaced_anchor_lives_on),
+        cmocka_unit_test(test_duplicate),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_no_value_is_quoted),
+        cmocka_unit_test(test_scalars),
+        cmocka_unit_test(test_plain_strings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
