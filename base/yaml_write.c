@@ -10,10 +10,10 @@ static bool made_of(const char *s, const char *characters)
     return !s[strspn(s, characters)];
 }
 
-/* A word, or base64. */
+/* A word, a path, or base64. */
 static bool fits_plain(const char *s)
 {
-    bool word = *s && strchr(LETTERS, *s) && made_of(s, LETTERS DIGITS "-._/");
+    bool word = *s && strchr(LETTERS "/", *s) && made_of(s, LETTERS DIGITS "-._/");
     return (word || made_of(s, LETTERS DIGITS "+/=")) && yaml_plain_is_string(s);
 }
 
