@@ -306,7 +306,7 @@ static int write_state(struct doctor *d, struct rebuilt *r, struct encrypt_findi
         return error_set(err, RESULT_REFUSED, "%s is there: nothing is written over it",
                          s->state_path);
     if (d->united)
-        encryption_config_write(d->united, &text);
+        session_write_config(d->s, d->united, &text);
     r->state->is_new = true;
     rkestate_set_encryption(r->state, buf_str(&text), text.len > 0);
     if (!text.len || j->custom)

@@ -120,7 +120,7 @@ static void put_commands(struct doctor *d, struct encrypt_finding *f, const size
     struct buf text CLEANUP(buf_free) = {0};
     char sha256[65];
     char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
-    encryption_config_write(d->mended, &text);
+    session_write_config(d->s, d->mended, &text);
     sha256_hex(buf_str(&text), text.len, sha256);
     mend(f,
          "ready() { for i in $(seq 100); do %s 2>/dev/null | grep -qF \"node $1: kube-apiserver "
@@ -392,7 +392,7 @@ static int write_union(struct doctor *d, struct error *err)
     }
     if (union_obstacle(d))
         return error_set(err, RESULT_REFUSED, "no union is written: %s", union_obstacle(d));
-    encryption_config_write(d->mended, &text);
+    session_write_config(d->s, d->mended, &text);
     if (file_create(path, buf_str(&text), text.len, err) < 0)
         return error_wrap(err, "writing the union");
     saw(d, "union", "written to %s (0600; it holds keys: remove it when it lies on the nodes)",

@@ -11,6 +11,7 @@ void apiserver_free(struct apiserver *a)
         mem_free(a->args[i]);
     mem_free(a->args);
     mem_free(a->config_path);
+    mem_free(a->doubt);
     *a = (struct apiserver){0};
 }
 

@@ -36,6 +36,8 @@ struct apiserver {
     bool automatic_reload;
     long restarts;  /* how often it came up by itself, as far as the kind counts it */
     bool unsettled; /* left-overs of an interrupted change lie on the node: settle() clears them */
+    char *doubt;    /* why `args` may not be what its process runs with (its settings were changed
+                       after it had started, and not by us); NULL: there is none */
 };
 void apiserver_free(struct apiserver *a);
 /* The value of a flag (`--name=value` or `--name value`; name without dashes), or NULL. The last

@@ -22,6 +22,15 @@ static int read_config(struct member *m, const char *config, struct encryption_c
                    config);
         return -1;
     }
+    if (m->seen.doubt) {
+        error_set(err, RESULT_REFUSED, "node %s: %s", m->node.name, m->seen.doubt);
+        error_next(
+            err,
+            "restart it there (%s), on one node after the other, each when the one before is "
+            "ready; then run the same command again",
+            m->node.driver->words.restart);
+        return -1;
+    }
     if (!m->seen.config_path)
         return 0;
     if (m->file_missing)

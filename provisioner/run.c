@@ -12,7 +12,7 @@ static void add_text(struct run *r, enum form f)
 {
     struct buf text = {0};
     if (r->forms.config[f] && r->forms.config[f]->item_count) {
-        encryption_config_write(r->forms.config[f], &text);
+        session_write_config(r->s, r->forms.config[f], &text);
         r->text[f] = text.data;
     }
     sha256_hex(r->text[f], r->text[f] ? strlen(r->text[f]) : 0, r->sha256[f]);
@@ -23,7 +23,7 @@ void run_rke_text(const struct session *s, const struct encryption_config *c,
 {
     struct kube_version v = {0};
     if (!custom) {
-        encryption_config_write(c, out);
+        session_write_config(s, c, out);
         return;
     }
     /* From 1.31 on kube-apiserver refuses what RKE renders: safe to deploy comes first. */

@@ -132,6 +132,10 @@ bool session_is_initial(const struct session *s);
 
 /* The driver of the session's kind of cluster: all members have the same. */
 const struct driver *session_driver(const struct session *s);
+/* Appends c as the apiservers of that kind know it: what is put on nodes, and what the state says
+ * of them. */
+void session_write_config(const struct session *s, const struct encryption_config *c,
+                          struct buf *out);
 
 /* The state file's path with its links followed, also where it isn't there; to be freed. */
 char *session_state_path(const struct encrypt_options *o);

@@ -18,6 +18,16 @@ const struct driver *session_driver(const struct session *s)
     return s->count ? s->members[0].node.driver : &driver_rke;
 }
 
+void session_write_config(const struct session *s, const struct encryption_config *c,
+                          struct buf *out)
+{
+    const struct driver *d = session_driver(s);
+    if (d && d->old_format)
+        encryption_config_write_old(c, out);
+    else
+        encryption_config_write(c, out);
+}
+
 static int refuse_mixed(const struct session *s, struct error *err)
 {
     struct buf text CLEANUP(buf_free) = {0};

@@ -118,7 +118,7 @@ static bool find_config(struct status *d, const char *sha256, const struct encry
     struct buf ours CLEANUP(buf_free) = {0};
     char our_hash[65] = "";
     if (d->recorded) {
-        encryption_config_write(d->recorded, &ours);
+        session_write_config(d->s, d->recorded, &ours);
         sha256_hex(buf_str(&ours), ours.len, our_hash);
     }
     if (!d->recorded || (!str_eq(hash, sha256) && !str_eq(our_hash, sha256)))

@@ -81,6 +81,8 @@ void encryption_resources_check(const struct yaml *list, struct config_findings 
  * nothing. Reading it back leniently gives an equal configuration; strictly too, where c itself was
  * read strictly. Names that need it are quoted. */
 void encryption_config_write(const struct encryption_config *c, struct buf *out);
+/* The same for apiservers before 1.13, which know the pair EncryptionConfig, v1 alone. */
+void encryption_config_write_old(const struct encryption_config *c, struct buf *out);
 
 /* Appends what RKE renders from custom_config at each `up` and compares, byte for byte, with
  * encryptionConfig of its state file; where they differ it restarts the apiservers and rewrites the

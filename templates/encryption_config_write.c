@@ -62,12 +62,11 @@ static void write_provider(struct buf *out, const struct encryption_provider *p)
     }
 }
 
-void encryption_config_write(const struct encryption_config *c, struct buf *out)
+static void write_config(const struct encryption_config *c, const char *heading, struct buf *out)
 {
     if (!c || !c->item_count)
         return;
-    buf_adds(out,
-             "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n");
+    buf_printf(out, "%s\nresources:\n", heading);
     for (size_t i = 0; i < c->item_count; i++) {
         const struct encryption_item *item = &c->items[i];
         buf_adds(out, "- resources:\n");
@@ -80,4 +79,14 @@ void encryption_config_write(const struct encryption_config *c, struct buf *out)
         for (size_t j = 0; j < item->provider_count; j++)
             write_provider(out, &item->providers[j]);
     }
+}
+
+void encryption_config_write(const struct encryption_config *c, struct buf *out)
+{
+    write_config(c, "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration", out);
+}
+
+void encryption_config_write_old(const struct encryption_config *c, struct buf *out)
+{
+    write_config(c, "apiVersion: v1\nkind: EncryptionConfig", out);
 }

@@ -88,6 +88,14 @@ static void add_address(struct flags *f, const struct yaml *root)
     add_flag(f, "secure-port", colon && colon[1] ? colon + 1 : "8443");
 }
 
+/* By which the endpoints of default/kubernetes know it. */
+static void add_master(struct flags *f, const struct yaml *part)
+{
+    const char *ip = text_of(yaml_get(part, "masterIP"));
+    if (ip)
+        add_flag(f, "advertise-address", ip);
+}
+
 static void add_arguments(struct flags *f, const struct yaml *args)
 {
     for (size_t i = 0; args && args->kind == YAML_KIND_MAP && i < args->count; i++) {
@@ -141,6 +149,7 @@ int master_config_flags(const char *text, size_t len, const char *path, char ***
     if (read_config(text, len, path, &root, &part, err) < 0 || add_etcd(&f, root, path, err) < 0)
         return -1;
     add_address(&f, root);
+    add_master(&f, part);
     add_arguments(&f, yaml_get(part, args_name));
     *out = STEAL(f.list);
     f.count = 0;

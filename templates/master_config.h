@@ -17,7 +17,7 @@
 
 /*
  * The flags that kube-apiserver would have for what the file says, "--name=value" each, as far as
- * they are our concern: from etcdClientInfo, etcdStorageConfig and servingInfo, then
+ * they are our concern: from etcdClientInfo, etcdStorageConfig, servingInfo and masterIP, then
  * apiServerArguments as they stand (which win: the last counts). A relative path is one of the
  * file's folder, `path` being the file's. A NULL-terminated array, for encryption_resources_free().
  * REFUSED: no YAML, no MasterConfig, no kubernetesMasterConfig (this master runs no apiserver of

@@ -64,6 +64,31 @@ static void writes_as(const struct encryption_config *c, const char *expected)
     assert_string_equal(buf_str(&out), expected);
 }
 
+/* Apiservers before 1.13 know that pair alone; all read it. */
+static void test_old_pair(void **state)
+{
+    (void)state;
+    unsigned char secret[32];
+    char name[] = "key-a1b2c";
+    memset(secret, 'A', sizeof(secret));
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = encryption_config_managed(
+        PROVIDER_AESCBC, NULL, &(struct encryption_key){name, secret, sizeof(secret)});
+    struct buf now CLEANUP(buf_free) = {0}, old CLEANUP(buf_free) = {0};
+    struct encryption_config *again CLEANUP(cleanup_encryption_config) = NULL;
+    struct error err CLEANUP(error_clear) = {0};
+    encryption_config_write(c, &now);
+    encryption_config_write_old(c, &old);
+    static const char heading[] = "apiVersion: v1\nkind: EncryptionConfig\nresources:\n";
+    assert_true(str_starts(buf_str(&old), heading));
+    assert_string_equal(strstr(buf_str(&now), "- resources:"), buf_str(&old) + strlen(heading));
+    assert_int_equal(
+        encryption_config_read(buf_str(&old), old.len, "f", ENCRYPTION_LENIENT, &again, &err), 0);
+    assert_true(encryption_config_equal(c, again));
+    buf_reset(&old);
+    encryption_config_write_old(NULL, &old);
+    assert_int_equal(old.len, 0);
+}
+
 static void test_managed(void **state)
 {
     (void)state;
@@ -426,11 +451,17 @@ static void test_resources(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_managed),      cmocka_unit_test(test_none),
-        cmocka_unit_test(test_round_trips),  cmocka_unit_test(test_lenient),
-        cmocka_unit_test(test_all_findings), cmocka_unit_test(test_warnings),
-        cmocka_unit_test(test_no_findings),  cmocka_unit_test(test_strict_findings),
-        cmocka_unit_test(test_prefixes),     cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_managed),
+        cmocka_unit_test(test_old_pair),
+        cmocka_unit_test(test_none),
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_lenient),
+        cmocka_unit_test(test_all_findings),
+        cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_no_findings),
+        cmocka_unit_test(test_strict_findings),
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_reads),
         cmocka_unit_test(test_resources),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

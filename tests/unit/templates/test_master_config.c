@@ -225,6 +225,7 @@ static void test_flags(void **state)
     has(flags, "--etcd-prefix=/kubernetes.io");
     has(flags, "--bind-address=0.0.0.0");
     has(flags, "--secure-port=8443");
+    has(flags, "--advertise-address=192.0.2.11");
     has(flags, "--storage-backend=etcd3");
     has(flags, "--audit-log-maxage=10");
     for (size_t i = 0; flags[i]; i++)
