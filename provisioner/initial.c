@@ -1,5 +1,6 @@
 /* `up --initial`: before the first kube-apiserver is started. */
 #include "provisioner/engine.h"
+#include "provisioner/kind.h"
 #include "provisioner/kms.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
@@ -161,9 +162,10 @@ static int make_target(struct session *s, struct target *out, struct error *err)
         return -1;
     }
     const char *version = s->cluster->kubernetes_version;
-    if (version &&
-        encryption_config_check_version(out->to, version, "kubernetes_version of cluster.yml",
-                                        s->cluster->feature_gates, err) < 0)
+    const struct driver *kind = kind_driver(s->cluster->kind);
+    if (version && encryption_config_check_version(
+                       out->to, version, "kubernetes_version of cluster.yml",
+                       s->cluster->feature_gates, kind && kind->old_format, err) < 0)
         return -1;
     return 0;
 }

@@ -1,6 +1,7 @@
 /* A configuration file checked without any cluster. */
 #include "base/file.h"
 #include "provisioner/engine.h"
+#include "provisioner/kind.h"
 #include "state/cluster_yml.h"
 #include "state/journal.h"
 #include "templates/encryption_features.h"
@@ -61,12 +62,13 @@ static void check_version(const struct cluster *c, struct config_findings *f)
     struct error err CLEANUP(error_clear) = {0};
     if (!c->kubernetes_version || c->encryption != SECRETS_ENCRYPTION_ENABLED || f->errors)
         return;
+    const struct driver *kind = kind_driver(c->kind);
     struct encryption_config *asked CLEANUP(cleanup_encryption_config) =
         c->custom ? encryption_config_copy(c->custom)
                   : encryption_config_managed(c->provider, c->resources, &key);
     if (encryption_config_check_version(asked, c->kubernetes_version,
                                         "kubernetes_version of cluster.yml", c->feature_gates,
-                                        &err) < 0)
+                                        kind && kind->old_format, &err) < 0)
         config_findings_add(f, c->custom_config, false,
                             c->custom ? "custom_config" : "secrets_encryption_config", err.message,
                             err.next);

@@ -191,7 +191,8 @@ int preflight_version(struct session *s, const struct encryption_config *to, str
         char *version CLEANUP(cleanup_mem) = NULL;
         if (kube_server_version(&m->node.api, &version, err) < 0 ||
             encryption_config_check_version(to, version, m->node.api.what,
-                                            apiserver_flag(&m->seen, "feature-gates"), err) < 0)
+                                            apiserver_flag(&m->seen, "feature-gates"),
+                                            m->node.driver->old_format, err) < 0)
             return -1;
     }
     return 0;

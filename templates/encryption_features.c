@@ -184,6 +184,8 @@ static void check_kms(const struct encryption_config *c, struct kube_version v, 
     struct buf v2 CLEANUP(buf_free) = {0};
     add_kms(c, false, &v1);
     add_kms(c, true, &v2);
+    if (v1.len && !kube_version_at_least(v, 1, 10))
+        buf_printf(out, "kms (%s) is known only from Kubernetes 1.10 on; ", buf_str(&v1));
     if (v1.len && kube_version_at_least(v, 1, 29) && !gate(gates, "KMSv1", false))
         buf_printf(out,
                    "kms v1 (%s) is off from Kubernetes 1.29 on, unless kube-apiserver has "
@@ -204,7 +206,8 @@ static void check_kms(const struct encryption_config *c, struct kube_version v, 
 }
 
 int encryption_config_check_version(const struct encryption_config *c, const char *version_text,
-                                    const char *who, const char *gates, struct error *err)
+                                    const char *who, const char *gates, bool old_format,
+                                    struct error *err)
 {
     if (!c || c->item_count == 0)
         return 0;
@@ -213,7 +216,7 @@ int encryption_config_check_version(const struct encryption_config *c, const cha
         return error_set(err, RESULT_REFUSED, "%s: `%s` is not a version of Kubernetes", who,
                          version_text);
     struct buf out CLEANUP(buf_free) = {0};
-    if (!kube_version_at_least(v, 1, 13)) {
+    if (!old_format && !kube_version_at_least(v, 1, 13)) {
         buf_adds(&out, "the kind EncryptionConfiguration and the flag "
                        "--encryption-provider-config are known only from Kubernetes 1.13 on; ");
     } else {

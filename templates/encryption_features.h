@@ -36,10 +36,11 @@ bool encryption_config_names_wildcard(const struct encryption_config *c);
  * would take without doing it. REFUSED: all of it by name, the version that has it and the version
  * that is there. `who`: "kube-apiserver on 10.0.0.1", or "kubernetes_version of cluster.yml".
  * `gates`: the value of --feature-gates, or NULL. REFUSED too where version_text is no version, so
- * that nothing is deployed by guess.
+ * that nothing is deployed by guess. `old_format`: it is written by encryption_config_write_old(),
+ * and given by the flag's old name; else apiservers before 1.13 know neither.
  */
 int encryption_config_check_version(const struct encryption_config *c, const char *version_text,
-                                    const char *who, const char *gates,
+                                    const char *who, const char *gates, bool old_format,
                                     struct error *err) MUST_CHECK;
 
 #endif

@@ -104,7 +104,8 @@ static void check(const char *resources, const char *providers, const char *vers
                resources, providers);
     if (encryption_config_read(text.data, text.len, "e.yml", ENCRYPTION_LENIENT, &c, &err) < 0)
         fail_msg("%s", err.message);
-    int rc = encryption_config_check_version(c, version, "kube-apiserver on 10.0.0.1", gates, &err);
+    int rc = encryption_config_check_version(c, version, "kube-apiserver on 10.0.0.1", gates, false,
+                                             &err);
     if (!message) {
         if (rc != 0)
             fail_msg("%s with %s: %s", version, gates ? gates : "no gates", err.message);
@@ -207,13 +208,34 @@ static void test_kms_v2(void **state)
     check("secrets", KMS2, "v1.36.2", NULL, NULL);
 }
 
+/* OpenShift 3 has Kubernetes 1.6 to 1.11, and gets the old kind by the old flag. */
+static void test_the_old_format(void **state)
+{
+    (void)state;
+    struct error err CLEANUP(error_clear) = {0};
+    unsigned char secret[32] = {1};
+    char name[] = "a", kms[] = "cloud";
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = encryption_config_managed(
+        PROVIDER_AESCBC, NULL, &(struct encryption_key){name, secret, sizeof(secret)});
+    assert_int_equal(encryption_config_check_version(c, "v1.11.0+d4cacc0", "x", NULL, true, &err),
+                     0);
+    assert_int_equal(encryption_config_check_version(c, "v1.6.1", "x", NULL, true, &err), 0);
+    struct encryption_provider provider = {
+        .type = PROVIDER_KMS, .kms_name = kms, .kms_endpoint = kms};
+    struct encryption_item item = {.providers = &provider, .provider_count = 1};
+    struct encryption_config remote = {&item, 1};
+    assert_int_equal(encryption_config_check_version(&remote, "v1.10.0", "x", NULL, true, &err), 0);
+    assert_int_equal(encryption_config_check_version(&remote, "v1.9.1", "x", NULL, true, &err), -1);
+    assert_non_null(strstr(err.message, "only from Kubernetes 1.10 on"));
+}
+
 static void test_nothing_asks_for_nothing(void **state)
 {
     (void)state;
     struct error err CLEANUP(error_clear) = {0};
     struct encryption_config none = {0};
-    assert_int_equal(encryption_config_check_version(NULL, "v1.6.0", "x", NULL, &err), 0);
-    assert_int_equal(encryption_config_check_version(&none, "v1.6.0", "x", NULL, &err), 0);
+    assert_int_equal(encryption_config_check_version(NULL, "v1.6.0", "x", NULL, false, &err), 0);
+    assert_int_equal(encryption_config_check_version(&none, "v1.6.0", "x", NULL, false, &err), 0);
     assert_false(encryption_config_names_wildcard(NULL));
     assert_false(encryption_config_names_custom_resource(NULL));
 }
@@ -221,6 +243,7 @@ static void test_nothing_asks_for_nothing(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_old_format),
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_custom_by_name),
         cmocka_unit_test(test_every_version_has_the_managed_form),
