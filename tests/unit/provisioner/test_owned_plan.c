@@ -122,6 +122,8 @@ static void command(struct moment *m, size_t i, const char *name, enum half half
          * restarted meanwhile loses the fresh key. Nobody who drives the command can help it.) */
         if (strcmp(name, "rotate-keys") == 0)
             s->disk = m->saved = OWNED_FILE_ROTATED;
+        else
+            assert_true(m->proved); /* before the old key can go */
         s->stage = STAGE_REENCRYPT_ACTIVE;
         m->at_work = true;
         return;
@@ -279,6 +281,7 @@ static void ends(struct moment m)
     if (step.act != OWNED_DONE)
         fail_msg("the plan does not end: %d, %s", step.act, step.why ? step.why : "");
     assert_int_equal(m.stored, NEW);
+    assert_true(m.gone);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(m.s[i].runs, OWNED_FILE_TO);
         assert_int_equal(m.s[i].disk, OWNED_FILE_TO);
@@ -371,6 +374,26 @@ static void what_fits_nothing_is_refused(void **state)
     refuses(s, 2, f, "does not say `prepare`");
 }
 
+static void the_leader_restarts_first(void **state)
+{
+    (void)state;
+    struct owned_facts f = {.change = OWNED_ROTATE_KEY};
+    struct owned_server s[3] = {at(STAGE_START, OWNED_FILE_FROM),
+                                at(STAGE_PREPARE, OWNED_FILE_PREPARED),
+                                at(STAGE_START, OWNED_FILE_FROM)};
+    s[0].same = s[2].same = s[1].shown = false;
+    assert_int_equal(owned_leader(s, 3), 1);
+    struct owned_step step = owned_plan(s, 3, f);
+    assert_int_equal(step.act, OWNED_RESTART);
+    assert_int_equal(step.server, 1);
+    s[1].shown = true;
+    assert_int_equal(owned_plan(s, 3, f).server, 0);
+    s[2].up = false;
+    step = owned_plan(s, 3, f);
+    assert_int_equal(step.act, OWNED_START);
+    assert_int_equal(step.server, 2);
+}
+
 static void enabling_and_disabling(void **state)
 {
     (void)state;
@@ -407,6 +430,7 @@ int main(void)
         cmocka_unit_test(two_servers),
         cmocka_unit_test(three_servers),
         cmocka_unit_test(one_server_at_once),
+        cmocka_unit_test(the_leader_restarts_first),
         cmocka_unit_test(what_fits_nothing_is_refused),
         cmocka_unit_test(enabling_and_disabling),
     };
