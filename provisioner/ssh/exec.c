@@ -7,7 +7,11 @@
 
 #include <string.h>
 
-enum { CHUNK = 32 * 1024, STATUS_OF_SIGNAL = 128 };
+enum {
+    CHUNK = 32 * 1024,
+    STATUS_OF_SIGNAL = 128,
+    LONGEST_COMMAND = 32 * 1024, /* what libssh2 makes one packet of */
+};
 
 struct job {
     struct job *next;
@@ -58,8 +62,18 @@ static bool is_broken(ssize_t rc)
            rc != LIBSSH2_ERROR_CHANNEL_EOF_SENT;
 }
 
+/* A server that allows one session channel only (MaxSessions 1) gives it to commands: the anchor
+ * goes, and the session is read from then on while it has something to do. */
+static bool lends_anchor(struct ssh *s)
+{
+    s->anchor_lent = s->anchor != NULL;
+    return s->anchor_lent;
+}
+
 static int job_open(struct ssh *s, struct job *j)
 {
+    if (s->anchor_lent && s->anchor)
+        return 0;
     j->channel = libssh2_channel_open_session(s->lib);
     j->opening = !j->channel && libssh2_session_last_errno(s->lib) == LIBSSH2_ERROR_EAGAIN;
     if (j->channel)
@@ -69,6 +83,8 @@ static int job_open(struct ssh *s, struct job *j)
     int code = libssh2_session_last_errno(s->lib);
     if (code != LIBSSH2_ERROR_CHANNEL_FAILURE && code != LIBSSH2_ERROR_TIMEOUT)
         return -1;
+    if (code == LIBSSH2_ERROR_CHANNEL_FAILURE && lends_anchor(s))
+        return 1;
     return fail(
         j,
         "opening a channel for a command (MaxSessions of its sshd_config, or a user who may "
@@ -85,6 +101,8 @@ static int job_begin(struct ssh *s, struct job *j)
         j->begun = true;
         return 1;
     }
+    if (rc == LIBSSH2_ERROR_TIMEOUT)
+        return fail(j, "running a command", "no answer; it may run all the same");
     if (rc != LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED && rc != LIBSSH2_ERROR_CHANNEL_CLOSED)
         return -1;
     return fail(j, "running a command", last_words(s));
@@ -130,7 +148,8 @@ static int job_take(struct job *j, int stream, struct buf *to)
 
 static int job_end(struct job *j)
 {
-    if (libssh2_channel_eof(j->channel) != 1 || !j->eof_sent)
+    /* Closed by the other end, it is over also where its input was never read to the end. */
+    if (libssh2_channel_eof(j->channel) != 1)
         return 0;
     int rc = libssh2_channel_wait_closed(j->channel);
     if (rc == LIBSSH2_ERROR_EAGAIN)
@@ -146,10 +165,19 @@ static int job_end(struct job *j)
     return 1;
 }
 
+bool exec_is_opening(const struct ssh *s)
+{
+    for (const struct job *j = s->jobs; j; j = j->next) {
+        if (j->opening)
+            return true;
+    }
+    return false;
+}
+
 static int job_step(struct ssh *s, struct job *j)
 {
     if (!j->channel)
-        return forward_is_opening(s) ? 0 : job_open(s, j);
+        return forward_is_opening(s) || (!j->opening && exec_is_opening(s)) ? 0 : job_open(s, j);
     if (j->given_up || j->done)
         return 0;
     if (!j->begun)
@@ -173,15 +201,6 @@ static bool job_let_go(struct job *j)
     if (!j->given_up || j->opening)
         return false;
     return !j->channel || libssh2_channel_free(j->channel) != LIBSSH2_ERROR_EAGAIN;
-}
-
-bool exec_is_opening(const struct ssh *s)
-{
-    for (const struct job *j = s->jobs; j; j = j->next) {
-        if (j->opening)
-            return true;
-    }
-    return false;
 }
 
 int exec_service(struct ssh *s)
@@ -256,11 +275,17 @@ int ssh_exec(struct ssh *s, const char *command, const void *in, size_t in_len, 
     if (s->phase != PHASE_READY)
         return error_set(err, RESULT_FAILED, "%s: %s", s->name,
                          s->failure.message ? s->failure.message : "the session is closed");
+    if (strlen(command) > LONGEST_COMMAND)
+        return error_set(err, RESULT_FAILED, "%s: a command of %zu bytes: %d at most", s->name,
+                         strlen(command), LONGEST_COMMAND);
     struct job *j = mem_alloc(1, sizeof(*j));
     *j = (struct job){
         .command = command, .in = in, .in_len = in ? in_len : 0, .limit = limit, .next = s->jobs};
     s->jobs = j;
     ssh_wake(s);
     int rc = loop_until(s->loop, is_done, j, timeout_ms ? loop_now() + timeout_ms : 0, err);
+    if (rc < 0 && err->result == RESULT_FAILED)
+        error_set(err, RESULT_FAILED, "a command did not end within %lld s; it may still run",
+                  (long long)(timeout_ms + 999) / 1000);
     return job_result(s, j, rc, out, err) < 0 ? error_wrap(err, "%s", s->name) : 0;
 }

@@ -261,7 +261,7 @@ static int step_auth(struct ssh *s)
  * libssh2 handles what the server sends by itself (its keep-alives, new keys, the goodbye) only
  * inside a call that reads, and the only ones that do nothing else need a channel. So one is open
  * always, with nothing running in it. A server that allows no session channels (MaxSessions 0: many
- * bastions) does without: it is then read only while it has connections.
+ * bastions) does without: it is then read only while it has connections or commands.
  */
 static int step_anchor(struct ssh *s)
 {
@@ -280,7 +280,9 @@ static int step_anchor(struct ssh *s)
 static int step_ready(struct ssh *s)
 {
     char scrap[256];
-    if (s->anchor) {
+    if (s->anchor_lent && s->anchor && libssh2_channel_free(s->anchor) != LIBSSH2_ERROR_EAGAIN)
+        s->anchor = NULL;
+    if (s->anchor && !s->anchor_lent) {
         ssize_t n = libssh2_channel_read(s->anchor, scrap, sizeof(scrap));
         if (n < 0 && n != LIBSSH2_ERROR_EAGAIN) {
             die_explained(s, "");
@@ -321,9 +323,15 @@ static int64_t silence_ends(const struct ssh *s)
     return a > b ? a : b;
 }
 
+/* Whether anything reads from it. */
+static bool is_in_use(const struct ssh *s)
+{
+    return s->anchor || s->conns || s->jobs;
+}
+
 static void watch(struct ssh *s, bool again)
 {
-    bool reads = s->phase < PHASE_READY || s->anchor || s->conns;
+    bool reads = s->phase < PHASE_READY || is_in_use(s);
     short events = (short)((reads ? POLLIN : 0) | (s->out.start < s->out.len ? POLLOUT : 0));
     int64_t wake = s->deadline;
     loop_watch_events(s->watch, events);
@@ -391,7 +399,7 @@ static bool tick(struct ssh *s)
             login_timed_out(s);
         return false;
     }
-    bool reads = s->anchor || s->conns;
+    bool reads = is_in_use(s);
     if (!reads)
         s->asked = 0;
     if (s->asked && now >= silence_ends(s)) {

@@ -97,6 +97,7 @@ struct ssh {
 
     LIBSSH2_SESSION *lib;
     LIBSSH2_CHANNEL *anchor;
+    bool anchor_lent; /* its place is wanted for commands: it is closed, and not opened again */
     struct ssh_credentials credentials;
     struct ssh_auth *auth;
 

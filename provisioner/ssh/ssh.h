@@ -71,7 +71,9 @@ void ssh_answer_free(struct ssh_answer *a); /* also for CLEANUP */
 /*
  * Runs a command by the user's shell on the node (RFC 4254, 6.5: "exec"; no terminal, nothing in
  * the environment), gives it `in` (NULL: nothing) on standard input, waits for its end. No key
- * belongs in `command`: others on the node see it. Any exit status is a success here. FAILED: the
+ * belongs in `command`: others on the node see it. At most 32 KB. Any exit status is a success
+ * here; 0 is also what is given where the server told none (it may close channels at will, see
+ * ChannelTimeout in sshd_config(5)), so who must know says so himself. FAILED: the
  * channel could not be opened, the session died, it took longer than `timeout_ms`, it said more
  * than `limit` bytes. A command whose answer was lost may still run, or have run.
  */
