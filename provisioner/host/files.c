@@ -21,10 +21,33 @@ enum {
     IS_CUT = 83,
     IS_CHANGED = 84,
     IS_UNSAFE = 85,
+    IS_OPEN = 87,
+    IS_LINK = 88,
 };
 
-/* For what follows: sync(1) takes names only in later versions. */
-#define FLUSH "flush() { as_root sync \"$1\" 2>/dev/null || sync; }\n"
+/* What the file's contents come by; the commands between must not take any of it, nor a sudo that
+ * logs what its commands read. */
+#define INPUT "exec 3<&0 </dev/null\n"
+
+/* $1, $2 as test(1) has them. Neither is said by sudo, which fails with 1 as test(1) does. */
+#define IS                                                                                         \
+    "is() {\n"                                                                                     \
+    "  as_root test \"$1\" \"$2\" && return 0\n"                                                   \
+    "  as_root test ! \"$1\" \"$2\" && return 1\n"                                                 \
+    "  exit 1\n"                                                                                   \
+    "}\n"
+
+/* $1 the temporary file, $2 the exit status. */
+#define GIVE_UP "give_up() { as_root rm -f \"$1\"; exit \"$2\"; }\n"
+
+/* sync(1) takes names only in later versions, and busybox's no folder: then everything is flushed.
+ * But a disk that fails does so once. */
+#define FLUSH                                                                                      \
+    "flush() {\n"                                                                                  \
+    "  said=$(as_root sync \"$1\" 2>&1) && return 0\n"                                             \
+    "  case $said in *rror*|*'No space'*|*uota*) echo \"$said\" >&2; return 1 ;; esac\n"           \
+    "  sync\n"                                                                                     \
+    "}\n"
 
 /* What a killed run left: $1 the folder, $2 the name. */
 #define CLEAR                                                                                      \
@@ -38,28 +61,32 @@ enum {
     "  done\n"                                                                                     \
     "}\n"
 
-/* $1 the folder, $2 the mode of one that has to be made. Only root may write into it. */
+/* $1 the folder, $2 the mode of one that has to be made (and its name flushed). Only root may write
+ * into it; where there is an ACL, the group's bits are its mask. */
 #define FOLDER                                                                                     \
     "folder() {\n"                                                                                 \
-    "  as_root test -d \"$1\" || as_root mkdir -p -m \"$2\" \"$1\" || exit 1\n"                    \
+    "  is -d \"$1\" || { as_root mkdir -p -m \"$2\" \"$1\" && sync; } || exit 1\n"                 \
     "  line=$(as_root ls -ldn \"$1/.\") || exit 1\n"                                               \
     "  case $line in d[r-][w-][xsS-][r-]-[xsS-][r-]-*) ;; *) exit 85 ;; esac\n"                    \
     "  set -- $line\n"                                                                             \
     "  [ \"$3\" = 0 ] || exit 85\n"                                                                \
     "}\n"
 
-/* $1 the temporary file, $2 its length; standard input is its contents, and the next one's. */
+/* $1 the temporary file, $2 the length of what comes. */
 #define WRITE                                                                                      \
     "write() {\n"                                                                                  \
-    "  dd bs=1 count=\"$2\" 2>/dev/null | as_root tee \"$1\" >/dev/null || exit 1\n"               \
-    "  [ \"$(as_root cat \"$1\" | wc -c)\" -eq \"$2\" ] || { as_root rm -f \"$1\"; exit 83; }\n"   \
-    "  flush \"$1\"\n"                                                                             \
+    "  as_root tee \"$1\" <&3 >/dev/null || give_up \"$1\" 1\n"                                    \
+    "  [ \"$(as_root cat \"$1\" | wc -c)\" -eq \"$2\" ] || give_up \"$1\" 83\n"                    \
+    "  flush \"$1\" || give_up \"$1\" 1\n"                                                         \
     "}\n"
 
-/* The same of a key: nobody else may ever have it open. */
+/* The same of a key: nobody else may have it open. A folder's default ACL, or a sudo that sets its
+ * own umask, would make it readable before any chmod. */
 #define WRITE_SECRET                                                                               \
     "write_secret() {\n"                                                                           \
-    "  as_root touch \"$1\" && as_root chmod 0600 \"$1\" || exit 1\n"                              \
+    "  as_root touch \"$1\" || exit 1\n"                                                           \
+    "  line=$(as_root ls -ldn \"$1\") || give_up \"$1\" 1\n"                                       \
+    "  case $line in -rw-------*) ;; *) give_up \"$1\" 87 ;; esac\n"                               \
     "  write \"$1\" \"$2\"\n"                                                                      \
     "}\n"
 
@@ -93,6 +120,15 @@ static int run(const struct host *h, const char *what, const char *path, const c
     case IS_UNSAFE:
         return error_set(err, RESULT_REFUSED,
                          "node %s: %s: others than root may write into its folder", h->name, path);
+    case IS_OPEN:
+        return error_set(err, RESULT_REFUSED,
+                         "node %s: %s: others could read a file that root makes in its folder "
+                         "before it can be locked (a default ACL of the folder, or umask_override "
+                         "in sudoers); nothing was changed",
+                         h->name, path);
+    case IS_LINK:
+        return error_set(err, RESULT_REFUSED, "node %s: %s: a symbolic link lies there, not a file",
+                         h->name, path);
     default:
         return host_explain(h, tried, out, err);
     }
@@ -171,22 +207,34 @@ static int check(const struct host *h, const char *path, const char *data, size_
     return error_set(err, RESULT_FAILED, "node %s: %s reads back as something else", h->name, path);
 }
 
+/* $1 folder, $2 name, $3 temporary, $4 length. */
+#define WRITE_BESIDE                                                                               \
+    INPUT IS GIVE_UP FLUSH CLEAR FOLDER WRITE WRITE_SECRET "folder \"$1\" 0700\n"                  \
+                                                           "clear \"$1\" \"$2\"\n"                 \
+                                                           "is -d \"$1/$2\" && exit 82\n"          \
+                                                           "write_secret \"$3\" \"$4\"\n"
+
+/* Only written, under its temporary name. */
+static int stage(const struct host *h, const struct place *p, const struct node_text *file,
+                 struct error *err)
+{
+    static const char script[] = WRITE_BESIDE;
+    struct buf in CLEANUP(buf_free) = {0};
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    char *len CLEANUP(cleanup_mem) = mem_printf("%zu", file->len);
+    const char *args[] = {p->folder, p->name, p->temporary, len, NULL};
+    buf_add(&in, file->data, file->len);
+    return run(h, "writing", file->path, script, args, &in, 0, &a, err);
+}
+
 int host_file_put(const struct host *h, const struct node_text *file,
                   const struct node_text *beside, struct error *err)
 {
-    /* $1 folder, $2 name, $3 temporary, $4 length; $5 to $7 the same of what lies beside it. The mv
-     * is the commit point. */
-    static const char script[] = FLUSH CLEAR FOLDER WRITE WRITE_SECRET
-        "folder \"$1\" 0700\n"
-        "clear \"$1\" \"$2\"\n"
-        "as_root test -d \"$1/$2\" && exit 82\n"
-        "if [ $# -gt 4 ]; then\n"
-        "  clear \"$1\" \"$5\"\n"
-        "  write_secret \"$6\" \"$7\"\n"
-        "fi\n"
-        "write_secret \"$3\" \"$4\"\n"
-        "if [ $# -gt 4 ]; then as_root mv -f \"$6\" \"$1/$5\" || exit 1; fi\n"
-        "as_root mv -f \"$3\" \"$1/$2\" || exit 1\n"
+    /* Then both get their names; $5 name, $6 temporary of what lies beside it. The last mv is the
+     * commit point. */
+    static const char script[] = WRITE_BESIDE
+        "if [ $# -gt 4 ]; then as_root mv -f \"$6\" \"$1/$5\" || give_up \"$3\" 1; fi\n"
+        "as_root mv -f \"$3\" \"$1/$2\" || give_up \"$3\" 1\n"
         "flush \"$1\"";
     struct place p CLEANUP(place_free) = {0};
     struct place b CLEANUP(place_free) = {0};
@@ -197,12 +245,11 @@ int host_file_put(const struct host *h, const struct node_text *file,
     if (beside && !str_eq(p.folder, b.folder))
         return error_set(err, RESULT_REFUSED, "%s is not in the folder of %s", beside->path,
                          file->path);
+    if (beside && stage(h, &b, beside, err) < 0)
+        return -1;
     char *len CLEANUP(cleanup_mem) = mem_printf("%zu", file->len);
-    char *beside_len CLEANUP(cleanup_mem) = mem_printf("%zu", beside ? beside->len : 0);
-    const char *args[] = {p.folder,    p.name,     p.temporary, len, beside ? b.name : NULL,
-                          b.temporary, beside_len, NULL};
-    if (beside)
-        buf_add(&in, beside->data, beside->len);
+    const char *args[] = {p.folder,    p.name, p.temporary, len, beside ? b.name : NULL,
+                          b.temporary, NULL};
     buf_add(&in, file->data, file->len);
     if (run(h, "writing", file->path, script, args, &in, 0, &a, err) < 0 ||
         (beside && check(h, beside->path, beside->data, beside->len, err) < 0))
@@ -214,7 +261,7 @@ int host_file_claim(const struct host *h, const struct node_text *file, bool *cl
                     struct error *err)
 {
     /* ln(1) is the commit point: the kernel makes a name once. */
-    static const char script[] = FLUSH FOLDER WRITE WRITE_SECRET
+    static const char script[] = INPUT IS GIVE_UP FLUSH FOLDER WRITE WRITE_SECRET
         "folder \"$1\" 0700\n"
         "as_root test -e \"$1/$2\" && exit 81\n"
         "write_secret \"$3\" \"$4\"\n"
@@ -258,31 +305,35 @@ int host_file_replace(const struct host *h, const char *path, const struct buf *
                       const struct buf *was, struct error *err)
 {
     /* $5 the mode of a new file, $6 the SHA-256 of what must lie there ("-": not asked, "none":
-     * nothing may). cp -p gives the temporary file the mode and owner that the file has. */
-    static const char script[] = FLUSH CLEAR FOLDER WRITE
+     * nothing, or an empty file). cp -p gives the temporary file the mode and owner that the file
+     * has. The mv is the commit point. */
+    static const char script[] = INPUT IS GIVE_UP FLUSH CLEAR FOLDER WRITE
         "same() {\n"
         "  case $2 in\n"
-        "  -) ;;\n"
-        "  none) as_root test ! -e \"$1\" || exit 84 ;;\n"
-        "  *) sum=$(as_root cat \"$1\" | sha256sum) && [ \"${sum%% *}\" = \"$2\" ] || exit 84 ;;\n"
+        "  -) return 0 ;;\n"
+        "  none) is -e \"$1\" || return 0; [ \"$(as_root cat \"$1\" | wc -c)\" -eq 0 ] ;;\n"
+        "  *) sum=$(as_root cat \"$1\" | sha256sum) && [ \"${sum%% *}\" = \"$2\" ] ;;\n"
         "  esac\n"
         "}\n"
         "folder \"$1\" 0755\n"
         "clear \"$1\" \"$2\"\n"
-        "as_root test -d \"$1/$2\" && exit 82\n"
-        "same \"$1/$2\" \"$6\"\n"
-        "if as_root test -e \"$1/$2\"; then as_root cp -p \"$1/$2\" \"$3\" || exit 1\n"
-        "else as_root touch \"$3\" && as_root chmod \"$5\" \"$3\" || exit 1; fi\n"
+        "is -d \"$1/$2\" && exit 82\n"
+        "is -L \"$1/$2\" && exit 88\n"
+        "same \"$1/$2\" \"$6\" || exit 84\n"
+        "if is -e \"$1/$2\"; then as_root cp -p \"$1/$2\" \"$3\" || give_up \"$3\" 1\n"
+        "else as_root touch \"$3\" && as_root chmod \"$5\" \"$3\" || give_up \"$3\" 1; fi\n"
         "write \"$3\" \"$4\"\n"
-        "same \"$1/$2\" \"$6\"\n"
-        "as_root mv -f \"$3\" \"$1/$2\" || exit 1\n"
+        "same \"$1/$2\" \"$6\" || give_up \"$3\" 84\n"
+        "as_root mv -f \"$3\" \"$1/$2\" || give_up \"$3\" 1\n"
         "flush \"$1\"";
     struct place p CLEANUP(place_free) = {0};
     struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
     char sha256[65] = "-";
     if (place_of(h, path, &p, err) < 0)
         return -1;
-    if (was)
+    if (was && was->len == 0)
+        memcpy(sha256, "none", sizeof("none"));
+    else if (was)
         sha256_hex(was->data, was->len, sha256);
     char *len CLEANUP(cleanup_mem) = mem_printf("%zu", text->len);
     const char *args[] = {p.folder, p.name, p.temporary, len, secret ? "0600" : "0644",

@@ -6,7 +6,8 @@
  * travel on standard input. In a script, `as_root COMMAND ARGUMENT...` runs a command as root: by
  * itself where the SSH user is root, else by `sudo -n`. Each such command with its arguments stands
  * in the sudoers file of the kind (docs/sudoers/), so it is one program with arguments that are
- * fixed for a cluster; never a shell.
+ * fixed for a cluster; never a shell. A script doesn't `exec` a program (its end would tell
+ * nothing) and sets no trap on EXIT.
  */
 #ifndef ENCRYPT_PROVISIONER_HOST_HOST_H
 #define ENCRYPT_PROVISIONER_HOST_HOST_H
@@ -26,7 +27,9 @@ int host_open(const struct node *n, struct host *h, struct error *err) MUST_CHEC
 
 /* Runs a script with arguments (NULL-terminated array; NULL: none) and `in` (NULL: nothing) on its
  * standard input. The exit status is the caller's to judge. The locale is C, the
- * umask 077, names are not expanded (set -f; `set +f` where a script needs it). */
+ * umask 077, names are not expanded (set -f; `set +f` where a script needs it). The user's login
+ * shell may be any, and may print at its start. FAILED, besides what ssh_exec() says: the user can
+ * run no commands there; the server told no exit status. */
 int host_run(const struct host *h, const char *script, const char *const *args,
              const struct buf *in, struct ssh_answer *out, struct error *err) MUST_CHECK;
 
@@ -41,7 +44,30 @@ int host_do(const struct host *h, const char *what, const char *script, const ch
 int host_explain(const struct host *h, const char *what, const struct ssh_answer *a,
                  struct error *err);
 
-/* --- files.c: by their paths on the node --- */
+/*
+ * --- files.c: by their paths on the node ---
+ *
+ * What is run as root, for the sudoers files. FOLDER/NAME is the file, NEW its temporary file (see
+ * below); each line is one command with all its arguments.
+ *
+ *   read      test ! -e FILE, cat FILE
+ *   is        test TYPE FILE, test ! TYPE FILE
+ *   put       test -d FOLDER, test ! -d FOLDER, mkdir -p -m 0700 FOLDER, ls -ldn FOLDER/.,
+ *             ls -A FOLDER, test -d FILE, test ! -d FILE, touch NEW, ls -ldn NEW, tee NEW, cat NEW,
+ *             sync NEW, mv -f NEW FILE, sync FOLDER, rm -f NEW; and read. The same of `beside`
+ *   claim     test -d FOLDER, test ! -d FOLDER, mkdir -p -m 0700 FOLDER, ls -ldn FOLDER/.,
+ *             test -e FILE, touch NEW, ls -ldn NEW, tee NEW, cat NEW, sync NEW, ln NEW FILE,
+ *             rm -f NEW, sync FOLDER; and read
+ *   remove    test ! -d FOLDER, ls -A FOLDER, rm -f NEW, rm -f FILE, sync FOLDER
+ *   replace   test -d FOLDER, test ! -d FOLDER, mkdir -p -m 0755 FOLDER, ls -ldn FOLDER/.,
+ *             ls -A FOLDER, test -d FILE, test ! -d FILE, test -L FILE, test ! -L FILE,
+ *             test -e FILE, test ! -e FILE, cat FILE, cp -p FILE NEW, touch NEW, chmod 0644 NEW
+ *             (`secret`: 0600), tee NEW, cat NEW, sync NEW, mv -f NEW FILE, sync FOLDER, rm -f NEW;
+ *             and read
+ *
+ * A sudo that logs what its commands read and say (log_input, log_output) would keep keys: the
+ * sudoers files say NOLOG_INPUT and NOLOG_OUTPUT of these.
+ */
 
 /* As struct driver's read_file(): *missing (may be NULL: then an error) where there is none. A
  * symbolic link is followed. */
@@ -52,7 +78,9 @@ int host_file_is(const struct host *h, const char *type, const char *path, bool 
                  struct error *err) MUST_CHECK;
 
 /* As struct driver's put_file(), claim_file(), remove_file(). A folder that is missing is made
- * (root's, 0700); REFUSED where others than root may write into it. */
+ * (root's, 0700); REFUSED where others than root may write into it, or could open a file that root
+ * makes there before it is locked. A symbolic link in the file's place is replaced, not followed.
+ */
 int host_file_put(const struct host *h, const struct node_text *file,
                   const struct node_text *beside, struct error *err) MUST_CHECK;
 int host_file_claim(const struct host *h, const struct node_text *file, bool *claimed,
@@ -63,7 +91,8 @@ int host_file_remove(const struct host *h, const char *path, struct error *err) 
  * (with its folder, 0755): whole or not at all, on disk before it returns, read back and compared.
  * Its mode and owner stay; a new one is 0644 (`secret`: 0600). Written beside under a name that
  * begins with a dot, so that a kubelet passes it over, and renamed. `was` (NULL: not asked) is what
- * must lie there just before the rename, else REFUSED: somebody else changed it. */
+ * must lie there just before the rename, else REFUSED: somebody else changed it; empty: nothing
+ * may lie there, or an empty file. REFUSED too: a symbolic link or a folder lies there. */
 int host_file_replace(const struct host *h, const char *path, const struct buf *text, bool secret,
                       const struct buf *was, struct error *err) MUST_CHECK;
 

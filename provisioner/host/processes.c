@@ -3,6 +3,7 @@
 #include "provisioner/host/host.h"
 #include "state/timestamp.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,25 +12,26 @@
  * and of each process "stat <the whole line>" and lines of hexadecimal (its command line), ended by
  * "end". What ends meanwhile is left out, or has no command line.
  */
-static const char script[] = "[ -d /proc/1 ] || exit 86\n"
-                             "read -r boot </proc/sys/kernel/random/boot_id || exit 1\n"
-                             "echo \"boot $boot\"\n"
-                             "while read -r word value; do [ \"$word\" != btime ] || echo \"btime "
-                             "$value\"; done </proc/stat\n"
-                             "echo \"hz $(getconf CLK_TCK 2>/dev/null || echo 100)\"\n"
-                             "one() {\n"
-                             "  { read -r stat <\"$1/stat\"; } 2>/dev/null || return 0\n"
-                             "  echo \"stat $stat\"\n"
-                             "  od -An -v -tx1 \"$1/cmdline\" 2>/dev/null\n"
-                             "  echo end\n"
-                             "}\n"
-                             "case $1 in pid:*) one \"/proc/${1#pid:}\"; exit 0 ;; esac\n"
-                             "set +f\n"
-                             "for folder in /proc/[0-9]*; do\n"
-                             "  { read -r comm <\"$folder/comm\"; } 2>/dev/null || continue\n"
-                             "  [ \"$comm\" != \"$1\" ] || one \"$folder\"\n"
-                             "done\n"
-                             "exit 0";
+static const char script[] =
+    "{ read -r comm </proc/1/comm; } 2>/dev/null || exit 86\n"
+    "read -r boot </proc/sys/kernel/random/boot_id || exit 1\n"
+    "echo \"boot $boot\"\n"
+    "while read -r word value; do [ \"$word\" != btime ] || echo \"btime $value\"; done "
+    "</proc/stat\n"
+    "echo \"hz $(getconf CLK_TCK 2>/dev/null || echo 100)\"\n"
+    "one() {\n"
+    "  { IFS= read -r stat <\"$1/stat\"; } 2>/dev/null || return 0\n"
+    "  echo \"stat $stat\"\n"
+    "  od -An -v -tx1 \"$1/cmdline\" 2>/dev/null\n"
+    "  echo end\n"
+    "}\n"
+    "case $1 in pid:*) one \"/proc/${1#pid:}\"; exit 0 ;; esac\n"
+    "set +f\n"
+    "for folder in /proc/[0-9]*; do\n"
+    "  { IFS= read -r comm <\"$folder/comm\"; } 2>/dev/null || continue\n"
+    "  [ \"$comm\" != \"$1\" ] || one \"$folder\"\n"
+    "done\n"
+    "exit 0";
 
 enum { IS_HIDDEN = 86 };
 
@@ -69,6 +71,9 @@ static void reader_free(struct reader *r)
     host_processes_free(r->list, r->count);
 }
 
+/* Seconds; later is no time that the node can mean. */
+enum { LATEST = INT_MAX };
+
 /* The 22nd field, and the third, the first that comes after the name in brackets (proc(5)). */
 static void begin(struct reader *r, const char *stat)
 {
@@ -99,8 +104,9 @@ static void begin(struct reader *r, const char *stat)
     *p = (struct host_process){.pid = strtol(stat, NULL, 10)};
     r->starts[r->count++] = ticks;
     p->identity = mem_printf("%s %ld %llu", r->boot ? r->boot : "", p->pid, ticks);
-    if (r->btime && r->hz)
-        p->since = timestamp_at(r->btime + (long long)ticks / r->hz);
+    if (r->btime > 0 && r->btime < LATEST && r->hz > 0 &&
+        ticks / (unsigned long long)r->hz < LATEST)
+        p->since = timestamp_at(r->btime + (long long)(ticks / (unsigned long long)r->hz));
 }
 
 static void add_hex(struct buf *out, const char *line)
