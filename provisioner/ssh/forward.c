@@ -257,6 +257,7 @@ static int conn_open(struct conn *c)
     c->channel = to->host ? libssh2_channel_direct_tcpip_ex(lib, to->host, to->port, "127.0.0.1", 0)
                           : libssh2_channel_direct_streamlocal_ex(lib, to->path, "", 0);
     if (c->channel) {
+        c->opening = false;
         mem_free(STEAL(c->s->channel_error));
         return 1;
     }
