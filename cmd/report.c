@@ -59,7 +59,10 @@ static void print_next(const struct command_line *l, const struct encrypt_report
                "before is ready; then, or to have it done: ",
                r->waiting, r->waiting == 1 ? "" : "s");
         print_command(l, "restart");
-        printf("(it closes the rotation). Don't run `rke` before.\n");
+        printf("(it closes the rotation).");
+        if (r->keep_off)
+            printf(" Don't run %s before.", r->keep_off);
+        printf("\n");
         return;
     }
     if (r->waiting) {
@@ -72,7 +75,8 @@ static void print_next(const struct command_line *l, const struct encrypt_report
         return;
     printf(r->waiting ? "Then: " : "Next: ");
     print_command(l, after);
-    printf("Don't run `rke` before the rotation is finished.\n");
+    if (r->keep_off)
+        printf("Don't run %s before the rotation is finished.\n", r->keep_off);
 }
 
 static const char *words_of(const struct encrypt_report *r, const char *command)

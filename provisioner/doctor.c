@@ -147,18 +147,49 @@ char *ssh_command(const struct doctor *d, const struct cluster_node *n)
     return b.data;
 }
 
+/* An administrator's: more than docs/sudoers allows. */
+static const char *sudo_of(const struct member *m)
+{
+    return str_eq(m->node.conf->ssh.user, "root") ? "" : "sudo ";
+}
+
 char *node_command(const struct doctor *d, const struct member *m, const char *script,
                    const char *then, bool input)
 {
+    const struct driver *driver = m->node.driver;
     char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
-    char *inner CLEANUP(cleanup_mem) = shell_word(script);
+    char *whole CLEANUP(cleanup_mem) =
+        driver->shell || !then ? mem_strdup(script) : mem_printf("%s\n%s", script, then);
+    char *inner CLEANUP(cleanup_mem) = shell_word(whole);
+    char *run CLEANUP(cleanup_mem) =
+        driver->shell ? driver->shell(inner, input) : mem_printf("%ssh -ec %s", sudo_of(m), inner);
     char *outer CLEANUP(cleanup_mem) =
-        mem_printf("set -e; image=$(docker inspect -f \"{{.Image}}\" kube-apiserver); docker run "
-                   "--rm%s --user 0 --network none --security-opt label=disable --volumes-from "
-                   "kube-apiserver --entrypoint sh \"$image\" -ec %s%s%s",
-                   input ? " -i" : "", inner, then ? "\n" : "", then ? then : "");
+        driver->shell ? mem_printf("set -e; %s%s%s", run, then ? "\n" : "", then ? then : "")
+                      : mem_strdup(run);
     char *word CLEANUP(cleanup_mem) = shell_word(outer);
     return mem_printf("%s%s %s", ssh, input ? "" : " -n", word);
+}
+
+char *node_words(const struct doctor *d, const struct member *m, const char *words)
+{
+    char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
+    if (m->node.driver->words.user)
+        return mem_printf("%s -n %s", ssh, words);
+    /* What one program does needs no shell of root's. */
+    bool plain = !strpbrk(words, ";|&<>()$`\\\"'*?\n");
+    char *inner CLEANUP(cleanup_mem) = shell_word(words);
+    char *run CLEANUP(cleanup_mem) =
+        plain ? mem_printf("%s%s", sudo_of(m), words) : mem_printf("%ssh -c %s", sudo_of(m), inner);
+    char *word CLEANUP(cleanup_mem) = shell_word(run);
+    return mem_printf("%s -n %s", ssh, word);
+}
+
+void mend_logs(const struct doctor *d, struct encrypt_finding *f, const struct member *m)
+{
+    const char *words = m->node.driver->words.logs;
+    char *logs CLEANUP(cleanup_mem) = words ? node_words(d, m, words) : NULL;
+    if (logs)
+        mend(f, "%s    # why", logs);
 }
 
 void mend_remote_move(struct doctor *d, struct encrypt_finding *f, const struct member *m,
@@ -177,7 +208,7 @@ void mend_anew(struct doctor *d, struct encrypt_finding *f, const char *why)
     char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
     char *older CLEANUP(cleanup_mem) = mem_printf("%s.%s-%s", d->s->state_path, why, d->now);
     char *word CLEANUP(cleanup_mem) = shell_word(older);
-    if (!d->copy_read) {
+    if (!d->copy_read && session_shares_state(d->s)) {
         mend(f, "# first let the cluster be asked for its copy of the state (credentials, an "
                 "apiserver that is ready), then look again; it may be newer than this file");
         return;
@@ -185,6 +216,8 @@ void mend_anew(struct doctor *d, struct encrypt_finding *f, const char *why)
     mend_move(d, f, d->s->state_path, why);
     if (d->copy.newest)
         mend(f, "%s --write-state", doctor);
+    else if (!session_shares_state(d->s))
+        mend(f, "%s --write-state --from %s    # for its history of keys", doctor, word);
     else
         mend(f, "%s --write-state --from %s    # the cluster has no copy", doctor, word);
 }
@@ -254,6 +287,7 @@ static int look(struct doctor *d, struct error *err)
     tell(s, ENCRYPT_STEP, "look", NULL, "at the control-plane nodes");
     if (session_look_at_nodes(s, err) < 0)
         return -1;
+    doctor_journal(d);
     doctor_credentials(d);
     d->out->nodes = s->count + s->absent_count;
     d->out->nodes_seen = s->count;

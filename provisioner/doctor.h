@@ -74,6 +74,8 @@ struct encrypt_finding *mend(struct encrypt_finding *f, const char *fmt, ...) PR
 /* "encrypt NAME --config …" as it was called; to be freed. */
 char *command_as_called(const struct encrypt_options *o, const char *name);
 char *doctor_command(const struct doctor *d, const char *name);
+/* A line that shows the last log lines of a node's apiserver, where the kind has words for it. */
+void mend_logs(const struct doctor *d, struct encrypt_finding *f, const struct member *m);
 /* True where a change of this state file is open. */
 bool doctor_open_change(const struct doctor *d);
 /* Every control-plane node was looked at, and what it has is known. */
@@ -86,11 +88,14 @@ void mend_anew(struct doctor *d, struct encrypt_finding *f, const char *why);
 void mend_remote_move(struct doctor *d, struct encrypt_finding *f, const struct member *m,
                       const char *path, const char *why);
 /* A command of this machine's shell that runs `script` (sh -ec) on the node, as root and with the
- * paths that its apiserver knows: in a container for it, so that the user needs docker and no more.
- * `then` (or NULL) follows outside of it, as the user. What it reads is standard input where
- * `input`, else nothing. To be freed. */
+ * paths that its apiserver knows (driver->shell, else by sudo). `then` (or NULL), of driver->words,
+ * follows it where that is well. What it reads is standard input where `input`, else nothing. To
+ * be freed. */
 char *node_command(const struct doctor *d, const struct member *m, const char *script,
                    const char *then, bool input);
+/* A command of this machine's shell that does on the node what one of driver->words says. To be
+ * freed. */
+char *node_words(const struct doctor *d, const struct member *m, const char *words);
 /* A path or word for a shell, quoted where it must be; to be freed. */
 char *shell_word(const char *s);
 /* "ssh -p 2222 user@address": how a shell gets to a node. To be freed. */
@@ -101,6 +106,8 @@ char *ssh_command(const struct doctor *d, const struct cluster_node *n);
 const char *transition_how_far(const struct transition *t);
 /* State file, sidecar, journal, credentials: sets those of the session. */
 void doctor_files(struct doctor *d);
+/* After the look at the nodes (which tells the kind): what the journal says is said. */
+void doctor_journal(struct doctor *d);
 /* After the look at the nodes: an administrator's credentials, theirs too. */
 void doctor_credentials(struct doctor *d);
 

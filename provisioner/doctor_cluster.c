@@ -10,7 +10,7 @@ static bool is_node(const struct doctor *d, const struct cluster_node *n, const 
         return true;
     for (size_t i = 0; i < d->s->count; i++) {
         const struct member *m = &d->s->members[i];
-        if (m->node.conf == n && str_eq(apiserver_flag(&m->seen, "advertise-address"), address))
+        if (m->node.conf == n && apiserver_serves_at(&m->seen, address))
             return true;
     }
     return false;
@@ -39,9 +39,11 @@ static bool not_listed(struct doctor *d, char **addresses, const char *by)
                          d->o->config),
                    "what its kube-apiserver writes could not be read after a change, or not by it; "
                    "every change is refused until then"),
-             "# add the node to %s, or take its kube-apiserver out of the cluster (`rke up` "
-             "without it)",
-             d->o->config);
+             "# add the node to %s, or take its kube-apiserver out of the cluster%s", d->o->config,
+             session_shares_state(d->s)
+                 ? " (`rke up` without it)"
+                 : "; where it is a listed one by another address, that is to be its "
+                   "internal_address there");
     }
     return any;
 }
@@ -262,6 +264,8 @@ static void compare_copy(struct doctor *d)
 
 static int copy(struct doctor *d, struct error *err)
 {
+    if (!session_shares_state(d->s))
+        return 0;
     if (cluster_state_read(d->api, &d->copy, err) < 0)
         return -1;
     d->copy_read = true;

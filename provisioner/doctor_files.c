@@ -39,8 +39,8 @@ static void read_state(struct doctor *d)
         mend(f, "%s", why.next);
         return;
     }
-    mend(f, "# move it away, keep it (it may hold the only copy of RKE's certificates), and let it "
-            "be rebuilt:");
+    mend(f, "# move it away, keep it (it may hold the only copy of a key, and of RKE's "
+            "certificates), and let it be rebuilt:");
     mend_move(d, f, s->state_path, "damaged");
     mend(f, "%s", again);
 }
@@ -67,12 +67,16 @@ static void compare_copies(struct doctor *d, const char *sidecar_path)
         return;
     char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
     if (!beside) {
-        mend(means(wrong(d, about, "%s, the second copy of the journal and of all keys, is gone",
-                         sidecar_path),
-                   "RKE drops the first one (in %s) when it writes that file: the history of keys, "
-                   "which old backups need, would be lost then",
-                   s->state_path),
-             "%s    # writes it again", resume);
+        struct encrypt_finding *f = wrong(
+            d, about, "%s, the second copy of the journal and of all keys, is gone", sidecar_path);
+        if (session_shares_state(s))
+            means(f,
+                  "RKE drops the first one (in %s) when it writes that file: the history of keys, "
+                  "which old backups need, would be lost then",
+                  s->state_path);
+        else
+            means(f, "the one in %s is the last one", s->state_path);
+        mend(f, "%s    # writes it again", resume);
     } else if (!inside) {
         saw(d, about, "RKE has written it since: our journal is in %s alone, which is enough",
             sidecar_path);
@@ -103,7 +107,8 @@ static void tell_transition(struct doctor *d, const struct transition *t)
     char *abort_it CLEANUP(cleanup_mem) = doctor_command(d, "abort");
     struct encrypt_finding *f = wrong(d, "transition", "%s is open, since %s, by %s: %s", t->why,
                                       t->opened, t->by, transition_how_far(t));
-    means(f, "every secret stays readable; don't run `rke` before it is finished");
+    char *keep_off CLEANUP(cleanup_mem) = session_keep_off(d->s);
+    means(f, "every secret stays readable%s", keep_off);
     if (t->staged && !t->aborting && !t->reopened) {
         char *status CLEANUP(cleanup_mem) = doctor_command(d, "status");
         mend(f, "%s    # it is gone through in stages: which is next", status);
@@ -140,9 +145,17 @@ static void read_journal(struct doctor *d)
             (long long)j->generation, j->key_count, j->transition ? "" : "; no change is open");
     else
         saw(d, about, "%s: encrypt has not changed this cluster yet", s->state_path);
+}
+
+void doctor_journal(struct doctor *d)
+{
+    const struct session *s = d->s;
+    if (!s->journal)
+        return;
+    char *sidecar CLEANUP(cleanup_mem) = file_beside(s->state_path, "encrypt-state");
     compare_copies(d, sidecar);
-    if (j->transition)
-        tell_transition(d, j->transition);
+    if (s->journal->transition)
+        tell_transition(d, s->journal->transition);
 }
 
 void doctor_credentials(struct doctor *d)

@@ -194,13 +194,24 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
 {
     struct member *m = &d->s->members[i];
     char *why CLEANUP(cleanup_mem) = NULL;
-    char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
     if (!m->seen.exists && d->s->journal && session_is_initial(d->s)) {
         char *again CLEANUP(cleanup_mem) = doctor_command(d, "up --initial");
         char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
         struct encrypt_finding *f = wrong(d, about, "there is no kube-apiserver on it yet");
         mend(f, "%s    # what to start it with; then, when all are started:", again);
         mend(f, "%s", up);
+        return 0;
+    }
+    if (!m->seen.exists && !session_shares_state(d->s)) {
+        char *next CLEANUP(cleanup_mem) =
+            doctor_command(d, doctor_open_change(d) ? "resume" : "up");
+        struct encrypt_finding *f = means(wrong(d, about, "there is no kube-apiserver on it"),
+                                          "%s lists it as a control-plane node", d->o->config);
+        mend(f,
+             "# take the node out of %s; or, where it is to be one: this tells what to do, or what "
+             "to start its kube-apiserver with:",
+             d->o->config);
+        mend(f, "%s", next);
         return 0;
     }
     if (!m->seen.exists) {
@@ -218,12 +229,14 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
     }
     if (!m->seen.running) {
         struct encrypt_finding *f = wrong(d, about, "its kube-apiserver does not run");
-        mend(f, "%s -n docker logs --tail 50 kube-apiserver    # why", ssh);
+        mend_logs(d, f, m);
+        const char *words = m->node.driver->words.start;
+        char *start CLEANUP(cleanup_mem) = words ? node_words(d, m, words) : NULL;
         if (d->s->journal && d->s->journal->transition) {
             char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
             mend(f, "%s", resume);
-        } else {
-            mend(f, "%s -n docker start kube-apiserver", ssh);
+        } else if (start) {
+            mend(f, "%s", start);
         }
         return 0;
     }
@@ -232,9 +245,10 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
     if (kube_ready(&m->node.api, &d->nodes[i].ready, &why, err) < 0)
         return -1;
     if (!d->nodes[i].ready)
-        mend(wrong(d, about, "its kube-apiserver runs and is not ready: %s",
-                   why ? why : "no answer"),
-             "%s -n docker logs --tail 50 kube-apiserver    # why", ssh);
+        mend_logs(d,
+                  wrong(d, about, "its kube-apiserver runs and is not ready: %s",
+                        why ? why : "no answer"),
+                  m);
     return 0;
 }
 
@@ -316,19 +330,18 @@ static void left_overs(struct doctor *d)
     }
     if (!one || (d->s->journal && d->s->journal->transition))
         return;
-    struct encrypt_finding *f =
-        wrong(d, "left-overs",
-              "%s: containers of an interrupted change lie there (their names "
-              "begin with encrypt-)",
-              text.data);
-    means(f,
-          "they are stopped and do nothing; the next change (a rotation, say) removes them: look "
-          "at them with");
-    for (size_t i = 0; i < d->s->count; i++) {
+    const struct driver_words *words = &session_driver(d->s)->words;
+    struct encrypt_finding *f = wrong(
+        d, "left-overs", "%s: %s", text.data,
+        words->left_over_is ? words->left_over_is : "files of an interrupted change lie there");
+    means(f, "they %sdo nothing; the next change (a rotation, say) removes them%s",
+          words->left_over_is ? "are stopped and " : "",
+          words->left_over ? ": look at them with" : "");
+    for (size_t i = 0; words->left_over && i < d->s->count; i++) {
         if (!d->s->members[i].seen.unsettled)
             continue;
-        char *ssh CLEANUP(cleanup_mem) = ssh_command(d, d->s->members[i].node.conf);
-        mend(f, "%s -n docker ps -a --filter name=encrypt-", ssh);
+        char *command CLEANUP(cleanup_mem) = node_words(d, &d->s->members[i], words->left_over);
+        mend(f, "%s", command);
     }
 }
 

@@ -104,12 +104,9 @@ static char *put_command(struct doctor *d, const struct member *m, const char *f
         "umask 077; cat >%s; [ \"$(sha256sum <%s | cut -c 1-64)\" = %s ]; [ ! -e %s ] || "
         "[ -e %s ] || cp -p %s %s; mv %s %s; sync",
         new, new, sha256, path, kept, path, kept, new, path);
+    const struct driver_words *words = &m->node.driver->words;
     char *command CLEANUP(cleanup_mem) = node_command(
-        d, m, script,
-        "was=$(docker inspect -f \"{{.State.StartedAt}}\" kube-apiserver)\n"
-        "docker restart kube-apiserver >/dev/null\n"
-        "[ \"$was\" != \"$(docker inspect -f \"{{.State.StartedAt}}\" kube-apiserver)\" ]",
-        true);
+        d, m, script, words->restart_checked ? words->restart_checked : words->restart, true);
     return mem_printf("%s <%s", command, word);
 }
 
@@ -134,6 +131,12 @@ static void put_commands(struct doctor *d, struct encrypt_finding *f, const size
     }
 }
 
+/* What is not said means disabled to RKE alone. */
+static bool asks_for_plain(const struct doctor *d)
+{
+    return session_shares_state(d->s) || d->s->cluster->encryption == SECRETS_ENCRYPTION_DISABLED;
+}
+
 /* `up` does what cluster.yml says, which may be another thing than is wanted here. */
 static void then_up(struct doctor *d, struct encrypt_finding *f, const char *file)
 {
@@ -142,8 +145,8 @@ static void then_up(struct doctor *d, struct encrypt_finding *f, const char *fil
     if (d->s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED)
         mend(f,
              "# then set services.kube-api.secrets_encryption_config.enabled: true in %s (or `up` "
-             "decrypts everything), and:",
-             d->o->config);
+             "%s), and:",
+             d->o->config, asks_for_plain(d) ? "decrypts everything" : "refuses");
     else
         mend(f, "# then all to one key, everything rewritten and proved:");
     mend(f, "%s && shred -u %s", up, word);
@@ -415,7 +418,10 @@ static void compare_state(struct doctor *d, const struct encryption_config *runn
     doctor_describe(c, NULL, &keys);
     mend(means(wrong(d, "state file", "its encryptionConfig (%s) is not what the nodes have",
                      why.message ? why.message : buf_str(&keys)),
-               "`rke up` would put that on the nodes: don't run it before they are the same"),
+               "%s",
+               session_shares_state(d->s)
+                   ? "`rke up` would put that on the nodes: don't run it before they are the same"
+                   : "it is behind, or the nodes were changed by other means"),
          "%s    # makes the state file say what the nodes run", resume);
 }
 
@@ -432,13 +438,14 @@ static void compare_cluster(struct doctor *d, const struct encryption_config *ru
               runs ? "%s doesn't say secrets_encryption_config.enabled: true, and the nodes encrypt"
                    : "%s says secrets_encryption_config.enabled: true, and the nodes don't encrypt",
               d->o->config);
-    means(f, runs ? "`encrypt up` would decrypt everything, `rotate-key` refuses"
-                  : "secrets are stored plain until `encrypt up`");
+    means(f, !runs               ? "secrets are stored plain until `encrypt up`"
+             : asks_for_plain(d) ? "`encrypt up` would decrypt everything, `rotate-key` refuses"
+                                 : "`encrypt up` and `rotate-key` refuse until it says which");
     if (runs)
         mend(f,
              "# set services.kube-api.secrets_encryption_config.enabled: true in %s; only where "
-             "everything is to be decrypted:",
-             d->o->config);
+             "everything is to be decrypted%s:",
+             d->o->config, asks_for_plain(d) ? "" : ", enabled: false there, and then");
     mend(f, "%s", up);
 }
 

@@ -154,10 +154,12 @@ void encrypt_start_free(struct encrypt_start *s); /* empties it */
 /* What was done. To be freed with encrypt_report_free(). */
 struct encrypt_report {
     bool nothing_to_do;
-    bool resumed;        /* an open transition was finished, and no more was done */
-    bool aborted;        /* and it was taken back: `why` is what was */
-    bool config_written; /* the fresh key was written into cluster.yml's custom_config */
-    bool config_lags;    /* it was not, and must be before RKE's next `up`: it was shown how */
+    bool resumed;         /* an open transition was finished, and no more was done */
+    bool aborted;         /* and it was taken back: `why` is what was */
+    bool config_written;  /* the fresh key was written into cluster.yml's custom_config */
+    bool config_lags;     /* it was not, and must be before RKE's next `up`: it was shown how */
+    const char *keep_off; /* what of the cluster's own tools must not be run while a transition is
+                             open ("`rke`"), a constant; NULL: none */
     char why[32];   /* "enable", "disable", "rotate-key", … of the transition; "" where none */
     char key[64];   /* the name of the key that secrets are written with now; "": they are plain */
     bool kms;       /* it is that of a kms provider */

@@ -99,7 +99,7 @@ static const struct entry entries[] = {
       "give each a name of its own; the one that data is stored under keeps its name"}},
     {{"error opening encryption provider configuration file", "no such file"},
      {"kube-apiserver doesn't find the encryption configuration",
-      "look whether it lies there, and in a folder that the container can see"}},
+      "look whether it lies there, and in a folder that kube-apiserver can see"}},
     {{"error opening encryption provider configuration file", "permission denied"},
      {"kube-apiserver may not read the encryption configuration",
       "it is to be owned by the user that kube-apiserver runs as, mode 0600"}},
@@ -152,8 +152,8 @@ static const struct entry entries[] = {
 
     /* ---- KMS ---- */
     {{"failed to create connection to unix socket", "no such file"},
-     {"there is no such KMS socket: the KMS plugin does not run on this node, or the container "
-      "can't see its folder",
+     {"there is no such KMS socket: the KMS plugin does not run on this node, or "
+      "kube-apiserver can't see its folder",
       "start it; look at the endpoint, and whether its folder is mounted into kube-apiserver"}},
     {{"failed to create connection to unix socket", "permission denied"}, /* (read) */
      {"kube-apiserver may not use the KMS socket", "look at the socket's owner and mode"}},

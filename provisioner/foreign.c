@@ -44,8 +44,11 @@ static int check_missing(struct session *s, char **missing, struct error *err)
     error_set(
         err, RESULT_REFUSED,
         "%zu values in etcd (%s) lie under a key that was in use and that no node has any more; "
-        "the first is %s. Was `rke up` run with another cluster.yml, or one of before a rotation?",
-        c.refused, text, c.examples[0]);
+        "the first is %s. %s",
+        c.refused, text, c.examples[0],
+        session_shares_state(s)
+            ? "Was `rke up` run with another cluster.yml, or one of before a rotation?"
+            : "Was an older configuration put back on the nodes by other means?");
     error_next(err,
                "encrypt doctor --config %s    (the key history has that key: it writes the "
                "configuration that reads everything)",

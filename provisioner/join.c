@@ -164,11 +164,12 @@ static int check_flagless(struct session *s, const struct encryption_config *run
         "node %s: its kube-apiserver runs without a configuration, and what it writes, plain, "
         "the others can't read (theirs lacks identity)",
         lacks->node.name);
+    const char *words = session_driver(s)->words.take_away;
     error_next(err,
-               "on node %s: take its kube-apiserver away (docker rm -f kube-apiserver), then: "
-               "encrypt up --config %s    (puts the configuration there, and tells what to start "
-               "it with)",
-               lacks->node.name, s->options->config);
+               "on node %s: take its kube-apiserver away%s%s%s, then: encrypt up --config %s    "
+               "(puts the configuration there, and tells what to start it with)",
+               lacks->node.name, words ? " (" : "", words ? words : "", words ? ")" : "",
+               s->options->config);
     return -1;
 }
 
@@ -225,7 +226,7 @@ static int start_again(struct session *s, struct member *m, const struct encrypt
                        struct encrypt_report *report, struct error *err)
 {
     static const int64_t default_ms = (int64_t)5 * 60 * 1000;
-    char **binds CLEANUP(cleanup_mem) = kms_binds(s->cluster, runs);
+    char **binds CLEANUP(cleanup_mem) = session_binds(s, runs);
     struct apiserver_want want = {m->config_path, binds};
     char *before CLEANUP(cleanup_mem) = mem_strdup(m->seen.process);
     bool reads = has_read(s, m);

@@ -28,6 +28,11 @@ static bool has_bind(char *const *binds, const char *bind)
     return false;
 }
 
+char **session_binds(const struct session *s, const struct encryption_config *config)
+{
+    return session_driver(s)->mounts ? kms_binds(s->cluster, config) : NULL;
+}
+
 char **kms_binds(const struct cluster *cluster, const struct encryption_config *config)
 {
     size_t most = 0;
@@ -50,6 +55,11 @@ char **kms_binds(const struct cluster *cluster, const struct encryption_config *
         }
     }
     return count ? STEAL(out) : NULL;
+}
+
+static char *const *binds_of(const struct session *s)
+{
+    return session_driver(s)->mounts ? s->cluster->extra_binds : NULL;
 }
 
 /* --- one plugin on one node --- */
@@ -132,7 +142,7 @@ static int check_on(struct session *s, struct member *m, const struct encryption
 {
     struct node_socket at CLEANUP(node_socket_free) = {0};
     char *about CLEANUP(cleanup_mem) = NULL;
-    if (m->node.driver->find_socket(&m->node, path, s->cluster->extra_binds, &at, err) < 0)
+    if (m->node.driver->find_socket(&m->node, path, binds_of(s), &at, err) < 0)
         return -1;
     if (!at.host_path) {
         tell(s, ENCRYPT_NOTE, "check", m->node.name,
@@ -166,7 +176,7 @@ static int check_in_use(struct session *s, struct member *m, const struct encryp
     struct node_socket is CLEANUP(node_socket_free) = {0};
     struct node_socket becomes CLEANUP(node_socket_free) = {0};
     struct error e CLEANUP(error_clear) = {0};
-    char *const *binds = s->cluster->extra_binds;
+    char *const *binds = binds_of(s);
     if (m->node.driver->find_socket(&m->node, path, NULL, &is, &e) < 0) {
         if (e.result != RESULT_REFUSED)
             return error_move(err, &e);
@@ -316,16 +326,32 @@ static void warn_of_mounts(struct session *s, const struct encryption_config *c,
     }
 }
 
+static bool has_kms(const struct encryption_config *c)
+{
+    for (size_t i = 0; c && i < c->item_count; i++)
+        for (size_t k = 0; k < c->items[i].provider_count; k++)
+            if (c->items[i].providers[k].type == PROVIDER_KMS)
+                return true;
+    return false;
+}
+
 int kms_check(struct session *s, const struct encryption_config *from,
               const struct encryption_config *to, struct error *err)
 {
     struct findings found CLEANUP(findings_free) = {0};
+    if (s->cluster->extra_binds && !session_driver(s)->mounts && (has_kms(from) || has_kms(to)))
+        tell(s, ENCRYPT_NOTE, "check", NULL,
+             "%s:%zu: extra_binds has no effect: a kube-apiserver of kind %s has no mounts, it "
+             "sees the node's own files",
+             s->options->config, s->cluster->extra_binds_line, session_driver(s)->kind);
     if (check_providers(s, from, NULL, true, &found, err) < 0 ||
         check_providers(s, to, from, false, &found, err) < 0)
         return -1;
     if (!found.count) {
-        warn_of_mounts(s, from, to);
-        warn_of_mounts(s, to, to);
+        if (session_shares_state(s)) {
+            warn_of_mounts(s, from, to);
+            warn_of_mounts(s, to, to);
+        }
         return 0;
     }
     error_set(err, RESULT_REFUSED, "%s", buf_str(&found.text));

@@ -17,6 +17,10 @@ char *kms_socket_path(const char *endpoint);
  * config may be NULL. */
 char **kms_binds(const struct cluster *cluster, const struct encryption_config *config);
 
+/* Those that the apiservers of a session's kind are to be given: none where they see the node's own
+ * files. */
+char **session_binds(const struct session *s, const struct encryption_config *config);
+
 /*
  * For every kms provider of `to` that `from` (may be NULL) lacks (by version, name and endpoint),
  * on every node:

@@ -53,6 +53,12 @@ const char *apiserver_flag(const struct apiserver *a, const char *name)
     return found;
 }
 
+bool apiserver_serves_at(const struct apiserver *a, const char *address)
+{
+    const char *told = apiserver_flag(a, "advertise-address");
+    return str_eq(told ? told : apiserver_flag(a, "bind-address"), address);
+}
+
 void apiserver_set_args(struct apiserver *a, char **args)
 {
     static const char *const names[] = {"encryption-provider-config",

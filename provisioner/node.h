@@ -45,6 +45,9 @@ void apiserver_free(struct apiserver *a);
 const char *apiserver_flag(const struct apiserver *a, const char *name);
 /* True where the argument is that flag; *value: what follows its `=`, or NULL. */
 bool apiserver_arg_is(const char *arg, const char *name, const char **value);
+/* True where its flags say that the cluster knows it by that address: --advertise-address, else
+ * --bind-address where that is one. */
+bool apiserver_serves_at(const struct apiserver *a, const char *address);
 /* For drivers: takes the flags (args becomes a's own), and from them config_path and
  * automatic_reload. */
 void apiserver_set_args(struct apiserver *a, char **args);
@@ -82,11 +85,19 @@ enum socket_there { SOCKET_NO_FOLDER, SOCKET_NOTHING, SOCKET_OTHER, SOCKET_THERE
 /* How people do by hand, on the node, what a driver does: for messages, and for the commands that
  * `doctor` prints. Shell commands, root's; NULL where a kind has none. */
 struct driver_words {
-    const char *apiserver; /* what it is called there: "the container kube-apiserver" */
-    const char *logs;      /* shows its last log lines */
-    const char *start;     /* starts it where it is stopped */
-    const char *restart;   /* restarts it; returns when the new process is there */
-    const char *left_over; /* shows what an interrupted change left there */
+    const char *apiserver;       /* what it is called there: "the container kube-apiserver" */
+    const char *logs;            /* shows its last log lines */
+    const char *start;           /* starts it where it is stopped */
+    const char *restart;         /* restarts it; returns when the new process is there */
+    const char *restart_checked; /* the same for a script of `sh -e`: fails where the process is the
+                                    one of before. NULL: restart does so */
+    const char *take_away;       /* takes it away for good: the node has none then */
+    const char *left_over;       /* shows what an interrupted change left there */
+    const char *left_over_is;    /* what that is, for "NODE: …": "containers of an interrupted
+                                    change lie there". NULL: in general words */
+    const char *keep_off; /* what of the kind's own must not be run while a change is open, since
+                             it deploys something else: "`rke`". NULL: there is nothing */
+    bool user;            /* the SSH user may run the commands above as he is, not as root */
 };
 
 struct driver {
@@ -95,12 +106,23 @@ struct driver {
 
     /* Where the kind keeps an administrator's kubeconfig on its nodes; NULL: nowhere. */
     const char *admin_kubeconfig;
-    /* Whether a state file must be there before anything is done (RKE writes one); where not, one
-     * is made at the first change of a cluster that no other run of ours has changed. */
+    /* Whether a state file must be there before anything is done: RKE writes one, deploys from it
+     * and from cluster.yml, and has a copy of it in the cluster. Where not, the file is ours alone
+     * and made at the first change of a cluster that no other run of ours has changed; cluster.yml
+     * is read by nobody else. */
     bool needs_state;
+    /* Whether its apiservers see of the node what is mounted: then extra_binds of cluster.yml are
+     * given to start() and its like. Where not, they see the node's own files. */
+    bool mounts;
     /* Its apiservers are older than 1.13: configurations are written as kind EncryptionConfig, v1.
      */
     bool old_format;
+
+    /* For `doctor`: a command line that the SSH user may run on the node, of a script (quoted for a
+     * shell already) that is to run by `sh -ec` as root, with the apiserver's paths; `input`: it
+     * reads standard input. To be freed. NULL: the files lie on the node by the same paths, a shell
+     * of root's will do. */
+    char *(*shell)(const char *script, bool input);
 
     /* Makes driver_data. Nothing on the node is changed. */
     int (*open)(struct node *n, struct error *err);
@@ -125,8 +147,8 @@ struct driver {
     /* Where the configuration is to lie for an apiserver without the flag. */
     const char *default_config_path;
 
-    /* REFUSED where put_file() can't put a file there: the path does not lie on the node. Changes
-     * nothing. */
+    /* REFUSED where put_file() can't put a file there: the path does not lie on the node; says what
+     * to do. Changes nothing. */
     int (*check_place)(struct node *n, const char *path, struct error *err);
 
     /* Puts the file: 0600, owned by root, whole or not at all, on disk before it returns; then read

@@ -104,7 +104,7 @@ static bool is_ours(const struct session *s, const char *address)
         const struct member *m = &s->members[i];
         if (str_eq(m->node.conf->ssh.address, address) ||
             str_eq(m->node.conf->internal_address, address) ||
-            str_eq(apiserver_flag(&m->seen, "advertise-address"), address))
+            apiserver_serves_at(&m->seen, address))
             return true;
     }
     return false;
@@ -134,13 +134,15 @@ static int check_addresses(struct session *s, char **addresses, const char *wher
                   "%s is a control-plane node by %s, and %s doesn't list it as one: what it "
                   "writes could not be read after the change, or not by it",
                   addresses[i], where, s->options->config);
-        error_next(
-            err, "add the node to %s, or take its kube-apiserver out of the cluster first%s%s%s%s",
-            s->options->config,
-            may_be_gone ? "; where the machine is gone for good: the same command with "
-                          "--forget-node "
-                        : "",
-            given, given[0] ? "," : "", may_be_gone ? addresses[i] : "");
+        error_next(err,
+                   "add the node to %s (where it is a listed one by another address, as the "
+                   "internal_address of that), or take its kube-apiserver out of the cluster "
+                   "first%s%s%s%s",
+                   s->options->config,
+                   may_be_gone ? "; where the machine is gone for good: the same command with "
+                                 "--forget-node "
+                               : "",
+                   given, given[0] ? "," : "", may_be_gone ? addresses[i] : "");
         return -1;
     }
     return 0;
@@ -157,13 +159,8 @@ static int check_paths(struct session *s, struct error *err)
         if (m->joins)
             continue;
         model = model ? model : m;
-        if (m->node.driver->check_place(&m->node, m->config_path, err) < 0) {
-            error_next(err,
-                       "mount the folder of %s from the node into the container (extra_binds of "
-                       "kube-api; the folder, not the file: a mounted file can't be replaced)",
-                       m->config_path);
+        if (m->node.driver->check_place(&m->node, m->config_path, err) < 0)
             return error_wrap(err, "node %s", m->node.name);
-        }
     }
     const char *first = model ? model->seen.config_path : NULL;
     for (size_t i = 0; i < s->count; i++) {
@@ -179,8 +176,9 @@ static int check_paths(struct session *s, struct error *err)
         tell(
             s, ENCRYPT_NOTE, NULL, NULL,
             "the apiservers read %s, a configuration of your own: it is taken as what runs, and is "
-            "changed where it lies; RKE's next `up` moves it to %s",
-            first, usual);
+            "changed where it lies%s%s",
+            first, session_shares_state(s) ? "; RKE's next `up` moves it to " : "",
+            session_shares_state(s) ? usual : "");
     return 0;
 }
 
@@ -323,9 +321,9 @@ int preflight_room(struct session *s, int64_t bytes, struct error *err)
         "%lld MiB, and a full etcd stops the whole cluster",
         (long long)(used >> 20), (long long)(need >> 20), (long long)(quota >> 20));
     error_next(err,
-               "compact and defragment etcd, or raise quota-backend-bytes (in %s: "
+               "compact and defragment etcd, or raise quota-backend-bytes (%sin %s: "
                "services.etcd.extra_args)",
-               s->options->config);
+               session_shares_state(s) ? "" : "of each etcd, and then ", s->options->config);
     return -1;
 }
 
@@ -376,9 +374,10 @@ int preflight_refuse_unknown(struct session *s, const struct resource *r, const 
     error_next(
         err,
         "encrypt doctor --config %s    (tells which; where the key history has the key, it writes "
-        "the configuration that reads everything: was `rke up` run with a cluster.yml of before "
-        "a rotation?)",
-        s->options->config);
+        "the configuration that reads everything%s)",
+        s->options->config,
+        session_shares_state(s) ? ": was `rke up` run with a cluster.yml of before a rotation?"
+                                : "");
     return -1;
 }
 
@@ -436,6 +435,8 @@ static void warn_of_plain_keys(struct session *s, const struct resources *all,
                                const struct encryption_config *to)
 {
     bool local = false;
+    if (!session_shares_state(s))
+        return;
     for (size_t i = 0; i < all->count; i++)
         local = local || !(encryption_writes_with(to, all->list[i].name, PROVIDER_IDENTITY) ||
                            encryption_writes_with(to, all->list[i].name, PROVIDER_KMS));

@@ -189,11 +189,12 @@ static int refuse_stubborn(struct run *r, const struct buf *text, struct error *
     error_set(err, RESULT_STOPPED,
               "all but these could be rewritten; for them the old key stays:\n%.*s",
               (int)text->len - 1, buf_str(text));
+    char *keep_off CLEANUP(cleanup_mem) = session_keep_off(r->s);
     const char *part = r->upto && r->s->options->namespaces ? " of these namespaces" : "";
     error_state(err,
                 "%s is open: all others%s are in the new form, nothing is proved yet; both keys "
-                "are kept on every node; don't run `rke` before it is finished",
-                r->s->journal->transition->why, part);
+                "are kept on every node%s",
+                r->s->journal->transition->why, part, keep_off);
     error_next(err, "do what stands with each of them, then: %s", r->again);
     return -1;
 }

@@ -173,7 +173,7 @@ static int64_t ready_timeout(const struct session *s)
 static struct apiserver_want want_of(const struct run *r, const struct member *m, enum form f,
                                      char ***binds)
 {
-    *binds = kms_binds(r->s->cluster, r->forms.config[f]);
+    *binds = session_binds(r->s, r->forms.config[f]);
     return (struct apiserver_want){r->text[f] ? m->config_path : NULL, *binds};
 }
 
@@ -401,7 +401,7 @@ int bring_back(struct session *s, struct member *m, struct error *err)
         encryption_config_read(buf_str(&m->file), m->file.len, m->config_path, ENCRYPTION_LENIENT,
                                &lies, &unread) < 0)
         tell(s, ENCRYPT_DEBUG, "check", m->node.name, "%s", unread.message);
-    char **binds CLEANUP(cleanup_mem) = kms_binds(s->cluster, lies);
+    char **binds CLEANUP(cleanup_mem) = session_binds(s, lies);
     struct apiserver_want want = {m->seen.config_path, binds};
     if (m->node.driver->start(&m->node, &want, "", err) < 0)
         return error_wrap(err, "node %s: starting kube-apiserver again", m->node.name);

@@ -22,7 +22,7 @@ void run_rke_text(const struct session *s, const struct encryption_config *c,
                   const struct encryption_config *custom, struct buf *out)
 {
     struct kube_version v = {0};
-    if (!custom) {
+    if (!custom || !session_shares_state(s)) {
         session_write_config(s, c, out);
         return;
     }
@@ -250,7 +250,8 @@ static void explain_state(struct run *r, struct error *err)
                : r->facts.rewritten ? "everything is rewritten, not yet proved; both keys are kept"
                                     : "both keys are kept");
     char *until CLEANUP(cleanup_mem) = explain_nodes(r, &text);
-    buf_adds(&text, "; don't run `rke` before it is finished");
+    char *keep_off CLEANUP(cleanup_mem) = session_keep_off(s);
+    buf_adds(&text, keep_off);
     error_state(err, "%s", buf_str(&text));
     char *back CLEANUP(cleanup_mem) = run_command_line("abort", s->options);
     bool may_go_back = !r->facts.narrowing && !r->facts.back;
@@ -299,9 +300,11 @@ static int doubt_store(struct run *r, struct error *err)
     error_set(err, RESULT_STOPPED,
               "etcd is not what the proof had seen: every apiserver has to read both keys again "
               "before anything else");
-    error_state(err, "some apiservers may read the fresh key alone: what is stored under the old "
-                     "one can't be read through them until then; the state file has both keys; "
-                     "don't run `rke`");
+    char *keep_off CLEANUP(cleanup_mem) = session_keep_off(s);
+    error_state(err,
+                "some apiservers may read the fresh key alone: what is stored under the old one "
+                "can't be read through them until then; the state file has both keys%s",
+                keep_off);
     error_next(err, "%s", resume);
     return -1;
 }
@@ -363,10 +366,10 @@ static int check_strings(struct run *r, struct error *err)
     error_set(
         err, RESULT_REFUSED,
         "%s has an encryptionConfig with key %s, which is not one of the open transition (%s): "
-        "`rke` was run in between, or this is another cluster's file",
-        s->state_path, k ? k->name : "(none)", r->s->journal->transition->why);
-    error_next(err,
-               "compare it with /etc/kubernetes/ssl/encryption.yaml on the control-plane nodes");
+        "%s, or this is another cluster's file",
+        s->state_path, k ? k->name : "(none)", r->s->journal->transition->why,
+        session_shares_state(s) ? "`rke` was run in between" : "another program changed it");
+    error_next(err, "compare it with %s on the control-plane nodes", s->members[0].config_path);
     return -1;
 }
 

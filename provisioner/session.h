@@ -130,12 +130,19 @@ int session_check_stop(struct session *s, struct error *err) MUST_CHECK;
  * leaves it behind, until the first of them is started. */
 bool session_is_initial(const struct session *s);
 
-/* The driver of the session's kind of cluster: all members have the same. */
+/* The driver of the session's kind of cluster: all members have the same. Where no node was reached
+ * that of cluster.yml's cluster_kind, else RKE's. */
 const struct driver *session_driver(const struct session *s);
 /* Appends c as the apiservers of that kind know it: what is put on nodes, and what the state says
  * of them. */
 void session_write_config(const struct session *s, const struct encryption_config *c,
                           struct buf *out);
+/* True where cluster.yml and the state file are RKE's too: its next `up` deploys what they say, and
+ * a copy of the state lies in the cluster. */
+bool session_shares_state(const struct session *s);
+/* "; don't run `rke` before it is finished", or "" where the kind has nothing of its own that would
+ * deploy something else. To be freed. */
+char *session_keep_off(const struct session *s);
 
 /* The state file's path with its links followed, also where it isn't there; to be freed. */
 char *session_state_path(const struct encrypt_options *o);

@@ -15,7 +15,22 @@ static int named_kind(const struct session *s, const struct driver **out, struct
 
 const struct driver *session_driver(const struct session *s)
 {
-    return s->count ? s->members[0].node.driver : &driver_rke;
+    if (s->count)
+        return s->members[0].node.driver;
+    const struct driver *named =
+        s->cluster && s->cluster->kind ? kind_driver(s->cluster->kind) : NULL;
+    return named ? named : &driver_rke;
+}
+
+bool session_shares_state(const struct session *s)
+{
+    return session_driver(s)->needs_state;
+}
+
+char *session_keep_off(const struct session *s)
+{
+    const char *what = session_driver(s)->words.keep_off;
+    return what ? mem_printf("; don't run %s before it is finished", what) : mem_strdup("");
 }
 
 void session_write_config(const struct session *s, const struct encryption_config *c,

@@ -106,7 +106,7 @@ static void add_file(struct encrypt_start_node *n, const struct member *m)
 int start_add(struct session *s, struct member *m, const struct encryption_config *c,
               struct encrypt_start *out, struct error *err)
 {
-    char **binds CLEANUP(cleanup_mem) = kms_binds(s->cluster, c);
+    char **binds CLEANUP(cleanup_mem) = session_binds(s, c);
     struct apiserver_want want = {c ? m->config_path : NULL, binds};
     char **flags = NULL, **mounts = NULL;
     if (m->node.driver->start_with(&m->node, &want, &flags, &mounts, err) < 0)

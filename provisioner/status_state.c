@@ -35,7 +35,7 @@ static bool is_theirs(const struct session *s)
 {
     bool theirs =
         s->cluster->encryption != SECRETS_ENCRYPTION_ENABLED && s->cluster->own_config_path != NULL;
-    for (size_t i = 0; i < s->count; i++)
+    for (size_t i = 0; session_shares_state(s) && i < s->count; i++)
         theirs = theirs || (s->members[i].seen.config_path &&
                             !str_eq(s->members[i].seen.config_path,
                                     s->members[i].node.driver->default_config_path));
@@ -229,9 +229,11 @@ int status_state(struct status *d, struct error *err)
         !encryption_config_reads_all(d->run.forms.config[FORM_WIDEN], d->recorded))
         status_problem(d,
                        "%s has an encryptionConfig with a key that is not one of the open "
-                       "transition: `rke` was run in between, and would put it on the nodes "
-                       "(encrypt doctor tells more)",
-                       s->state_path);
+                       "transition: %s (encrypt doctor tells more)",
+                       s->state_path,
+                       session_shares_state(s)
+                           ? "`rke` was run in between, and would put it on the nodes"
+                           : "another program changed it");
     if (s->journal->transition || is_theirs(s) || !d->recorded_known)
         return 0;
     check_recorded(d);

@@ -45,7 +45,8 @@ static int rke_open(struct node *n, struct error *err)
     error_wrap(err, "the Docker socket %s", path);
     error_next(err, "on the node: the user must be able to use the socket (group docker), Docker "
                     "must run, and sshd must allow AllowStreamLocalForwarding; docker_socket in "
-                    "cluster.yml names another socket");
+                    "cluster.yml names another socket. Where this is no cluster of RKE's: "
+                    "cluster_kind in cluster.yml names the kind");
     return -1;
 }
 
@@ -257,13 +258,29 @@ static int rke_read_file(struct node *n, const char *path, struct buf *out, bool
     return docker_file_read(&r->docker, id, path, out, missing, err);
 }
 
+/* In a container beside kube-apiserver's, with its volumes: the group docker is enough for it. */
+static char *rke_shell(const char *script, bool input)
+{
+    return mem_printf(
+        "image=$(docker inspect -f \"{{.Image}}\" kube-apiserver); docker run --rm%s --user 0 "
+        "--network none --security-opt label=disable --volumes-from kube-apiserver --entrypoint sh "
+        "\"$image\" -ec %s",
+        input ? " -i" : "", script);
+}
+
 static int rke_check_place(struct node *n, const char *path, struct error *err)
 {
     struct rke_base b CLEANUP(rke_base_close) = {0};
     if (rke_base_open(n, BARE_DESCRIBE, &b, err) < 0)
         return -1;
     char *bind CLEANUP(cleanup_mem) = settings_bind_for(b.it, path, err);
-    return bind ? 0 : -1;
+    if (bind)
+        return 0;
+    error_next(err,
+               "mount the folder of %s from the node into the container (extra_binds of kube-api; "
+               "the folder, not the file: a mounted file can't be replaced)",
+               path);
+    return -1;
 }
 
 /* For writing: with the folder of `path` there. */
@@ -326,8 +343,20 @@ const struct driver driver_rke = {
               .logs = "docker logs --tail 50 kube-apiserver",
               .start = "docker start kube-apiserver",
               .restart = "docker restart kube-apiserver",
-              .left_over = "docker ps -a --filter name=encrypt-"},
+              .restart_checked =
+                  "was=$(docker inspect -f \"{{.State.StartedAt}}\" kube-apiserver)\n"
+                  "docker restart kube-apiserver >/dev/null\n"
+                  "[ \"$was\" != \"$(docker inspect -f \"{{.State.StartedAt}}\" "
+                  "kube-apiserver)\" ]",
+              .take_away = "docker rm -f kube-apiserver",
+              .left_over = "docker ps -a --filter name=encrypt-",
+              .left_over_is = "containers of an interrupted change lie there (their names begin "
+                              "with encrypt-)",
+              .keep_off = "`rke`",
+              .user = true},
     .needs_state = true,
+    .mounts = true,
+    .shell = rke_shell,
     .open = rke_open,
     .close = rke_close,
     .observe = rke_observe,

@@ -46,7 +46,8 @@ static int read_file(struct node *n, const char *path, struct buf *out, bool *mi
     return 0;
 }
 
-static const struct driver driver = {.kind = "none", .read_file = read_file};
+static const struct driver driver = {
+    .kind = "none", .needs_state = true, .words.keep_off = "`rke`", .read_file = read_file};
 
 struct lab {
     struct doctor d;

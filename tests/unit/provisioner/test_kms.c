@@ -143,7 +143,8 @@ static void binds_of_a_kms_in_use_are_looked_at_before_anything_is_begun(void **
         {"'/gone:/gone'", KMS("a", "/gone/s"), LOCAL, NULL, NULL},
         {"", LOCAL, LOCAL, NULL, NULL},
     };
-    static const struct driver driver = {.kind = "none", .find_socket = find_socket};
+    static const struct driver driver = {
+        .kind = "none", .needs_state = true, .mounts = true, .find_socket = find_socket};
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         struct error err CLEANUP(error_clear) = {0};
         struct buf warned CLEANUP(buf_free) = {0};

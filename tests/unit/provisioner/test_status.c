@@ -425,8 +425,8 @@ static void what_could_not_be_asked_is_wrong_where_anything_is_encrypted(void **
 static void a_lost_state_file_is_wrong_where_anything_is_encrypted(void **state)
 {
     (void)state;
-    static const struct driver driver = {.default_config_path = "/e.yaml"};
-    static const struct driver other = {.default_config_path = "/rke.yaml"};
+    static const struct driver driver = {.default_config_path = "/e.yaml", .needs_state = true};
+    static const struct driver other = {.default_config_path = "/rke.yaml", .needs_state = true};
     struct cluster cluster = {0};
     for (int which = 0; which < 3; which++) {
         struct lab l CLEANUP(lab_free);
