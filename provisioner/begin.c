@@ -75,7 +75,8 @@ static bool is_recorded(const struct session *s)
     struct error ignored CLEANUP(error_clear) = {0};
     struct rkestate *state CLEANUP(cleanup_rkestate) = NULL;
     struct journal *journal CLEANUP(cleanup_journal) = NULL;
-    if (rkestate_read(s->state_path, &state, &ignored) < 0 || !state ||
+    /* (A state file may not have been there before: the journal beside it is written first.) */
+    if (rkestate_read(s->state_path, &state, &ignored) < 0 || (!state && !s->state_missing) ||
         journal_read(state, s->state_path, &journal, &ignored) < 0)
         return true;
     return journal && journal->transition;

@@ -394,6 +394,8 @@ int cluster_state_update(struct session *s, struct error *err)
 {
     const struct http_server *api = NULL;
     struct cluster_state_done what = {0};
+    if (!session_shares_state(s))
+        return 0;
     if (session_ready_api(s, &api, err) < 0 ||
         cluster_state_put(api, s->state, s->journal, &what, err) < 0)
         return -1;

@@ -178,9 +178,9 @@ static void warn_of_rotation(struct session *s, const struct encrypt_report *rep
                                                           : "another change was made, and no "
                                                             "rotation beside it: ";
     tell(s, ENCRYPT_WARNING, NULL, NULL,
-         "%s:%zu: rotate_encryption_key: true: %stake it out, or each further `up`, RKE's too, "
-         "rotates the key once more",
-         c->path, c->rotate_line, did);
+         "%s:%zu: rotate_encryption_key: true: %stake it out, or each further `up`%s rotates the "
+         "key once more",
+         c->path, c->rotate_line, did, session_shares_state(s) ? ", RKE's too," : "");
 }
 
 static int resume(struct session *s, struct encrypt_report *report, struct error *err)
@@ -267,6 +267,7 @@ static int command(const struct encrypt_options *o, struct encrypt_report *repor
     if (session_open(o, by_cluster_yml, &s, err) < 0)
         return -1;
     report->nodes = s->count;
+    report->keep_off = session_driver(s)->words.keep_off;
     bool was_open = s->journal->transition != NULL;
     bool closed = !was_open;
     int rc = was_open ? start_note_started(s, err) : 0;

@@ -5,6 +5,25 @@
 #include <string.h>
 #include <sys/stat.h>
 
+int config_check_meant(struct session *s, const struct encryption_config *running,
+                       struct error *err)
+{
+    const struct cluster *c = s->cluster;
+    if (session_shares_state(s) || c->encryption != SECRETS_ENCRYPTION_ABSENT ||
+        c->own_config_path || !running || !running->item_count)
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "the apiservers have an encryption configuration, and %s does not say whether they "
+              "are to",
+              c->path);
+    error_next(err,
+               "write into %s services.kube-api.secrets_encryption_config.enabled: true (to have "
+               "encrypt look after it; what runs is taken over), or enabled: false (to decrypt "
+               "everything), then run the same command again",
+               s->options->config);
+    return -1;
+}
+
 int config_check_history(struct session *s, const struct target *t, struct error *err)
 {
     struct config_findings found CLEANUP(config_findings_free) = {0};
@@ -74,10 +93,8 @@ int config_refuse_lag(struct session *s, const struct encryption_config *running
         err, RESULT_REFUSED,
         "custom_config in %s has the key of before the last rotate-key still. What it lacks:\n%s",
         s->cluster->path, edit);
-    error_next(err,
-               "encrypt up --config %s --write-config    (makes that edit and no other; don't run "
-               "`rke up` before)",
-               s->options->config);
+    error_next(err, "encrypt up --config %s --write-config    (makes that edit and no other%s)",
+               s->options->config, session_shares_state(s) ? "; don't run `rke up` before" : "");
     return -1;
 }
 
@@ -88,10 +105,10 @@ static int write_it(struct session *s, const struct encryption_config *running,
     if (check_mode(s->cluster->path, err) < 0 ||
         cluster_edit_write(s->cluster->path, s->cluster->custom, running, &shown, err) < 0) {
         err->result = RESULT_STOPPED;
-        error_state(err,
-                    "the cluster is what it should be; %s has the key of before still: don't run "
-                    "`rke up` before it has the present one",
-                    s->cluster->path);
+        error_state(err, "the cluster is what it should be; %s has the key of before still%s",
+                    s->cluster->path,
+                    session_shares_state(s) ? ": don't run `rke up` before it has the present one"
+                                            : "");
         error_next(err, "mend that, then: encrypt up --config %s --write-config",
                    s->options->config);
         return error_wrap(err, "writing the fresh key into the cluster file");
@@ -126,12 +143,15 @@ int config_follow(struct session *s, const struct encryption_config *running,
         return write_it(s, running, report, err);
     char *edit CLEANUP(cleanup_mem) = edit_text(s, running);
     report->config_lags = true;
-    tell(
-        s, ENCRYPT_WARNING, NULL, NULL,
-        "%s has the key of before still, and RKE renders the configuration from it: don't run `rke "
-        "up` before it says the same as the cluster. The edit (encrypt up --config %s "
-        "--write-config makes it):\n%s",
-        s->cluster->path, s->options->config, edit);
+    tell(s, ENCRYPT_WARNING, NULL, NULL,
+         "%s has the key of before still%s. The edit (encrypt up --config %s --write-config makes "
+         "it):\n%s",
+         s->cluster->path,
+         session_shares_state(s)
+             ? ", and RKE renders the configuration from it: don't run `rke up` before it says the "
+               "same as the cluster"
+             : ": `up` refuses until it says the same as the cluster",
+         s->options->config, edit);
     return 0;
 }
 

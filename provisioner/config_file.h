@@ -8,6 +8,12 @@
 #include "provisioner/session.h"
 #include "provisioner/target.h"
 
+/* REFUSED: apiservers have a configuration, and cluster.yml says nothing of encryption. To RKE that
+ * means disabled; where cluster.yml is ours alone it may never have been thought of. `running`:
+ * what all have, NULL: none. For `up`, before target_up(). */
+int config_check_meant(struct session *s, const struct encryption_config *running,
+                       struct error *err) MUST_CHECK;
+
 /* REFUSED: a key of the target's custom_config has the name of one in the history that was another
  * secret. */
 int config_check_history(struct session *s, const struct target *t, struct error *err) MUST_CHECK;

@@ -22,10 +22,13 @@ static int check_theirs(struct session *s, struct error *err)
         error_set(
             err, RESULT_REFUSED,
             "%s:%zu: extra_args names a configuration of your own (%s), and kube-apiserver on "
-            "node %s reads %s: RKE's next `up` would give it your file, and where that lacks "
-            "a key that is in use, what is stored under it could not be read",
+            "node %s reads %s%s",
             s->cluster->path, s->cluster->own_config_line, path, m->node.name,
-            m->seen.config_path ? m->seen.config_path : "none");
+            m->seen.config_path ? m->seen.config_path : "none",
+            session_shares_state(s)
+                ? ": RKE's next `up` would give it your file, and where that lacks a key that is "
+                  "in use, what is stored under it could not be read"
+                : "");
         error_next(
             err,
             "to disable encryption: take encryption-provider-config out of extra_args, then: "
@@ -45,9 +48,10 @@ static int decide_as_asked(struct session *s, struct decision *out, struct error
 {
     if (s->cluster->custom) {
         error_set(err, RESULT_REFUSED,
-                  "%s:%zu: rotate_encryption_key does not go with custom_config, with RKE neither: "
-                  "the fresh key has to be written there too",
-                  s->cluster->path, s->cluster->rotate_line);
+                  "%s:%zu: rotate_encryption_key does not go with custom_config%s: the fresh key "
+                  "has to be written there too",
+                  s->cluster->path, s->cluster->rotate_line,
+                  session_shares_state(s) ? ", with RKE neither" : "");
         error_next(err,
                    "take rotate_encryption_key out of %s; to rotate: encrypt rotate-key --config "
                    "%s --write-config",
@@ -70,7 +74,7 @@ int decide_up(struct session *s, struct decision *out, struct error *err)
     bool joins = false;
     *out = (struct decision){.what = DECIDED_NOTHING};
     if (join_look(s, &joins, err) < 0 || preflight_agree(s, &out->from, err) < 0 ||
-        foreign_check(s, out->from, err) < 0 ||
+        config_check_meant(s, out->from, err) < 0 || foreign_check(s, out->from, err) < 0 ||
         target_up(s->cluster, s->journal, out->from, t, err) < 0 ||
         config_check_history(s, t, err) < 0 || (t->theirs && check_theirs(s, err) < 0))
         return -1;

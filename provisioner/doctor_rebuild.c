@@ -31,6 +31,12 @@ static void rebuilt_free(struct rebuilt *r)
     journal_free(r->journal);
 }
 
+/* Such a file is no less than there ever was, where nobody but us keeps a state. */
+static bool lacks_members(const struct doctor *d, const struct rkestate *state)
+{
+    return session_shares_state(d->s) && rkestate_is_bare(state);
+}
+
 /* At least one control-plane node is the same. */
 static bool is_of_these_nodes(const struct doctor *d, const struct rkestate *state)
 {
@@ -272,6 +278,8 @@ static void show(struct doctor *d, const struct rebuilt *r)
         : r->no_change ? "; the change that the journal beside the lost file tells of is not open "
                          "any more: the nodes were changed since with another copy"
                        : "");
+    if (!session_shares_state(d->s))
+        return;
     if (r->from)
         saw(d, "would be rebuilt", "RKE's own members (certificates, rkeConfig): from %s%s",
             r->from, rkestate_is_bare(r->state) ? ", which has none" : "");
@@ -318,7 +326,7 @@ static int write_state(struct doctor *d, struct rebuilt *r, struct encrypt_findi
     lost->repaired = true;
     saw(d, about, "%s and %s were written (0600; they hold keys: keep them, and a backup)",
         s->state_path, j->sidecar_path);
-    if (!rkestate_is_bare(r->state))
+    if (!lacks_members(d, r->state))
         return 0;
     struct encrypt_finding *f =
         wrong(d, about,
@@ -346,7 +354,7 @@ static const char *obstacle(const struct doctor *d)
 /* A bare file is worse than none where a better one could be had. */
 static int check_bare(const struct doctor *d, const struct rkestate *state, struct error *err)
 {
-    if (!rkestate_is_bare(state) || d->asked->bare || (d->copy_read && !d->copy.newest))
+    if (!lacks_members(d, state) || d->asked->bare || (d->copy_read && !d->copy.newest))
         return 0;
     error_set(err, RESULT_REFUSED,
               "no state file is written: RKE's own members would be missing in it, and the copy of "
@@ -364,10 +372,13 @@ static struct encrypt_finding *tell_lost(struct doctor *d, const struct rkestate
     char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
     struct encrypt_finding *f = wrong(d, about, "%s is not there", d->s->state_path);
     struct error bare CLEANUP(error_clear) = {0};
-    means(f, "no key can be kept without it: `up` and `rotate-key` refuse");
+    means(f, "no key can be kept without it: `up` and `rotate-key` refuse%s",
+          session_shares_state(d->s) ? ""
+                                     : ", unless the journal beside it is the newest by the nodes' "
+                                       "stamps: then they make it again from that");
     mend(f, "# where the last one is somewhere, put that there (0600). Else rebuild it%s%s:",
          why_not ? ", but not yet: " : " from the cluster, as shown above", why_not ? why_not : "");
-    if (!rkestate_is_bare(state)) {
+    if (!lacks_members(d, state)) {
         mend(f, "%s --write-state", doctor);
         return f;
     }
@@ -403,15 +414,34 @@ static void tell_bare_state(struct doctor *d)
          d->copy.newest && d->copy.newest->state ? "" : " --from OLDER.rkestate");
 }
 
+/* None was ever there: no journal beside it, no stamp on any node that could be looked at. */
+static bool is_new_to_us(const struct doctor *d)
+{
+    bool stamped = false, all = d->s->count && !d->s->absent_count;
+    for (size_t i = 0; i < d->s->count; i++) {
+        stamped = stamped || d->nodes[i].stamp.cluster;
+        all = all && (d->nodes[i].stamped || d->s->members[i].unread);
+    }
+    return !session_shares_state(d->s) && all && !stamped &&
+           !(d->s->journal && d->s->journal->sequence > 0);
+}
+
 int doctor_rebuild(struct doctor *d, struct error *err)
 {
     struct rebuilt r CLEANUP(rebuilt_free) = {0};
     struct error why CLEANUP(error_clear) = {0};
+    if (d->state_missing && !d->asked->write_state && is_new_to_us(d)) {
+        saw(d, about,
+            "%s is not there, and no node bears our stamp: encrypt has not changed this cluster "
+            "yet, its first change makes the file",
+            d->s->state_path);
+        return 0;
+    }
     if (!d->state_missing && d->asked->write_state)
         return error_set(err, RESULT_REFUSED, "%s is there: nothing is written over it",
                          d->s->state_path);
     if (!d->state_missing) {
-        if (d->s->state && rkestate_is_bare(d->s->state))
+        if (d->s->state && lacks_members(d, d->s->state))
             tell_bare_state(d);
         return 0;
     }

@@ -74,6 +74,26 @@ static void check_version(const struct cluster *c, struct config_findings *f)
                             err.next);
 }
 
+/* What cluster.yml says to RKE alone, where it names another kind. */
+static void check_kind(const struct cluster *c, struct config_findings *f)
+{
+    const struct driver *driver = c->kind ? kind_driver(c->kind) : NULL;
+    const struct yaml *binds = yaml_path(c->document, "services", "kube-api", "extra_binds", NULL);
+    if (!driver || driver->needs_state)
+        return;
+    if (c->extra_binds && !driver->mounts) {
+        char *what CLEANUP(cleanup_mem) =
+            mem_printf("has no effect: a kube-apiserver of kind %s has no mounts, it sees the "
+                       "node's own files",
+                       c->kind);
+        config_findings_add(f, binds, true, "extra_binds", what, "take it out");
+    }
+    if (c->encryption == SECRETS_ENCRYPTION_ABSENT && !c->own_config_path)
+        config_findings_add(f, NULL, true, "services.kube-api.secrets_encryption_config",
+                            "is not there: `up` refuses where the apiservers have a configuration",
+                            "write enabled: true or enabled: false");
+}
+
 static void lint_cluster(const struct encrypt_options *o, const struct buf *text,
                          struct config_findings *f)
 {
@@ -86,6 +106,7 @@ static void lint_cluster(const struct encrypt_options *o, const struct buf *text
     config_findings_move(f, &c->findings, "", false);
     check_history(o, c, f);
     check_version(c, f);
+    check_kind(c, f);
 }
 
 static bool is_cluster(const struct yaml *y)

@@ -112,6 +112,24 @@ int stamp_judge(const struct stamp *s, const struct journal *j, const char *node
     return s->generation == j->generation;
 }
 
+/* There is none, and the nodes tell of one. */
+static int refuse_lost_state(const struct session *s, const struct member *m,
+                             const struct stamp *stamp, struct error *err)
+{
+    error_clear(err);
+    error_set(err, RESULT_REFUSED,
+              "there is no state file %s, and node %s was last changed with one (cluster %s, "
+              "generation %lld, by %s, %s): a new one would lack its keys",
+              s->state_path, m->node.name, stamp->cluster, (long long)stamp->generation, stamp->by,
+              stamp->at);
+    error_next(err,
+               "use that state file, with the .encrypt-state beside it (--state); where it is "
+               "lost: encrypt doctor --config %s --write-state    (makes it anew of what the nodes "
+               "have)",
+               s->options->config);
+    return -1;
+}
+
 int stamp_check(struct session *s, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++) {
@@ -123,7 +141,7 @@ int stamp_check(struct session *s, struct error *err)
             return -1;
         int rc = found ? stamp_judge(&stamp, s->journal, m->node.name, s->state_path, err) : 0;
         if (rc < 0)
-            return -1;
+            return s->state_missing ? refuse_lost_state(s, m, &stamp, err) : -1;
         m->stamped = rc > 0;
     }
     return 0;

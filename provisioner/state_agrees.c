@@ -55,12 +55,14 @@ int state_agrees(struct session *s, const struct encryption_config *running, str
         return error_wrap(err, "the state file's encryptionConfig");
     bool none = !running || !running->item_count;
     /* An administrator's own file in the place of RKE's: what RKE rendered was never read, and is
-     * kept in the history all the same. */
+     * kept in the history all the same. (Where the state is ours alone it says what lies there,
+     * wherever that is.) */
     size_t first = 0;
     while (first + 1 < s->count && s->members[first].joins)
         first++;
     const char *path = s->members[first].seen.config_path;
-    if (path && !str_eq(path, s->members[0].node.driver->default_config_path)) {
+    if (path && !str_eq(path, s->members[0].node.driver->default_config_path) &&
+        (session_shares_state(s) || s->cluster->own_config_path)) {
         journal_add_config_keys(s->journal, c);
         return 0;
     }
@@ -77,10 +79,15 @@ int state_agrees(struct session *s, const struct encryption_config *running, str
                   "configuration: their flag was lost, or this is an older state file, or another "
                   "cluster's",
                   s->state_path, a ? a->name : "of another resource, or of a KMS");
+        bool shared = session_shares_state(s);
         error_next(err,
                    "encrypt doctor --config %s    (tells what is stored under which key); where "
-                   "the flag was lost, `rke up` brings it back from the state file",
-                   s->options->config);
+                   "the flag was lost, %s%s",
+                   s->options->config,
+                   shared ? "`rke up` brings it back from the state file"
+                          : "give every kube-apiserver its flag and file back: "
+                            "--encryption-provider-config=",
+                   shared ? "" : s->members[first].config_path);
         return -1;
     }
     error_set(
@@ -149,7 +156,11 @@ int state_bring_up_to_date(struct session *s, const struct encryption_config *ru
         equal = equal && !rkestate_is_custom(s->state); /* (a bare state has no place for it) */
     }
     if (!equal || s->journal->behind) {
-        tell(s, ENCRYPT_NOTE, NULL, NULL, "%s was behind: brought up to date", s->state_path);
+        tell(s, ENCRYPT_NOTE, NULL, NULL,
+             s->state_missing ? "%s was not there: made, with the keys that the nodes have (0600: "
+                                "keep it, and a backup)"
+                              : "%s was behind: brought up to date",
+             s->state_path);
         if (journal_write(s->journal, s->state, err) < 0)
             return -1;
     }
