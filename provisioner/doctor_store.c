@@ -97,7 +97,8 @@ static char *unsearched(const struct doctor *d)
     if (!d->s->journal)
         buf_printf(&b, "%sthe journal of this state file (%s)", b.len ? ", " : "",
                    d->state_missing ? "it is lost" : "it can't be read");
-    if (!d->copy_read || d->copy.secret.trouble || d->copy.config_map.trouble)
+    if (session_shares_state(d->s) &&
+        (!d->copy_read || d->copy.secret.trouble || d->copy.config_map.trouble))
         buf_printf(&b, "%sthe copy of the state in the cluster", b.len ? ", " : "");
     if (d->state_missing && !d->older)
         buf_printf(&b, "%solder state files (--from)", b.len ? ", " : "");
@@ -123,7 +124,9 @@ static void no_key(struct doctor *d, struct encrypt_finding *f, const struct res
                 "delete nothing");
         return;
     }
-    means(f, "neither the state file's history nor the copy in the cluster has that key");
+    means(f, session_shares_state(d->s)
+                 ? "neither the state file's history nor the copy in the cluster has that key"
+                 : "the state file's history does not have that key");
     mend(f,
          "# look for it in other machines' state files, in backups of the nodes' configuration and "
          "in snapshots. Only where it is surely lost, and with it these values, and no running "

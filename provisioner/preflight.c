@@ -278,7 +278,9 @@ int preflight_addresses(struct session *s, struct error *err)
     if (s->options->forget_node && is_ours(s, s->options->forget_node))
         return error_set(err, RESULT_REFUSED, "%s: can't forget node %s, which it lists",
                          s->options->config, s->options->forget_node);
-    if (check_journal_nodes(s, false, err) < 0)
+    /* Where no state of RKE's lists the nodes, those that we gave a configuration stand for that.
+     */
+    if (check_journal_nodes(s, !session_shares_state(s), err) < 0)
         return -1;
     if (session_ready_api(s, &api, &e) < 0)
         return error_move(err, &e);

@@ -83,6 +83,22 @@ static int judge_stamps(struct status *d, struct error *verdict, struct error *e
     return 0;
 }
 
+/* A state file was there once: a node says so. */
+static int any_stamp(const struct status *d, bool *out, struct error *err)
+{
+    *out = false;
+    for (size_t i = 0; i < d->s->count && !*out; i++) {
+        struct stamp stamp CLEANUP(stamp_free) = {0};
+        struct error why CLEANUP(error_clear) = {0};
+        if (d->s->members[i].unread || stamp_read(&d->s->members[i], &stamp, out, &why) == 0)
+            continue;
+        if (why.result == RESULT_INTERRUPTED)
+            return error_move(err, &why);
+        *out = true; /* there is one that can't be read, or it can't be told */
+    }
+    return 0;
+}
+
 /* --- configurations --- */
 
 static void describe(const struct status *d, const struct encryption_config *c, struct buf *out)
@@ -202,8 +218,12 @@ int status_state(struct status *d, struct error *err)
 {
     const struct session *s = d->s;
     struct error verdict CLEANUP(error_clear) = {0};
+    bool lost = d->state_missing && is_on(d) && !is_theirs(s);
     tell_unasked(d);
-    if (d->state_missing && is_on(d) && !is_theirs(s))
+    /* Where a state file is ours alone, a cluster that we have not changed has none. */
+    if (lost && !session_shares_state(s) && !s->journal && any_stamp(d, &lost, err) < 0)
+        return -1;
+    if (lost)
         status_problem(d,
                        "there is no state file %s: %s (encrypt doctor tells how it is made anew)",
                        s->state_path,

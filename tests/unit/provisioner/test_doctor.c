@@ -28,6 +28,11 @@
     "\"" address "\", \"role\": [\"controlplane\"]}]}, \"certificatesBundle\": {\"kube-ca\": "     \
     "{\"certificatePEM\": \"x\"}}, \"encryptionConfig\": \"\"}}"
 
+#define STAMP(cluster, generation)                                                                 \
+    "{\"version\": 1, \"cluster\": \"" cluster                                                     \
+    "-0000-4000-8000-000000000000\", \"generation\": " generation                                  \
+    ", \"transition\": \"\", \"by\": \"ann\", \"at\": \"2026-01-02T03:04:05Z\"}"
+
 enum { NODES = 2 };
 
 /* What lies at the stamp's path: a text, NULL: nothing, "?": it can't be read. */
@@ -40,7 +45,7 @@ static int read_file(struct node *n, const char *path, struct buf *out, bool *mi
     const char *text = stamps[str_eq(n->name, "10.0.0.2")];
     *missing = !text;
     if (str_eq(text, "?"))
-        return error_set(err, RESULT_FAILED, "docker does not answer");
+        return error_set(err, RESULT_FAILED, "the node does not answer");
     if (text)
         buf_adds(out, text);
     return 0;
@@ -48,6 +53,15 @@ static int read_file(struct node *n, const char *path, struct buf *out, bool *mi
 
 static const struct driver driver = {
     .kind = "none", .needs_state = true, .words.keep_off = "`rke`", .read_file = read_file};
+
+/* A kind of which nobody but us keeps a state. */
+static const struct driver ours = {.kind = "none",
+                                   .words = {.apiserver = "the unit a.service",
+                                             .logs = "journalctl -u a.service -n 50",
+                                             .start = "systemctl start a.service",
+                                             .restart = "systemctl restart a.service",
+                                             .left_over = "ls -d /etc/a.d/* | sort"},
+                                   .read_file = read_file};
 
 struct lab {
     struct doctor d;
@@ -230,6 +244,134 @@ static void test_bare_only_where_there_is_no_copy(void **state)
     assert_true(rkestate_is_bare(s));
 }
 
+/* --- kinds without a state of their own --- */
+
+static void make_ours(struct lab *l)
+{
+    for (size_t i = 0; i < NODES; i++)
+        l->d.s->members[i].node.driver = &ours;
+}
+
+/* No word of what there is in a cluster of RKE's alone. (".rkestate" is the file's name.) */
+static void nothing_of_rke_is_said(const struct lab *l)
+{
+    static const char *const words[] = {"RKE",    "rke ",      "`rke",
+                                        "docker", "container", "full-cluster-state"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strstr(all_of(l), words[i]))
+            fail_msg("'%s' in: %s", words[i], all_of(l));
+        for (size_t k = 0; k < l->out.seen_count; k++)
+            assert_null(strstr(l->out.seen[k].text, words[i]));
+        assert_null(l->err.message ? strstr(l->err.message, words[i]) : NULL);
+        assert_null(l->err.next ? strstr(l->err.next, words[i]) : NULL);
+    }
+}
+
+static void test_a_lost_state_of_ours_is_rebuilt_from_the_nodes_alone(void **state)
+{
+    LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
+    make_ours(&l);
+    stamps[0] = stamps[1] = STAMP("00000001", "7");
+    assert_int_equal(write_state(&l), 0);
+    SAID("is not there");
+    nothing_of_rke_is_said(&l);
+    struct rkestate *s CLEANUP(cleanup_rkestate) = written(&l);
+    struct journal *j CLEANUP(cleanup_journal) = NULL;
+    assert_non_null(strstr(rkestate_encryption_config(s), K1));
+    assert_int_equal(journal_read(s, l.d.s->state_path, &j, &l.err), 0);
+    assert_string_equal(j->cluster_id, "00000001-0000-4000-8000-000000000000");
+    assert_true(j->generation > 7);
+    assert_int_equal(j->key_count, 1);
+    assert_non_null(j->keys[0].activated);
+}
+
+static void test_what_never_was_is_not_lost(void **state)
+{
+    for (int stamped = 0; stamped <= 2; stamped++) {
+        LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
+        make_ours(&l);
+        stamps[1] = stamped == 0 ? NULL : stamped == 1 ? STAMP("00000001", "7") : "?";
+        assert_int_equal(doctor_stamps(&l.d, &l.err), 0);
+        doctor_history(&l.d);
+        assert_int_equal(doctor_rebuild(&l.d, &l.err), 0);
+        assert_null(written(&l));
+        if (stamped)
+            SAID("is not there");
+        else
+            assert_int_equal(l.out.finding_count, 0);
+        nothing_of_rke_is_said(&l);
+    }
+}
+
+static void test_a_bare_state_of_ours_lacks_nothing(void **state)
+{
+    LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
+    l.d.state_missing = false;
+    l.d.s->state = rkestate_bare(l.d.s->state_path);
+    assert_int_equal(doctor_rebuild(&l.d, &l.err), 0);
+    SAID("RKE's own members");
+    size_t before = l.out.finding_count;
+    make_ours(&l);
+    assert_int_equal(doctor_rebuild(&l.d, &l.err), 0);
+    assert_int_equal(l.out.finding_count, before);
+}
+
+static void test_the_union_is_put_by_the_words_of_the_kind(void **state)
+{
+    LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("b", K2) ", " ID));
+    char *path CLEANUP(cleanup_mem) = mem_printf("%s/union.yaml", l.folder);
+    make_ours(&l);
+    l.d.store_read = true;
+    l.asked.write_union = path;
+    mem_free(l.d.s->cluster->nodes[1].ssh.user);
+    l.d.s->cluster->nodes[1].ssh.user = mem_strdup("op");
+    assert_int_equal(doctor_union(&l.d, &l.err), 0);
+    unlink(path);
+    SAID(" root@10.0.0.1 'sh -ec '\\''umask 077; cat >");
+    SAID(" op@10.0.0.2 'sudo sh -ec '\\''umask 077; cat >");
+    SAID("; sync\nsystemctl restart a.service'\\'''");
+    nothing_of_rke_is_said(&l);
+}
+
+static void test_words_are_root_s_unless_the_kind_says_otherwise(void **state)
+{
+    LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
+    const struct member *m = &l.d.s->members[1];
+    static const struct driver users = {.words.user = true};
+    make_ours(&l);
+    struct {
+        const char *user;
+        const struct driver *driver;
+        const char *words, *end;
+    } table[] = {
+        {"root", &ours, ours.words.logs, " root@10.0.0.2 -n 'journalctl -u a.service -n 50'"},
+        {"op", &ours, ours.words.logs, " op@10.0.0.2 -n 'sudo journalctl -u a.service -n 50'"},
+        {"op", &ours, ours.words.left_over,
+         " op@10.0.0.2 -n 'sudo sh -c '\\''ls -d /etc/a.d/* | sort'\\'''"},
+        {"op", &users, "docker ps", " op@10.0.0.2 -n docker ps"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct ssh_access *a = &l.d.s->cluster->nodes[1].ssh;
+        mem_free(a->user);
+        a->user = mem_strdup(table[i].user);
+        l.d.s->members[1].node.driver = table[i].driver;
+        char *got CLEANUP(cleanup_mem) = node_words(&l.d, m, table[i].words);
+        size_t len = strlen(got), end = strlen(table[i].end);
+        assert_true(len > end);
+        assert_string_equal(got + len - end, table[i].end);
+    }
+}
+
+static void test_a_change_that_is_open_keeps_off_what_the_kind_has(void **state)
+{
+    LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
+    char *rke CLEANUP(cleanup_mem) = session_keep_off(l.d.s);
+    assert_string_equal(rke, "; don't run `rke` before it is finished");
+    make_ours(&l);
+    char *none CLEANUP(cleanup_mem) = session_keep_off(l.d.s);
+    assert_string_equal(none, "");
+}
+
 static void test_damaged_copy_is_no_lack_of_one(void **state)
 {
     LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
@@ -276,11 +418,6 @@ static void test_base_of_another_cluster(void **state)
     unlink(path);
 }
 
-#define STAMP(cluster, generation)                                                                 \
-    "{\"version\": 1, \"cluster\": \"" cluster                                                     \
-    "-0000-4000-8000-000000000000\", \"generation\": " generation                                  \
-    ", \"transition\": \"\", \"by\": \"ann\", \"at\": \"2026-01-02T03:04:05Z\"}"
-
 static void test_generation_that_no_copy_has(void **state)
 {
     LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
@@ -303,7 +440,7 @@ static void test_stamp_that_cant_be_read(void **state)
     stamps[0] = STAMP("00000001", "7");
     stamps[1] = "?";
     refused(&l, "stamp");
-    SAID("docker does not answer");
+    SAID("the node does not answer");
     SAID("then look again");
     NOT_SAID("mv -n");
     error_clear(&l.err);
@@ -410,6 +547,12 @@ int main(void)
         cmocka_unit_test(test_two_secrets_of_one_name),
         cmocka_unit_test(test_no_union_no_state),
         cmocka_unit_test(test_bare_only_where_there_is_no_copy),
+        cmocka_unit_test(test_a_lost_state_of_ours_is_rebuilt_from_the_nodes_alone),
+        cmocka_unit_test(test_what_never_was_is_not_lost),
+        cmocka_unit_test(test_a_bare_state_of_ours_lacks_nothing),
+        cmocka_unit_test(test_the_union_is_put_by_the_words_of_the_kind),
+        cmocka_unit_test(test_words_are_root_s_unless_the_kind_says_otherwise),
+        cmocka_unit_test(test_a_change_that_is_open_keeps_off_what_the_kind_has),
         cmocka_unit_test(test_damaged_copy_is_no_lack_of_one),
         cmocka_unit_test(test_nothing_while_another_is_at_work),
         cmocka_unit_test(test_base_of_another_cluster),
