@@ -155,6 +155,8 @@ int state_bring_up_to_date(struct session *s, const struct encryption_config *ru
         rkestate_set_custom(s->state, running);
         equal = equal && !rkestate_is_custom(s->state); /* (a bare state has no place for it) */
     }
+    if (s->state_missing && !s->journal->sequence)
+        journal_take_over(s->journal, running);
     if (!equal || s->journal->behind) {
         tell(s, ENCRYPT_NOTE, NULL, NULL,
              s->state_missing ? "%s was not there: made, with the keys that the nodes have (0600: "

@@ -307,6 +307,12 @@ static void activate(struct journal *j, enum provider_type type, const struct en
     mem_free(STEAL(r->retired));
 }
 
+void journal_take_over(struct journal *j, const struct encryption_config *c)
+{
+    each_key(j, c, add_found);
+    each_key(j, c, activate);
+}
+
 void journal_close(struct journal *j)
 {
     struct transition *t = j->transition;

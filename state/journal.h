@@ -182,6 +182,9 @@ void journal_add_key(struct journal *j, enum provider_type type, const struct en
 /* The same for the keys of a configuration that was there before us: made at an unknown time. */
 void journal_add_config_keys(struct journal *j, const struct encryption_config *c);
 
+/* The same, and they are in use: of what runs, as first seen where there was no state file. */
+void journal_take_over(struct journal *j, const struct encryption_config *c);
+
 /* Adds an error for each key of c (which may be NULL) whose name stands, in the history, for
  * another secret of the same provider type: values of both would lie under one prefix. `tree` is
  * what c was read from, for the places; NULL where there is none. Sorts nothing. */

@@ -446,6 +446,43 @@ static void a_lost_state_file_is_wrong_where_anything_is_encrypted(void **state)
     }
 }
 
+static bool stamped;
+
+static int read_stamp(struct node *n, const char *path, struct buf *out, bool *missing,
+                      struct error *err)
+{
+    (void)n;
+    (void)path;
+    (void)err;
+    *missing = !stamped;
+    if (stamped)
+        buf_adds(out, "{\"version\": 1, \"cluster\": \"c\", \"generation\": 3, \"transition\": "
+                      "\"\", \"by\": \"ann\", \"at\": \"2026-01-02T03:04:05Z\"}");
+    return 0;
+}
+
+/* Kinds whose state file is made by our first change: only a stamp tells that there was one. */
+static void a_state_file_that_never_was_is_not_lost(void **state)
+{
+    (void)state;
+    static const struct driver ours = {.default_config_path = "/other.yaml",
+                                       .read_file = read_stamp};
+    struct cluster cluster = {0};
+    for (int which = 0; which < 2; which++) {
+        struct lab l CLEANUP(lab_free);
+        lab_make(&l);
+        l.session.cluster = &cluster;
+        l.d.state_missing = true;
+        stamped = which;
+        for (size_t i = 0; i < NODES; i++) {
+            l.members[i].node.driver = &ours;
+            l.members[i].config_path = l.path;
+        }
+        assert_int_equal(problems_without(&l, true, true), which);
+        assert_int_equal(l.out.note_count, !which);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -469,6 +506,7 @@ int main(void)
         cmocka_unit_test(the_first_node_that_can_tell_is_the_reference),
         cmocka_unit_test(what_could_not_be_asked_is_wrong_where_anything_is_encrypted),
         cmocka_unit_test(a_lost_state_file_is_wrong_where_anything_is_encrypted),
+        cmocka_unit_test(a_state_file_that_never_was_is_not_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
