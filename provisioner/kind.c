@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const struct driver *const drivers[] = {&driver_rke, &driver_openshift3};
+static const struct driver *const drivers[] = {&driver_rke, &driver_systemd, &driver_openshift3};
 
 const struct driver *kind_driver(const char *name)
 {

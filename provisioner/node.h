@@ -35,6 +35,7 @@ struct apiserver {
                           without */
     bool automatic_reload;
     long restarts;  /* how often it came up by itself, as far as the kind counts it */
+    bool gave_up;   /* it ended, and what starts it won't do so again by itself */
     bool unsettled; /* left-overs of an interrupted change lie on the node: settle() clears them */
     char *doubt;    /* why `args` may not be what its process runs with (its settings were changed
                        after it had started, and not by us); NULL: there is none */

@@ -472,12 +472,18 @@ int member_wait_ready(struct session *s, struct member *m, int64_t timeout_ms, s
             if (m->node.driver->observe(&m->node, &seen, err) < 0)
                 return error_wrap(err, "node %s", m->node.name);
             long restarts = seen.restarts;
+            bool gave_up = seen.gave_up;
             apiserver_free(&seen);
             before = before < 0 || restarts < before ? restarts : before;
             if (restarts - before >= TOO_MANY_RESTARTS)
                 return error_set(err, RESULT_FAILED,
                                  "node %s: kube-apiserver ends again and again (%ld times)",
                                  m->node.name, restarts - before);
+            if (gave_up)
+                return error_set(
+                    err, RESULT_FAILED,
+                    "node %s: kube-apiserver ended, and is not started again by itself",
+                    m->node.name);
         }
         if (loop_now() >= deadline)
             return error_set(err, RESULT_FAILED,

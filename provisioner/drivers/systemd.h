@@ -1,0 +1,79 @@
+/*
+ * The driver for apiservers that are a systemd unit: inner parts, for the driver's own files and
+ * its tests.
+ *
+ * What runs is what the unit's process says (/proc), wherever its flags come from: ExecStart=, an
+ * environment file, a script. What is to run is set by a drop-in of ours (templates/unit_dropin.h),
+ * and by none where the unit says the same without it. Nothing else on the node is changed. A
+ * drop-in is made again from what is wanted, so nothing is kept of what was before: `unsettled` is
+ * a drop-in that says other than what runs (a run was killed between it and the restart), or that
+ * systemd doesn't know of yet.
+ */
+#ifndef ENCRYPT_PROVISIONER_DRIVERS_SYSTEMD_H
+#define ENCRYPT_PROVISIONER_DRIVERS_SYSTEMD_H
+
+#include "provisioner/host/unit.h"
+#include "provisioner/node.h"
+#include "templates/unit_dropin.h"
+
+#define SYSTEMD_UNIT "kube-apiserver.service"
+
+struct systemd {
+    struct host host;
+    char *unit;
+    char *process; /* the one seen last, and how many came after the first: for a systemd that
+                      doesn't count restarts (NRestarts is 235's) */
+    long restarts;
+};
+
+/* What there is of the unit on the node. */
+struct systemd_look {
+    struct host_unit unit;
+    bool exists;       /* loaded */
+    char *dropin;      /* the path of ours */
+    struct buf own;    /* what lies there */
+    bool own_there;    /* something does */
+    bool own_loaded;   /* systemd knows of it */
+    bool own_foreign;  /* it is not ours */
+    char *own_value;   /* what its flag says, NULL for none */
+    char **paths;      /* the unit's files but ours, in systemd's order */
+    struct buf *texts; /* of each */
+    struct unit_file *files;
+    size_t count;
+    struct unit_service service;
+    struct apiserver says; /* what that comes to without ours: the flags */
+    bool whole;            /* all of it could be told */
+    bool running;
+    struct host_process process; /* kube-apiserver's own */
+    struct apiserver runs;       /* its flags */
+};
+int systemd_look_at(struct node *n, struct systemd_look *l, struct error *err) MUST_CHECK;
+void systemd_look_free(struct systemd_look *l); /* also for CLEANUP */
+
+/* The name of the flag that this apiserver knows: it was another before 1.13. */
+const char *systemd_flag_name(const struct node *n, const struct systemd_look *l);
+
+/* True where the unit needs a drop-in of ours to have the configuration (NULL: none). */
+bool systemd_needs_dropin(const struct systemd_look *l, const char *config_path);
+/* REFUSED where it needs one that would not do, or where another's lies in its place. */
+int systemd_check_dropin(const struct node *n, const struct systemd_look *l,
+                         const char *config_path, struct error *err) MUST_CHECK;
+
+/* --- systemd_place.c --- */
+
+int systemd_check_place(struct node *n, const char *path, struct error *err);
+int systemd_start_with(struct node *n, const struct apiserver_want *want, char ***flags,
+                       char ***mounts, struct error *err);
+int systemd_find_socket(struct node *n, const char *path, char *const *binds,
+                        struct node_socket *out, struct error *err);
+int systemd_look_for_socket(struct node *n, const struct node_socket *at, enum socket_there *out,
+                            struct error *err);
+
+/* --- systemd_change.c --- */
+
+int systemd_start(struct node *n, const struct apiserver_want *want, const char *process,
+                  struct error *err);
+int systemd_settle(struct node *n, struct error *err);
+int systemd_go_back(struct node *n, const struct apiserver_want *want, struct error *err);
+
+#endif
