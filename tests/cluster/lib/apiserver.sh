@@ -122,7 +122,7 @@ start_apiserver() { docker_api "$1" POST /containers/kube-apiserver/start >/dev/
 # kube_get NODE PATH: as kube-admin, through that node's own apiserver
 kube_get() {
     near curl -sSf --max-time 10 --cacert "$DIR/pki/kube-ca.pem" --cert "$DIR/pki/kube-admin.pem" --key "$DIR/pki/kube-admin-key.pem" \
-        "https://$(address "$1"):6443$2"
+        "https://$(address "$1"):$(per_kind apiserver_port)$2"
 }
 
 apiserver_is_ready() { [ "$(kube_get "$1" /readyz)" = ok ]; }

@@ -83,7 +83,7 @@ command_etcd_get() {
 
 command_etcd_forms() {
     load
-    python etcd_forms "${1:-/registry/secrets/}"
+    python etcd_forms "${1:-$(per_kind etcd_prefix)/secrets/}"
 }
 
 command_etcdctl() {

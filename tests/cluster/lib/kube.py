@@ -4,21 +4,25 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 
 
 def tls_context(folder):
+    """For the cluster of that folder; it knows the port of its apiservers, too."""
     context = ssl.create_default_context(cafile=os.path.join(folder, "pki/kube-ca.pem"))
     context.load_cert_chain(os.path.join(folder, "pki/kube-admin.pem"), os.path.join(folder, "pki/kube-admin-key.pem"))
+    with open(os.path.join(folder, "kubeconfig-node1")) as file:
+        context.port = int(re.search(r"server: .*:([0-9]+)", file.read()).group(1))
     return context
 
 
 class Connection:
     """request() gives (status, body bytes); any failure of the connection is an OSError or http.client.HTTPException."""
 
-    def __init__(self, context, address, port=6443, timeout=10):
-        self.make = lambda: http.client.HTTPSConnection(address, port, context=context, timeout=timeout)
+    def __init__(self, context, address, port=None, timeout=10):
+        self.make = lambda: http.client.HTTPSConnection(address, port or context.port, context=context, timeout=timeout)
         self.address = address
         self.http = None
 

@@ -56,7 +56,7 @@ drop() {
 # With a bastion, the nodes drop what the operator sends to them; the bastion reaches them.
 hide_behind_bastion() {
     local port
-    for port in 22 2379 2380 6443; do drop "$1" 20 from "$OPERATOR" ipproto tcp dport "$port"; done
+    for port in 22 2379 2380 "$(per_kind apiserver_port)"; do drop "$1" 20 from "$OPERATOR" ipproto tcp dport "$port"; done
 }
 
 # cut: nothing passes between the node and the operator (or the bastion); the nodes still see each other.

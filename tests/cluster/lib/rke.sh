@@ -10,7 +10,7 @@ kubeconfig_for() {
 		- cluster:
 		    api-version: v1
 		    certificate-authority-data: $(base64 -w0 "$DIR/pki/kube-ca.pem")
-		    server: "https://$(address "$1"):6443"
+		    server: "https://$(address "$1"):$(per_kind apiserver_port)"
 		  name: "local"
 		contexts:
 		- context:
@@ -25,6 +25,9 @@ kubeconfig_for() {
 		    client-key-data: $(base64 -w0 "$DIR/pki/kube-admin-key.pem")
 	END
 }
+
+apiserver_port() { echo 6443; }
+etcd_prefix() { echo /registry; }
 
 # Where the testbed's own kubeconfig is: RKE leaves one beside cluster.yml
 cluster_kubeconfig() { echo "$DIR/kube_config_cluster.yml"; }
