@@ -62,3 +62,32 @@ char *ask_secret(void *ctx, const char *prompt)
     explicit_bzero(line, sizeof(line));
     return text;
 }
+
+int ask_yes_or_no(void *ctx, const char *question)
+{
+    const struct command_line *l = ctx;
+    char *shown CLEANUP(cleanup_mem) = make_printable(question);
+    if (l->yes)
+        return 1;
+    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        return 0;
+    sigset_t stops, mask;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGTERM);
+    sigprocmask(SIG_BLOCK, &stops, &mask);
+    int answer = 0;
+    _Bool ended = 0;
+    while (!answer && !ended) {
+        char line[64];
+        fprintf(stderr, "%s [yes/no] ", shown);
+        ssize_t n =
+            wait_for_input(STDIN_FILENO, &mask) ? read(STDIN_FILENO, line, sizeof(line)) : 0;
+        ended = n <= 0;
+        answer = n > 0 && (line[0] == 'y' || line[0] == 'Y')   ? 1
+                 : n > 0 && (line[0] == 'n' || line[0] == 'N') ? -1
+                                                               : 0;
+    }
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    return answer;
+}

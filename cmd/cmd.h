@@ -120,5 +120,8 @@ int signals_exit_code(void); /* 130 or 143 */
 /* ask.c: a secret from the terminal, without echo. NULL where there is no terminal, and where
  * signals_stop(). */
 char *ask_secret(void *ctx, const char *prompt);
+/* Yes (1) or no (-1), asked where standard input is a terminal; 0: it is none, or signals_stop().
+ * With --yes it is yes. `ctx`: the command line. */
+int ask_yes_or_no(void *ctx, const char *question);
 
 #endif

@@ -126,9 +126,12 @@ static void fill_descriptors(void)
 int main(int argc, char **argv)
 {
     struct encrypt_error err CLEANUP(encrypt_error_clear) = {0};
-    struct command_line l = {
-        .program = program_name(argv[0]),
-        .options = {.event = progress_event, .ask = ask_secret, .stop = signals_stop, .ctx = &l}};
+    struct command_line l = {.program = program_name(argv[0]),
+                             .options = {.event = progress_event,
+                                         .ask = ask_secret,
+                                         .confirm = ask_yes_or_no,
+                                         .stop = signals_stop,
+                                         .ctx = &l}};
     fill_descriptors();
     if (argc < 2) {
         help_all(&l, stderr);

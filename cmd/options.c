@@ -27,6 +27,8 @@ static const struct option_line {
     {"forget-node", 0, "ADDRESS[,ADDRESS]", CLUSTER,
      "a control-plane node that is gone for good: go on without it"},
     {"no-restart", 0, NULL, CLUSTER, "put the files, and leave the restarts to the operator"},
+    {"snapshot", 0, NULL, CLUSTER, "rke2, k3s: take a snapshot of etcd first, don't ask"},
+    {"no-snapshot", 0, NULL, CLUSTER, "rke2, k3s: take none, don't ask"},
     {"namespace", 0, "NAME[,NAME]", CLUSTER, "rewrite what is in these alone; the old key stays"},
     {"detach", 0, NULL, CLUSTER, "rewrite in the background; `status` tells how far it is"},
     {"write-config", 0, NULL, CLUSTER, "after a rotation: write the fresh key into custom_config"},
@@ -46,6 +48,8 @@ static const struct option_line {
 static const struct {
     const char *option, *commands;
 } own[] = {{"no-restart", "prepare rotate reencrypt"},
+           {"snapshot", "up rotate-key prepare"},
+           {"no-snapshot", "up rotate-key prepare"},
            {"namespace", "reencrypt"},
            {"detach", "reencrypt"},
            {"write-config", "up rotate-key resume reencrypt restart"},
@@ -152,6 +156,10 @@ static _Bool take(const struct command *c, const char *name, const char *value,
         o->forget_node = value;
     else if (strcmp(name, "no-restart") == 0)
         o->no_restart = 1;
+    else if (strcmp(name, "snapshot") == 0)
+        o->snapshot = 1;
+    else if (strcmp(name, "no-snapshot") == 0)
+        o->snapshot = -1;
     else if (strcmp(name, "detach") == 0)
         l->detach = 1;
     else if (strcmp(name, "namespace") == 0) {

@@ -2,6 +2,7 @@
 #include "provisioner/config_file.h"
 #include "provisioner/decide.h"
 #include "provisioner/engine.h"
+#include "provisioner/owned/owned.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
 #include "provisioner/start.h"
@@ -257,6 +258,18 @@ static enum stage_command stage_command_of(command_fn *what)
                                        : STAGE_COMMAND_NONE;
 }
 
+static enum owned_command owned_command_of(command_fn *what)
+{
+    return what == up                  ? OWNED_UP
+           : what == rotate            ? OWNED_ROTATION
+           : what == prepare           ? OWNED_PREPARE
+           : what == rotate_nothing    ? OWNED_ROTATE
+           : what == reencrypt_nothing ? OWNED_REENCRYPT
+           : what == restart_nothing   ? OWNED_RESTARTS
+           : what == abort_nothing     ? OWNED_ABORT
+                                       : OWNED_RESUME;
+}
+
 static int command(const struct encrypt_options *o, struct encrypt_report *report, command_fn *what,
                    struct error *err)
 {
@@ -268,6 +281,11 @@ static int command(const struct encrypt_options *o, struct encrypt_report *repor
         return -1;
     report->nodes = s->count;
     report->keep_off = session_driver(s)->words.keep_off;
+    if (session_driver(s)->owned) {
+        int done = owned_command(s, owned_command_of(what), report, err);
+        report->milliseconds = loop_now() - began;
+        return done;
+    }
     bool was_open = s->journal->transition != NULL;
     bool closed = !was_open;
     int rc = was_open ? start_note_started(s, err) : 0;

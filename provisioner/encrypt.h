@@ -104,6 +104,8 @@ struct encrypt_options {
     bool no_restart;         /* staged commands: the restarts are left to the operator */
     const char *namespaces;  /* encrypt_reencrypt(): what is in these alone, commas between; NULL:
                                 all,  and then the old key is dropped */
+    int snapshot;       /* of servers that own their configuration (rke2, k3s), by their own command
+                           before       anything is changed: 1: take one, -1: don't, 0: `confirm` is asked */
     bool write_config;  /* where cluster.yml's custom_config lags behind a rotation: write it */
     int64_t timeout_ms; /* how long one apiserver may take to become ready; 0: 5 minutes */
     size_t concurrency; /* objects being rewritten at once; 0: 64 */
@@ -112,6 +114,9 @@ struct encrypt_options {
     /* Asks somebody for a secret. Gives a string of malloc()'s, which is wiped and freed; NULL
      * where nobody can be asked. */
     char *(*ask)(void *ctx, const char *prompt);
+    /* A question with yes (1) or no (-1) for an answer; 0 where nobody can be asked. May be NULL.
+     */
+    int (*confirm)(void *ctx, const char *question);
     /* True where the call shall stop at the next safe point (a first Ctrl-C): INTERRUPTED. Asked
      * often. */
     bool (*stop)(void *ctx);

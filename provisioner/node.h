@@ -10,6 +10,7 @@
 
 struct driver;
 struct cluster;
+struct owned_kind;
 
 struct node {
     const struct cluster_node *conf; /* not owned */
@@ -104,6 +105,10 @@ struct driver_words {
 struct driver {
     const char *kind; /* "rke" */
     struct driver_words words;
+
+    /* NULL, but for kinds whose servers own their encryption configuration: provisioner/owned does
+     * their changes, and what puts files or restarts apiservers is REFUSED. */
+    const struct owned_kind *owned;
 
     /* Where the kind keeps an administrator's kubeconfig on its nodes; NULL: nowhere. */
     const char *admin_kubeconfig;
@@ -227,5 +232,7 @@ extern const struct driver driver_rke;        /* drivers/rke.c */
 extern const struct driver driver_kubeadm;    /* drivers/kubeadm.c */
 extern const struct driver driver_systemd;    /* drivers/systemd.c */
 extern const struct driver driver_openshift3; /* drivers/openshift3.c */
+extern const struct driver driver_rke2;       /* drivers/rke2.c */
+extern const struct driver driver_k3s;
 
 #endif

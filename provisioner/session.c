@@ -412,6 +412,7 @@ void session_close(struct session *s)
     mem_free(s->etcd_prefix);
     resources_free(&s->resources);
     mem_free(s->resources_of);
+    encryption_resources_free(s->long_prefixes);
     mem_free(s->lease_owner);
     mem_free(s->who);
     mem_free(s->previous_step);

@@ -65,8 +65,11 @@ struct session {
     struct etcd *etcd;
     char *etcd_prefix;          /* "/registry" */
     struct resources resources; /* of the transition: see store_resources() */
-    char *resources_of;         /* the names that they stand for, one a line; NULL: not found out */
-    char *lease_owner, *who;    /* see lease.h */
+    char *
+        *long_prefixes; /* of keys whose names have a colon in them (NULL-terminated; NULL: none is
+                           known): which name a value lies under is then not told by the value */
+    char *resources_of; /* the names that they stand for, one a line; NULL: not found out */
+    char *lease_owner, *who; /* see lease.h */
     bool lease_held;
     bool state_missing;  /* there was no state file: `state` is a bare one, of this session alone
                           * until it is  written */

@@ -5,6 +5,7 @@
 #include "provisioner/credentials.h"
 #include "provisioner/doctor.h"
 #include "provisioner/kube/lease.h"
+#include "provisioner/owned/owned.h"
 
 #include <errno.h>
 #include <string.h>
@@ -235,6 +236,8 @@ static int look(struct status *d, struct error *err)
     tell_stage(d);
     tell_enabled(d);
     status_tell_nodes(d);
+    if (session_driver(s)->owned)
+        return owned_tell_status(d, err) < 0 ? -1 : status_keys(d, err);
     status_hashes(d);
     return status_keys(d, err) < 0 ? -1 : status_state(d, err);
 }

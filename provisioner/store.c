@@ -25,6 +25,7 @@ struct walk {
     size_t most;       /* examples; 0: CENSUS_MAX_EXAMPLES */
     bool end_early;    /* when there are as many */
     bool ended;
+    char *const *long_prefixes; /* the session's */
 };
 
 static void count_prefix(struct census *c, char *prefix)
@@ -40,6 +41,16 @@ static void count_prefix(struct census *c, char *prefix)
     c->prefixes[c->prefix_count++] = (struct prefix_count){.prefix = prefix, .count = 1};
 }
 
+static char *prefix_of_value(char *const *known, const unsigned char *value, size_t len)
+{
+    for (; known && *known; known++) {
+        size_t n = strlen(*known);
+        if (len >= n && memcmp(value, *known, n) == 0)
+            return mem_strdup(*known);
+    }
+    return encryption_stored_prefix(value, len);
+}
+
 static int on_value(void *ctx, const char *key, const unsigned char *value, size_t len,
                     int64_t mod_revision, struct error *err)
 {
@@ -48,7 +59,7 @@ static int on_value(void *ctx, const char *key, const unsigned char *value, size
     struct census *c = w->census;
     c->values++;
     c->bytes += (int64_t)len;
-    count_prefix(c, encryption_stored_prefix(value, len));
+    count_prefix(c, prefix_of_value(w->long_prefixes, value, len));
     if (w->want(w->ctx, w->resource, value, len))
         return 0;
     c->refused++;
@@ -110,6 +121,7 @@ static int run_walk(struct session *s, struct walk *w, const char *prefix, int64
     struct error e CLEANUP(error_clear) = {0};
     if (session_open_etcd(s, err) < 0)
         return -1;
+    w->long_prefixes = s->long_prefixes;
     w->census->examples = mem_alloc(2, sizeof(char *));
     w->census->revision = revision;
     if (etcd_walk_after(s->etcd, prefix, w->after, &w->census->revision, on_value, w, &e) < 0 &&
@@ -325,6 +337,25 @@ void store_add_name(char ***list, size_t *count, const char *name)
     MEM_GROW(*list, *count + 1);
     (*list)[(*count)++] = mem_strdup(name);
     (*list)[*count] = NULL;
+}
+
+void store_know_keys(struct session *s, const struct encryption_config *c)
+{
+    size_t count = 0;
+    while (s->long_prefixes && s->long_prefixes[count])
+        count++;
+    for (size_t i = 0; c && i < c->item_count; i++)
+        for (size_t p = 0; p < c->items[i].provider_count; p++) {
+            const struct encryption_provider *provider = &c->items[i].providers[p];
+            for (size_t k = 0; k < provider->key_count; k++) {
+                const char *name = provider->keys[k].name;
+                if (!strchr(name, ':'))
+                    continue;
+                char *prefix CLEANUP(cleanup_mem) =
+                    mem_printf("k8s:enc:%s:v1:%s:", provider_type_name(provider->type), name);
+                store_add_name(&s->long_prefixes, &count, prefix);
+            }
+        }
 }
 
 void store_add_names(char ***list, size_t *count, const struct encryption_config *c)

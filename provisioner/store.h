@@ -53,6 +53,10 @@ int census_names(struct session *s, const struct resource *r, const char *ns, co
 int census_under(struct session *s, char **prefixes, int64_t revision, struct census *out,
                  struct error *err) MUST_CHECK;
 
+/* Names with a colon in them, which rke2 and k3s make: a value's prefix is told by the keys that
+ * are known, and those of c (which may be NULL) are from here on. */
+void store_know_keys(struct session *s, const struct encryption_config *c);
+
 /* "3 under k8s:enc:aescbc:v1:key-a:, 1 plain"; to be freed. */
 char *census_text(const struct census *c);
 

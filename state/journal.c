@@ -70,6 +70,18 @@ static void node_record_clear(struct node_record *n)
     mem_free(n->address);
 }
 
+static void owned_record_free(struct owned_record *o)
+{
+    if (!o)
+        return;
+    mem_free(o->why);
+    mem_free(o->opened);
+    mem_free(o->by);
+    mem_free(o->proved_at);
+    encryption_config_free(o->from);
+    mem_free(o);
+}
+
 void journal_free(struct journal *j)
 {
     if (!j)
@@ -87,6 +99,7 @@ void journal_free(struct journal *j)
     mem_free(j->nodes);
     mem_free(j->keys);
     transition_free(j->transition);
+    owned_record_free(j->owned);
     mem_free(j->last.why);
     mem_free(j->last.closed);
     encryption_config_free(j->custom);
@@ -334,6 +347,40 @@ void journal_close(struct journal *j)
     j->last = (struct finished){mem_strdup(t->why), t->aborting, timestamp_now()};
     j->transition = NULL;
     transition_free(t);
+}
+
+void journal_open_owned(struct journal *j, const char *why, const struct encryption_config *from)
+{
+    if (j->transition || j->owned)
+        abort();
+    j->owned = mem_alloc(1, sizeof(*j->owned));
+    *j->owned = (struct owned_record){.why = mem_strdup(why),
+                                      .opened = timestamp_now(),
+                                      .by = user_and_host(),
+                                      .from = encryption_config_copy(from)};
+    j->generation++;
+    each_key(j, from, add_found);
+}
+
+void journal_close_owned(struct journal *j, const struct encryption_config *to, bool aborted)
+{
+    struct owned_record *o = j->owned;
+    if (!o)
+        abort();
+    if (to) {
+        each_key(j, o->from, add_found);
+        each_key(j, to, add_found);
+        each_key(j, o->from, retire);
+        /* (A key that only reads, after disabling, is not in use.) */
+        if (encryption_active_key(to))
+            each_key(j, to, activate);
+    }
+    j->generation++;
+    mem_free(j->last.why);
+    mem_free(j->last.closed);
+    j->last = (struct finished){mem_strdup(o->why), aborted, timestamp_now()};
+    j->owned = NULL;
+    owned_record_free(o);
 }
 
 bool journal_set_custom(struct journal *j, const struct encryption_config *custom)

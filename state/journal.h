@@ -15,6 +15,9 @@
  *       "initial": false, "before": "<yaml>", "started": null | "<address>",
  *       "switched": false, "rewritten": false,
  *       "proved": null | {"revision": 123, "values": 2000, "at": "…"} },
+ *     "owned": {"why": "rotate-key", "opened": "2026-…Z", "by": "user@host", "from": "<yaml>",
+ *               "staged": false, "at_once": false, "gone": false, "stuck": false,
+ *               "proved": null | {"revision": 123, "values": 2000, "at": "…"} },
  *     "last": null | {"why": "rotate-key", "aborted": false, "closed": "2026-…Z"},
  *     "nodes": { "<address>": { "intent": null |
  * {"form": "switch", "process": null |
@@ -29,6 +32,8 @@
  * from,
  * "" where it was made from none. After rotate-key it lags behind: cluster.yml does not have the
  * fresh key until it is written there.
+ *
+ * `owned` is there only while such a change is open.
  *
  * sha256 "none" stands for "no file, no flag". A process identity is opaque text from the driver.
  * Texts are UTF-8 in one line; the members are these and no others.
@@ -59,6 +64,20 @@ struct transition {
     char *started; /* initial: a node that was seen to have an apiserver since; NULL: none was */
     bool rewritten;
     bool proved; /* TRANSITION_NARROWING without it is refused, in writing and in reading */
+    int64_t proof_revision, proof_values;
+    char *proved_at; /* timestamp_now() */
+};
+
+/* A change on servers that own their configuration (provisioner/owned): its forms are theirs, and
+ * come to be on the way. */
+struct owned_record {
+    char *why, *opened, *by;        /* why: "rotate-key", "enable", "disable" */
+    struct encryption_config *from; /* what they had when it was opened; never NULL */
+    bool staged;                    /* it is gone through a stage at a time */
+    bool at_once;                   /* by their rotate-keys */
+    bool gone;  /* nothing lay under the old key when it had gone from their file */
+    bool stuck; /* their reencrypt was seen to fail */
+    bool proved;
     int64_t proof_revision, proof_values;
     char *proved_at; /* timestamp_now() */
 };
@@ -99,6 +118,7 @@ struct journal {
     int64_t generation;            /* raised when a transition is opened, aborted, begins to narrow,
                                       is finished: a copy of the state with a lower one is older */
     struct transition *transition; /* NULL: none is open */
+    struct owned_record *owned;    /* the same of servers that own their configuration */
     struct finished last;          /* the one that was closed last */
     struct encryption_config *custom; /* what runs was made from; NULL: not from custom_config, or
                                          that isn't known */
@@ -172,6 +192,12 @@ void journal_reopen(struct journal *j);
  * other way round, but a key of `to` that was in use before it was opened is in use still;
  * generation + 1; the nodes' intents are cleared; `last` is it. */
 void journal_close(struct journal *j);
+
+/* The same for servers that own their configuration: `from` is copied, its keys enter the history.
+ * Closing: the keys of `to` (NULL: nothing came of it) are activated where it writes with one,
+ * those of `from` that it lacks are retired. One that is open already is a bug: abort(3). */
+void journal_open_owned(struct journal *j, const char *why, const struct encryption_config *from);
+void journal_close_owned(struct journal *j, const struct encryption_config *to, bool aborted);
 
 /* What runs was made from this custom_config (copied; NULL: from none). False where that was known.
  */

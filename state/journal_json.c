@@ -163,18 +163,56 @@ static int get_config(struct reader *r, const json_t *from, const char *where, c
     return 0;
 }
 
-static int get_proof(struct reader *r, const json_t *json, struct transition *t)
+struct proof {
+    bool *proved;
+    int64_t *revision, *values;
+    char **at;
+};
+
+static int get_proof(struct reader *r, const json_t *json, const char *where, struct proof p)
 {
     static const char *const members[] = {"revision", "values", "at", NULL};
-    const char *where = "transition.proved";
     if (json_is_null(json))
         return 0;
-    t->proved = true;
+    *p.proved = true;
     if (want_object(r, json, where, members) != 0 ||
-        get_number(r, json, where, "revision", 0, &t->proof_revision) != 0 ||
-        get_number(r, json, where, "values", 0, &t->proof_values) != 0)
+        get_number(r, json, where, "revision", 0, p.revision) != 0 ||
+        get_number(r, json, where, "values", 0, p.values) != 0)
         return -1;
-    return get_moment(r, json, where, "at", &t->proved_at);
+    return get_moment(r, json, where, "at", p.at);
+}
+
+/* (Only there while one is open.) */
+static int get_owned(struct reader *r, const json_t *json, struct journal *j)
+{
+    static const char *const members[] = {"why",  "opened",  "by",    "from",   "staged",
+                                          "gone", "at_once", "stuck", "proved", NULL};
+    static const char *const whys[] = {"rotate-key", "enable", "disable"};
+    const char *where = "owned";
+    size_t why = 0;
+    if (!json)
+        return 0;
+    /* The journal owns it from here on, whatever fails. */
+    struct owned_record *o = j->owned = mem_alloc(1, sizeof(*o));
+    if (want_object(r, json, where, members) != 0 ||
+        get_one_of(r, json, where, "why", whys, ARRAY_LEN(whys), &why) != 0 ||
+        get_moment(r, json, where, "opened", &o->opened) != 0 ||
+        get_text(r, json, where, "by", LINE, &o->by) != 0 ||
+        get_config(r, json, where, "from", &o->from) != 0 ||
+        get_bool(r, json, where, "staged", &o->staged) != 0 ||
+        get_bool(r, json, where, "at_once", &o->at_once) != 0 ||
+        get_bool(r, json, where, "gone", &o->gone) != 0 ||
+        get_bool(r, json, where, "stuck", &o->stuck) != 0 ||
+        get_proof(
+            r, json_object_get(json, "proved"), "owned.proved",
+            (struct proof){&o->proved, &o->proof_revision, &o->proof_values, &o->proved_at}) != 0)
+        return -1;
+    o->why = mem_strdup(whys[why]);
+    if (!o->from)
+        return damaged(r, "owned.from is none");
+    if (j->transition)
+        return damaged(r, "two changes are open");
+    return 0;
 }
 
 static int get_transition(struct reader *r, const json_t *json, struct journal *j)
@@ -219,7 +257,9 @@ static int get_transition(struct reader *r, const json_t *json, struct journal *
                             get_text_or_null(r, json, where, "started", &t->started) != 0)) ||
         get_bool(r, json, where, "switched", &t->switched) != 0 ||
         get_bool(r, json, where, "rewritten", &t->rewritten) != 0 ||
-        get_proof(r, json_object_get(json, "proved"), t) != 0)
+        get_proof(
+            r, json_object_get(json, "proved"), "transition.proved",
+            (struct proof){&t->proved, &t->proof_revision, &t->proof_values, &t->proved_at}) != 0)
         return -1;
     t->stage = stage == 0 ? TRANSITION_OPEN : TRANSITION_NARROWING;
     if (t->stage == TRANSITION_NARROWING && !t->proved)
@@ -383,6 +423,9 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
     static const char *const members[] = {"version",    "sequence", "cluster", "generation",
                                           "transition", "last",     "nodes",   "custom",
                                           "keys",       NULL};
+    static const char *const members_owned[] = {"version",    "sequence", "cluster", "generation",
+                                                "transition", "last",     "nodes",   "custom",
+                                                "keys",       "owned",    NULL};
     static const char *const members_3[] = {"version",    "sequence",   "cluster",
                                             "generation", "transition", "nodes",
                                             "custom",     "keys",       NULL};
@@ -390,6 +433,7 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
                                             "transition", "nodes",    "keys",    NULL};
     struct reader r = {.name = name, .err = err};
     struct journal *j CLEANUP(cleanup_journal) = mem_alloc(1, sizeof(*j));
+    const json_t *owned = json_object_get(json, "owned");
     /* First, since a newer one may have other members. */
     if (!json_is_object(json))
         return damaged(&r, "the journal is not an object");
@@ -403,12 +447,13 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
     if (want_object(&r, json, "journal",
                     r.version < 3   ? members_2
                     : r.version < 4 ? members_3
+                    : owned         ? members_owned
                                     : members) != 0 ||
         get_number(&r, json, "journal", "sequence", 1, &j->sequence) != 0 ||
         get_uuid(&r, json, "journal", "cluster", &j->cluster_id) != 0 ||
         get_number(&r, json, "journal", "generation", 0, &j->generation) != 0 ||
         get_transition(&r, json_object_get(json, "transition"), j) != 0 ||
-        get_nodes(&r, json_object_get(json, "nodes"), j) != 0 ||
+        get_owned(&r, owned, j) != 0 || get_nodes(&r, json_object_get(json, "nodes"), j) != 0 ||
         (r.version > 2 && get_config(&r, json, "journal", "custom", &j->custom) != 0) ||
         (r.version > 3 && get_last(&r, json_object_get(json, "last"), &j->last) != 0) ||
         get_keys(&r, json_object_get(json, "keys"), j) != 0)
@@ -434,6 +479,18 @@ static void put_config(json_t *object, const char *member, const struct encrypti
     put_text(object, member, buf_str(&yaml), ok);
 }
 
+static json_t *proof_to_json(bool proved, int64_t revision, int64_t values, const char *at,
+                             bool *ok)
+{
+    if (!proved)
+        return json_null();
+    json_t *proof = json_object();
+    json_put(proof, "revision", json_integer(revision));
+    json_put(proof, "values", json_integer(values));
+    put_text(proof, "at", at, ok);
+    return proof;
+}
+
 static json_t *transition_to_json(const struct transition *t, bool *ok)
 {
     if (!t)
@@ -456,13 +513,24 @@ static json_t *transition_to_json(const struct transition *t, bool *ok)
     put_text(json, "started", t->started, ok);
     json_put(json, "switched", json_boolean(t->switched));
     json_put(json, "rewritten", json_boolean(t->rewritten));
-    json_put(json, "proved", t->proved ? json_object() : json_null());
-    if (t->proved) {
-        json_t *proof = json_object_get(json, "proved");
-        json_put(proof, "revision", json_integer(t->proof_revision));
-        json_put(proof, "values", json_integer(t->proof_values));
-        put_text(proof, "at", t->proved_at, ok);
-    }
+    json_put(json, "proved",
+             proof_to_json(t->proved, t->proof_revision, t->proof_values, t->proved_at, ok));
+    return json;
+}
+
+static json_t *owned_to_json(const struct owned_record *o, bool *ok)
+{
+    json_t *json = json_object();
+    put_text(json, "why", o->why, ok);
+    put_text(json, "opened", o->opened, ok);
+    put_text(json, "by", o->by, ok);
+    put_config(json, "from", o->from, ok);
+    json_put(json, "staged", json_boolean(o->staged));
+    json_put(json, "at_once", json_boolean(o->at_once));
+    json_put(json, "gone", json_boolean(o->gone));
+    json_put(json, "stuck", json_boolean(o->stuck));
+    json_put(json, "proved",
+             proof_to_json(o->proved, o->proof_revision, o->proof_values, o->proved_at, ok));
     return json;
 }
 
@@ -525,6 +593,8 @@ int journal_to_json(const struct journal *j, json_t **out, struct error *err)
     put_text(json, "cluster", j->cluster_id, &ok);
     json_put(json, "generation", json_integer(j->generation));
     json_put(json, "transition", transition_to_json(j->transition, &ok));
+    if (j->owned)
+        json_put(json, "owned", owned_to_json(j->owned, &ok));
     json_put(json, "last", last_to_json(&j->last, &ok));
     json_put(json, "nodes", nodes);
     put_config(json, "custom", j->custom, &ok);

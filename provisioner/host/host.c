@@ -105,7 +105,7 @@ int host_run(const struct host *h, const char *script, const char *const *args,
     struct buf command CLEANUP(buf_free) = {0};
     add_command(&command, h, script, args);
     if (ssh_exec(h->ssh, buf_str(&command), in ? buf_str(in) : NULL, in ? in->len : 0, HOST_LIMIT,
-                 HOST_TIMEOUT_MS, out, err) < 0)
+                 h->timeout_ms ? h->timeout_ms : HOST_TIMEOUT_MS, out, err) < 0)
         return -1;
     return undo_prelude(h, out, err);
 }

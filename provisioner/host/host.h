@@ -17,9 +17,10 @@
 enum { HOST_LIMIT = 4 << 20, HOST_TIMEOUT_MS = 60000 };
 
 struct host {
-    struct ssh *ssh;  /* not owned */
-    const char *name; /* the node's, for messages; not owned */
-    bool root;        /* the user is root, no sudo is needed */
+    struct ssh *ssh;    /* not owned */
+    const char *name;   /* the node's, for messages; not owned */
+    bool root;          /* the user is root, no sudo is needed */
+    int64_t timeout_ms; /* how long a script may take, 0: HOST_TIMEOUT_MS */
 };
 
 /* Asks the node who the user is. `h` needs no closing. FAILED where no command can be run there. */

@@ -1,0 +1,358 @@
+/* Their commands and restarts. */
+#include "provisioner/kube/lease.h"
+#include "provisioner/owned/owned.h"
+#include "provisioner/run.h"
+
+#include <string.h>
+
+enum {
+    READY_MS = 300000,     /* a server's restart, where --timeout does not say */
+    RELOAD_MS = 75000,     /* automatic reload looks once a minute */
+    SNAPSHOT_MS = 1800000, /* a snapshot that also goes to S3 */
+    POLL_MS = 1000,
+};
+
+static int64_t patience(const struct owned_run *r)
+{
+    return r->s->options->timeout_ms ? r->s->options->timeout_ms : READY_MS;
+}
+
+static int pause_and_check(struct owned_run *r, int64_t ms, struct error *err)
+{
+    return session_check_stop(r->s, err) < 0 || loop_pause(r->s->loop, ms, err) < 0 ? -1 : 0;
+}
+
+/* The last lines of the server's log, added to the message. */
+static void add_log(struct member *m, struct error *err)
+{
+    struct buf lines CLEANUP(buf_free) = {0};
+    struct error ignored CLEANUP(error_clear) = {0};
+    if (m->node.driver->log_tail(&m->node, 10, &lines, &ignored) < 0 || !lines.len)
+        return;
+    char *message CLEANUP(cleanup_mem) = mem_strdup(err->message);
+    mem_free(err->message);
+    err->message = mem_printf("%s; its log's last lines:\n%s", message, buf_str(&lines));
+}
+
+int owned_record(struct owned_run *r, struct error *err)
+{
+    return journal_write(r->s->journal, r->s->state, err);
+}
+
+/* --- commands --- */
+
+static int run_command(struct owned_run *r, size_t i, const char *const *args, int64_t timeout_ms,
+                       struct buf *out, struct error *err)
+{
+    static const char script[] =
+        "name=$1; shift\n"
+        "for dir in /usr/local/bin /usr/bin /opt/rke2/bin; do\n"
+        "  [ -x \"$dir/$name\" ] || continue\n"
+        "  as_root \"$dir/$name\" \"$@\"\n"
+        "  exit\n"
+        "done\n"
+        "echo \"no program $name in /usr/local/bin, /usr/bin, /opt/rke2/bin\" >&2\n"
+        "exit 90";
+    struct host h = *owned_host(&r->s->members[i].node);
+    char *what CLEANUP(cleanup_mem) = mem_printf("%s %s %s", args[0], args[1], args[2]);
+    h.timeout_ms = timeout_ms;
+    return host_do(&h, what, script, args, NULL, out, err);
+}
+
+/* The lock, and what a command is about to change: where everybody is now is what restarts are told
+ * by later. */
+static int before_command(struct owned_run *r, struct error *err)
+{
+    struct session *s = r->s;
+    bool gone = false;
+    const struct http_server *api = NULL;
+    if (session_check_stop(s, err) < 0 || session_ready_api(s, &api, err) < 0 ||
+        lease_check(api, s->lease_owner, &gone, err) < 0)
+        return gone ? error_set(err, RESULT_STOPPED,
+                                "the lock in the cluster (Lease kube-system/encrypt) was removed "
+                                "while this ran: who did so may be at work on the same")
+                    : -1;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        struct node_record *n = journal_node(s->journal, m->node.name);
+        node_record_placed(n, m->file_sha256, m->seen.process);
+        node_record_runs(n, NULL, NULL);
+    }
+    s->journal->owned->stuck = false;
+    return owned_record(r, err);
+}
+
+/* Lines that tell of a reencrypt that failed, each with its time. */
+static char *complaints(struct owned_run *r, size_t i)
+{
+    struct buf log CLEANUP(buf_free) = {0};
+    struct buf out = {0};
+    struct error ignored CLEANUP(error_clear) = {0};
+    struct member *m = &r->s->members[i];
+    if (m->node.driver->log_tail(&m->node, 500, &log, &ignored) < 0)
+        return mem_strdup("");
+    for (const char *at = buf_str(&log); *at;) {
+        size_t len = strcspn(at, "\n");
+        char *line CLEANUP(cleanup_mem) = mem_strndup(at, len);
+        if (strstr(line, "SecretsUpdateError") || strstr(line, "failed to update secret") ||
+            strstr(line, "failed to reencrypt"))
+            buf_printf(&out, "%s\n", line);
+        at += len + (at[len] == '\n');
+    }
+    return out.len ? out.data : mem_strdup("");
+}
+
+int owned_give(struct owned_run *r, size_t i, const char *command, struct error *err)
+{
+    struct session *s = r->s;
+    struct member *m = &s->members[i];
+    const char *args[] = {r->kind->program, "secrets-encrypt", command, NULL};
+    struct error why CLEANUP(error_clear) = {0};
+    enum owned_file file = r->servers[i].file;
+    bool reencrypts = str_eq(command, "reencrypt");
+    if (before_command(r, err) < 0)
+        return -1;
+    mem_free(r->complaints);
+    r->complaints = complaints(r, i);
+    tell(s, ENCRYPT_STEP, command, NULL, "%s secrets-encrypt %s on %s", r->kind->program, command,
+         m->node.name);
+    /* What it says is not what counts: it gives up after a while where the server goes on, and the
+     * server's own reasons stand in its log alone. */
+    bool said = run_command(r, i, args, 0, NULL, &why) == 0;
+    if (!said && ssh_dead(m->node.ssh))
+        return error_move(err, &why);
+    if (owned_look(r, err) < 0)
+        return -1;
+    enum stage stage = r->servers[i].stage;
+    bool begun = reencrypts ? stage != STAGE_ROTATE || r->servers[i].file != file
+                            : r->servers[i].file != file || stage == STAGE_REENCRYPT_ACTIVE ||
+                                  stage == STAGE_REENCRYPT_REQUEST;
+    if (begun || (said && reencrypts)) {
+        tell(s, ENCRYPT_NODE, command, m->node.name, "%s: stage %s%s", m->node.name,
+             stage_name(stage), said ? "" : " (the command itself did not wait for it)");
+        return 0;
+    }
+    error_set(err, RESULT_STOPPED, "node %s: %s secrets-encrypt %s: %s", m->node.name,
+              r->kind->program, command, said ? "it changed nothing" : why.message);
+    add_log(m, err);
+    return -1;
+}
+
+/* --- restarts --- */
+
+static int ask_to_restart(struct owned_run *r, size_t i, struct error *err)
+{
+    static const char script[] = "as_root systemctl restart --no-block \"$1\"";
+    const char *args[] = {r->kind->unit, NULL};
+    char *what CLEANUP(cleanup_mem) = mem_printf("restarting %s", r->kind->unit);
+    return host_do(owned_host(&r->s->members[i].node), what, script, args, NULL, NULL, err);
+}
+
+static int give_up(struct owned_run *r, size_t i, const char *why, struct error *err)
+{
+    struct member *m = &r->s->members[i];
+    error_set(err, RESULT_STOPPED, "node %s: %s does not come back: %s", m->node.name,
+              r->kind->unit, why);
+    add_log(m, err);
+    error_next(err, "see to it on that node (journalctl -u %s), then: %s", r->kind->unit, r->again);
+    return -1;
+}
+
+/* Until its unit has started anew and is active: that is when `systemctl restart` returns. */
+static int wait_for_unit(struct owned_run *r, size_t i, const char *before, int64_t until,
+                         struct error *err)
+{
+    struct owned_seen *seen = &r->seen[i];
+    for (;;) {
+        if (owned_look_at(r, i, err) < 0)
+            return -1;
+        if (seen->active && seen->start && !str_eq(seen->start, before))
+            return 0;
+        if (str_eq(seen->unit, "failed") || loop_now() >= until) {
+            char *why CLEANUP(cleanup_mem) = mem_printf("its unit is %s", seen->unit);
+            return give_up(r, i, why, err);
+        }
+        if (pause_and_check(r, POLL_MS, err) < 0)
+            return -1;
+    }
+}
+
+/* Until its command answers, and what lies there is what the leader has. */
+static int wait_for_word(struct owned_run *r, size_t i, int64_t until, struct error *err)
+{
+    for (;;) {
+        if (owned_look_at(r, i, err) < 0)
+            return -1;
+        owned_judge(r);
+        if (r->servers[i].up && r->servers[i].same && r->s->members[i].seen.running)
+            return 0;
+        if (loop_now() >= until)
+            return give_up(r, i,
+                           !r->servers[i].up && r->seen[i].silence ? r->seen[i].silence
+                           : !r->servers[i].same
+                               ? "it did not take up the configuration of the first one"
+                               : "its kube-apiserver does not run",
+                           err);
+        if (pause_and_check(r, POLL_MS, err) < 0)
+            return -1;
+    }
+}
+
+/* The unit was restarted, and its apiserver is the process that it was: where it looks at the file
+ * by itself, it has it within a minute. */
+static int wait_for_reload(struct owned_run *r, size_t i, struct error *err)
+{
+    struct member *m = &r->s->members[i];
+    if (!m->seen.automatic_reload) {
+        error_set(err, RESULT_STOPPED,
+                  "node %s: %s was restarted, and its kube-apiserver is the same process as "
+                  "before: whether it runs what lies there can't be told",
+                  m->node.name, r->kind->unit);
+        error_next(err,
+                   "on %s: crictl ps --name kube-apiserver, crictl stop its id (the kubelet starts "
+                   "another), then: %s",
+                   m->node.name, r->again);
+        return -1;
+    }
+    int64_t until = loop_now() + RELOAD_MS;
+    tell(r->s, ENCRYPT_NODE, "restart", m->node.name,
+         "%s: its kube-apiserver went on and loads the file by itself: %d s until it must have",
+         m->node.name, RELOAD_MS / 1000);
+    while (loop_now() < until)
+        if (pause_and_check(r, POLL_MS, err) < 0)
+            return -1;
+    return 0;
+}
+
+int owned_restart(struct owned_run *r, size_t i, struct error *err)
+{
+    struct session *s = r->s;
+    struct member *m = &s->members[i];
+    struct node_record *n = journal_node(s->journal, m->node.name);
+    int64_t until = loop_now() + patience(r);
+    if (session_check_stop(s, err) < 0)
+        return -1;
+    char *start CLEANUP(cleanup_mem) = mem_strdup(r->seen[i].start);
+    char *process CLEANUP(cleanup_mem) = mem_strdup(m->seen.process);
+    node_record_runs(n, NULL, NULL);
+    node_record_placed(n, m->file_sha256, process);
+    if (owned_record(r, err) < 0)
+        return -1;
+    tell(s, ENCRYPT_STEP, "restart", m->node.name, "%s on %s", r->kind->unit, m->node.name);
+    if (ask_to_restart(r, i, err) < 0 || wait_for_unit(r, i, start, until, err) < 0)
+        return -1;
+    if (member_wait_ready(s, m, patience(r), err) < 0) {
+        if (err->result == RESULT_FAILED)
+            err->result = RESULT_STOPPED;
+        add_log(m, err);
+        return -1;
+    }
+    if (wait_for_word(r, i, loop_now() + patience(r), err) < 0)
+        return -1;
+    if (process && str_eq(process, m->seen.process) && wait_for_reload(r, i, err) < 0)
+        return -1;
+    r->restarted_at = loop_now();
+    node_record_runs(journal_node(s->journal, m->node.name), m->file_sha256, m->seen.process);
+    if (s->journal->owned)
+        s->journal->owned->stuck = false;
+    if (owned_record(r, err) < 0)
+        return -1;
+    owned_judge(r);
+    tell(s, ENCRYPT_NODE, "restart", m->node.name, "%s: ready, stage %s", m->node.name,
+         stage_name(r->servers[i].stage));
+    return 0;
+}
+
+/* --- their reencrypt --- */
+
+static char *new_complaint(struct owned_run *r, size_t i)
+{
+    char *now CLEANUP(cleanup_mem) = complaints(r, i);
+    for (const char *at = now; r->complaints && *at;) {
+        size_t len = strcspn(at, "\n");
+        char *line CLEANUP(cleanup_mem) = mem_strndup(at, len);
+        if (!strstr(r->complaints, line))
+            return STEAL(line);
+        at += len + (at[len] == '\n');
+    }
+    return NULL;
+}
+
+static int tell_stuck(struct owned_run *r, size_t i, const char *why, struct error *err)
+{
+    struct member *m = &r->s->members[i];
+    r->s->journal->owned->stuck = true;
+    if (owned_record(r, err) < 0)
+        return -1;
+    error_set(err, RESULT_STOPPED, "node %s: its reencrypt stopped half-way: %s", m->node.name,
+              why);
+    error_next(err,
+               "%s    (it restarts %s there, which takes the stage back to rotate, and asks for "
+               "it again)",
+               r->again, r->kind->unit);
+    return -1;
+}
+
+int owned_wait(struct owned_run *r, size_t i, struct error *err)
+{
+    enum { LEAST_MS = 300000, A_SECRET_MS = 400, LOOK_EVERY = 3, TELL_EVERY = 10 };
+    struct session *s = r->s;
+    struct member *m = &s->members[i];
+    int64_t began = loop_now();
+    /* Versions before 1.28 rewrite five secrets a second. */
+    int64_t until = began + LEAST_MS + (int64_t)r->stored * A_SECRET_MS;
+    for (long turn = 1;; turn++) {
+        if (owned_look(r, err) < 0)
+            return -1;
+        enum stage stage = r->servers[i].stage;
+        if (!r->servers[i].up ||
+            (stage != STAGE_REENCRYPT_REQUEST && stage != STAGE_REENCRYPT_ACTIVE))
+            return 0;
+        char *why CLEANUP(cleanup_mem) = turn % LOOK_EVERY == 0 ? new_complaint(r, i) : NULL;
+        if (why)
+            return tell_stuck(r, i, why, err);
+        if (loop_now() >= until) {
+            char *long_ CLEANUP(cleanup_mem) =
+                mem_printf("%s for %lld s", stage_name(stage), (long long)(until - began) / 1000);
+            return tell_stuck(r, i, long_, err);
+        }
+        if (turn % TELL_EVERY == 0)
+            tell(s, ENCRYPT_NODE, "reencrypt", m->node.name, "%s: %s for %lld s", m->node.name,
+                 stage_name(stage), (long long)(loop_now() - began) / 1000);
+        if (pause_and_check(r, POLL_MS, err) < 0)
+            return -1;
+    }
+}
+
+/* --- a snapshot --- */
+
+int owned_snapshot(struct owned_run *r, struct error *err)
+{
+    const struct encrypt_options *o = r->s->options;
+    struct member *m = &r->s->members[r->leader];
+    const char *args[] = {r->kind->program, "etcd-snapshot", "save", NULL};
+    int yes = o->snapshot;
+    if (!yes && o->confirm)
+        yes = o->confirm(o->ctx, "Take a snapshot of etcd first, on the first server? Their "
+                                 "documents recommend it.");
+    if (!yes) {
+        error_set(err, RESULT_REFUSED,
+                  "a snapshot of etcd before this is recommended, and nobody is there to be asked");
+        error_next(err, "the same command with --snapshot, or with --no-snapshot");
+        return -1;
+    }
+    if (yes < 0)
+        return 0;
+    tell(r->s, ENCRYPT_STEP, "snapshot", m->node.name, "%s etcd-snapshot save on %s",
+         r->kind->program, m->node.name);
+    if (run_command(r, r->leader, args, SNAPSHOT_MS, NULL, err) < 0) {
+        if (err->result == RESULT_FAILED)
+            err->result = RESULT_REFUSED;
+        error_next(err, "mend that; or save the datastore in your own way, and then the same "
+                        "command with --no-snapshot");
+        return -1;
+    }
+    tell(r->s, ENCRYPT_NODE, "snapshot", m->node.name,
+         "saved; what it needs to be read stays in the key history of %s", r->s->state_path);
+    return 0;
+}

@@ -1,0 +1,441 @@
+/* The commands on servers that own their configuration: what is opened, gone on with, refused. */
+#include "provisioner/owned/owned.h"
+#include "provisioner/run.h"
+#include "provisioner/stamp.h"
+
+#include "base/yaml.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int not_done(struct owned_run *r, struct error *err)
+{
+    error_state(err, "nothing was changed");
+    error_next(err, "mend that, then run the same command again");
+    (void)r;
+    return -1;
+}
+
+/* Every server answers, has the same file, and says the same. */
+static int check_agree(struct owned_run *r, struct error *err)
+{
+    struct session *s = r->s;
+    for (size_t i = 0; i < s->count; i++) {
+        const char *name = s->members[i].node.name;
+        if (!r->seen[i].active)
+            return error_set(err, RESULT_REFUSED, "node %s: %s is %s", name, r->kind->unit,
+                             r->seen[i].unit);
+        if (!r->seen[i].answers)
+            return error_set(err, RESULT_REFUSED, "node %s: its server does not tell its state: %s",
+                             name, r->seen[i].silence);
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        const char *name = s->members[i].node.name;
+        const struct owned_status *status = &r->seen[i].status;
+        if (status->configured != r->seen[0].status.configured || !r->servers[i].same) {
+            error_set(err, RESULT_REFUSED,
+                      "hash does not match between %s and %s: their servers have different "
+                      "configurations",
+                      s->members[r->leader].node.name, name);
+            error_next(err,
+                       "encrypt restart --config %s    (restarts each server that has not what the "
+                       "furthest one has)",
+                       s->options->config);
+            return -1;
+        }
+        if (status->configured && !status->hash_match) {
+            error_set(err, RESULT_REFUSED, "node %s: %s", name,
+                      status->hash_error ? status->hash_error : "the servers' hashes don't match");
+            error_next(err, "encrypt restart --config %s    (restarts the servers one by one)",
+                       s->options->config);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int refuse_stage(struct owned_run *r, size_t i, const char *next, struct error *err)
+{
+    error_set(err, RESULT_REFUSED, "incorrect stage: %s found on node %s",
+              stage_name(r->seen[i].status.stage), r->s->members[i].node.name);
+    error_state(err, "nothing was changed");
+    error_next(err, "encrypt %s --config %s", next, r->s->options->config);
+    return -1;
+}
+
+static int check_at_rest(struct owned_run *r, struct error *err)
+{
+    struct encryption_config *from CLEANUP(cleanup_encryption_config) = owned_half_way(r);
+    for (size_t i = 0; i < r->s->count; i++) {
+        enum stage stage = r->seen[i].status.stage;
+        if (r->seen[i].active && r->seen[i].answers && stage != STAGE_START &&
+            stage != STAGE_REENCRYPT_FINISHED)
+            return refuse_stage(
+                r, i, from ? "resume (it goes on with what was begun there by hand)" : "status",
+                err);
+    }
+    return check_agree(r, err);
+}
+
+static int refuse_unconfigured(struct owned_run *r, struct error *err)
+{
+    error_set(err, RESULT_REFUSED,
+              "the servers were started without encryption: there is no %s, and they can't begin "
+              "with it later by their commands",
+              r->kind->config);
+    error_next(err,
+               "`secrets-encryption: true` in %s on every server, restart them one by one, look at "
+               "`%s secrets-encrypt status`; then run this again",
+               r->kind->settings, r->kind->program);
+    return -1;
+}
+
+/* What the server's settings say of the next key's type; PROVIDER_IDENTITY: nothing. */
+static int provider_setting(struct owned_run *r, enum provider_type *out, struct error *err)
+{
+    struct member *m = &r->s->members[r->leader];
+    struct buf text CLEANUP(buf_free) = {0};
+    struct yaml *y CLEANUP(cleanup_yaml) = NULL;
+    bool missing = false;
+    *out = PROVIDER_IDENTITY;
+    if (host_file_read(owned_host(&m->node), r->kind->settings, &text, &missing, err) < 0)
+        return -1;
+    if (missing || !text.len)
+        return 0;
+    if (yaml_read(buf_str(&text), text.len, r->kind->settings, &y, err) < 0)
+        return error_wrap(err, "node %s", m->node.name);
+    const struct yaml *v = y ? yaml_get(y, "secrets-encryption-provider") : NULL;
+    if (!v || v->kind != YAML_KIND_SCALAR)
+        return 0;
+    if (str_eq(v->scalar, "secretbox"))
+        *out = PROVIDER_SECRETBOX;
+    else if (str_eq(v->scalar, "aescbc"))
+        *out = PROVIDER_AESCBC;
+    return 0;
+}
+
+/* Stages wherever they may be had: only there all servers read the fresh key before one writes with
+ * it, and the old key goes after the proof. */
+static int choose_way(struct owned_run *r, enum provider_type type, bool *at_once,
+                      struct error *err)
+{
+    enum provider_type next = PROVIDER_IDENTITY;
+    if (provider_setting(r, &next, err) < 0)
+        return -1;
+    *at_once = type != PROVIDER_AESCBC || next == PROVIDER_SECRETBOX;
+    if (!*at_once)
+        return 0;
+    if (r->s->count > 1) {
+        error_set(err, RESULT_REFUSED,
+                  "keys of the provider secretbox are rotated by `%s secrets-encrypt rotate-keys` "
+                  "alone, and on several servers that loses secrets: until each of the others is "
+                  "restarted it can't read what the first one writes, and goes on writing with the "
+                  "key that is dropped",
+                  r->kind->program);
+        error_next(err,
+                   "secrets-encryption-provider: aescbc in %s on every server (restart them), or "
+                   "one server alone while the key is rotated; docs/kinds/rke2.md tells more",
+                   r->kind->settings);
+        return -1;
+    }
+    tell(r->s, ENCRYPT_WARNING, NULL, NULL,
+         "secretbox: by rotate-keys, which drops the old key by itself: what is stored is counted "
+         "before and after, and not in between");
+    return 0;
+}
+
+/* Every check, then the lock, the snapshot, the journal. */
+static int begin(struct owned_run *r, const char *why, bool staged, struct error *err)
+{
+    struct session *s = r->s;
+    enum provider_type type = PROVIDER_IDENTITY;
+    const struct encryption_config *from = r->seen[r->leader].config;
+    bool at_once = false;
+    if (!r->seen[0].status.configured || !from)
+        return refuse_unconfigured(r, err);
+    if (!owned_only_key(from, &type)) {
+        error_set(err, RESULT_REFUSED,
+                  "node %s: %s has not one key and identity: somebody's change was left half-way, "
+                  "or the configuration is not %s's own",
+                  s->members[r->leader].node.name, r->kind->config, r->kind->program);
+        error_next(err, "encrypt status --config %s; docs/kinds/rke2.md (when something is stuck)",
+                   s->options->config);
+        return -1;
+    }
+    if (str_eq(why, "rotate-key") && choose_way(r, type, &at_once, err) < 0)
+        return -1;
+    if (staged && at_once)
+        return error_set(err, RESULT_REFUSED,
+                         "keys of secretbox are not rotated in stages: encrypt rotate-key");
+    tell(s, ENCRYPT_STEP, "check", NULL, "can every value that is stored be read, is there room");
+    if (preflight_addresses(s, err) < 0 || owned_check_store(r, from, err) < 0 ||
+        session_check_stop(s, err) < 0 || take_lease(s, err) < 0)
+        return -1;
+    const char **names CLEANUP(cleanup_mem) = mem_alloc(s->count + 1, sizeof(char *));
+    for (size_t i = 0; i < s->count; i++)
+        names[i] = s->members[i].node.name;
+    if (owned_snapshot(r, err) < 0) {
+        give_lease_back(s);
+        return -1;
+    }
+    journal_keep_nodes(s->journal, names);
+    journal_open_owned(s->journal, why, from);
+    s->journal->owned->staged = staged;
+    s->journal->owned->at_once = at_once;
+    if (owned_record(r, err) == 0)
+        return 0;
+    give_lease_back(s);
+    return -1;
+}
+
+static int open_and_carry_out(struct owned_run *r, const char *why, bool staged, struct error *err)
+{
+    if (check_at_rest(r, err) < 0 || begin(r, why, staged, err) < 0) {
+        if (err->result == RESULT_FAILED)
+            err->result = RESULT_REFUSED;
+        return not_done(r, err);
+    }
+    snprintf(r->report->why, sizeof(r->report->why), "%s", why);
+    return owned_carry_out(r, err);
+}
+
+static int nothing(struct owned_run *r)
+{
+    const struct encryption_key *k = encryption_active_key(r->seen[r->leader].config);
+    r->report->nothing_to_do = true;
+    snprintf(r->report->key, sizeof(r->report->key), "%s", k ? k->name : "");
+    return 0;
+}
+
+/* --- up --- */
+
+static int check_wishes(const struct owned_run *r, struct error *err)
+{
+    const struct cluster *c = r->s->cluster;
+    const char *what = c->custom_config                      ? "custom_config"
+                       : c->own_config_path                  ? "a configuration of your own"
+                       : c->resources[0] && c->resources[1]  ? "more resources than secrets"
+                       : !str_eq(c->resources[0], "secrets") ? "other resources than secrets"
+                                                             : NULL;
+    if (!what)
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "%s:%zu: %s: the servers of %s own their configuration, and encrypt secrets alone",
+              c->path, c->encryption_line, what, r->kind->program);
+    error_next(err, "take it out of %s", c->path);
+    return -1;
+}
+
+static int up(struct owned_run *r, struct error *err)
+{
+    const struct cluster *c = r->s->cluster;
+    enum provider_type type = PROVIDER_IDENTITY;
+    if (c->encryption == SECRETS_ENCRYPTION_ABSENT) {
+        tell(r->s, ENCRYPT_NOTE, NULL, NULL,
+             "%s does not say whether secrets are to be encrypted: the servers are left as they "
+             "are",
+             c->path);
+        return check_at_rest(r, err) < 0 ? not_done(r, err) : nothing(r);
+    }
+    bool wants = c->encryption == SECRETS_ENCRYPTION_ENABLED;
+    if ((wants && check_wishes(r, err) < 0) || check_at_rest(r, err) < 0)
+        return not_done(r, err);
+    bool has = r->seen[0].status.enabled;
+    if (wants && has && owned_only_key(r->seen[r->leader].config, &type) && type != c->provider &&
+        yaml_path(c->document, "services", "kube-api", "secrets_encryption_config", "provider",
+                  NULL)) {
+        error_set(err, RESULT_REFUSED, "%s:%zu: provider: the key in use is for %s", c->path,
+                  c->encryption_line, provider_type_name(type));
+        error_next(err,
+                   "secrets-encryption-provider: %s in %s on every server, restart them, then: "
+                   "encrypt rotate-key --config %s",
+                   provider_type_name(c->provider), r->kind->settings, r->s->options->config);
+        return not_done(r, err);
+    }
+    if (wants != has)
+        return wants || r->seen[0].status.configured
+                   ? open_and_carry_out(r, wants ? "enable" : "disable", false, err)
+                   : nothing(r);
+    if (wants && c->rotate_encryption_key)
+        return open_and_carry_out(r, "rotate-key", false, err);
+    return nothing(r);
+}
+
+/* --- what is open --- */
+
+static int go_on(struct owned_run *r, enum owned_command command, struct error *err)
+{
+    struct session *s = r->s;
+    struct owned_record *o = s->journal->owned;
+    bool stages = command == OWNED_PREPARE || command == OWNED_ROTATE || command == OWNED_REENCRYPT;
+    enum owned_file at = r->servers[r->leader].file;
+    r->report->resumed = true;
+    snprintf(r->report->why, sizeof(r->report->why), "%s", o->why);
+    if (stages && !str_eq(o->why, "rotate-key")) {
+        error_set(err, RESULT_REFUSED, "%s is open, which has no stages", o->why);
+        error_next(err, "%s", r->again);
+        return -1;
+    }
+    bool all = true;
+    for (size_t i = 0; i < s->count; i++)
+        all = all && r->servers[i].same && r->servers[i].shown;
+    if (command == OWNED_PREPARE &&
+        (at > OWNED_FILE_PREPARED || (at == OWNED_FILE_PREPARED && all)))
+        return refuse_stage(r, r->leader, at == OWNED_FILE_PREPARED ? "rotate" : "reencrypt", err);
+    if (command == OWNED_ROTATE &&
+        (at < OWNED_FILE_PREPARED || at > OWNED_FILE_ROTATED || (at == OWNED_FILE_ROTATED && all)))
+        return refuse_stage(r, r->leader, at < OWNED_FILE_PREPARED ? "prepare" : "reencrypt", err);
+    if (command == OWNED_REENCRYPT && at < OWNED_FILE_ROTATED)
+        return refuse_stage(r, r->leader, at == OWNED_FILE_PREPARED ? "rotate" : "prepare", err);
+    if ((command == OWNED_ROTATE && at == OWNED_FILE_PREPARED && !all) ||
+        (command == OWNED_REENCRYPT && at == OWNED_FILE_ROTATED && !all)) {
+        error_set(err, RESULT_REFUSED, "not every server runs what lies there yet");
+        error_state(err, "nothing was changed");
+        error_next(err, "encrypt restart --config %s", s->options->config);
+        return -1;
+    }
+    tell(s, ENCRYPT_NOTE, NULL, NULL, "going on with the open change (%s, of %s by %s)", o->why,
+         o->opened, o->by);
+    if (take_lease(s, err) < 0 || preflight_addresses(s, err) < 0)
+        return -1;
+    /* A proof is had anew by who goes on: etcd may have been restored since. */
+    if (at == OWNED_FILE_ROTATED)
+        o->proved = false;
+    return owned_carry_out(r, err);
+}
+
+static int give_up(struct owned_run *r, struct error *err)
+{
+    struct session *s = r->s;
+    const struct owned_record *o = s->journal->owned;
+    bool untouched = true;
+    for (size_t i = 0; i < s->count; i++)
+        untouched =
+            untouched && r->servers[i].file == OWNED_FILE_FROM &&
+            (r->servers[i].stage == STAGE_START || r->servers[i].stage == STAGE_REENCRYPT_FINISHED);
+    if (!untouched) {
+        error_set(
+            err, RESULT_REFUSED,
+            "%s can't be taken back: %s knows no way back from stage %s; from here is only on",
+            o->why, r->kind->program, owned_stage_of(r->servers[r->leader].file));
+        error_state(err, "%s is open; every server can read all that is stored", o->why);
+        error_next(err,
+                   str_eq(o->why, "rotate-key")
+                       ? "%s"
+                       : "%s, then change enabled in cluster.yml, and encrypt up",
+                   r->again);
+        return -1;
+    }
+    if (take_lease(s, err) < 0)
+        return -1;
+    snprintf(r->report->why, sizeof(r->report->why), "%s", o->why);
+    r->report->aborted = r->report->resumed = true;
+    (void)nothing(r);
+    r->report->nothing_to_do = false;
+    journal_close_owned(s->journal, NULL, true);
+    if (owned_record(r, err) < 0)
+        return -1;
+    give_lease_back(s);
+    return 0;
+}
+
+/* --- nothing of ours is open --- */
+
+/* Somebody began one by hand: it becomes ours. False where there is none. */
+static int adopt(struct owned_run *r, bool *is, struct error *err)
+{
+    struct session *s = r->s;
+    struct encryption_config *from CLEANUP(cleanup_encryption_config) = owned_half_way(r);
+    *is = from != NULL;
+    if (!from)
+        return 0;
+    if (take_lease(s, err) < 0 || preflight_addresses(s, err) < 0)
+        return -1;
+    tell(s, ENCRYPT_NOTE, NULL, NULL,
+         "a rotation that was begun by hand is half-way on these servers: it is gone on with");
+    journal_open_owned(s->journal, "rotate-key", from);
+    for (size_t i = 0; i < s->count; i++)
+        journal_add_config_keys(s->journal, r->seen[i].config);
+    if (owned_record(r, err) < 0)
+        return -1;
+    owned_judge(r);
+    return 0;
+}
+
+/* Servers whose word differs from the others', with nothing half-way. */
+static int restart_those_that_differ(struct owned_run *r, struct error *err)
+{
+    struct session *s = r->s;
+    bool any = false;
+    for (size_t i = 0; i < s->count; i++)
+        any = any || !r->servers[i].up || !r->servers[i].same || !r->seen[i].status.hash_match;
+    if (!any || !r->seen[r->leader].config)
+        return nothing(r);
+    /* Nothing is changed by it: what is recorded of the nodes is all there is to record. */
+    int rc = take_lease(s, err);
+    for (size_t i = 0; rc == 0 && i < s->count; i++)
+        rc = owned_restart(r, i, err);
+    if (s->lease_held)
+        give_lease_back(s);
+    return rc;
+}
+
+static int nothing_open(struct owned_run *r, enum owned_command command, struct error *err)
+{
+    bool adopted = false;
+    switch (command) {
+    case OWNED_UP:
+        return up(r, err);
+    case OWNED_ROTATION:
+    case OWNED_PREPARE:
+        if (check_at_rest(r, err) < 0)
+            return not_done(r, err);
+        if (r->seen[0].status.configured && !r->seen[0].status.enabled) {
+            error_set(err, RESULT_REFUSED, "secrets are not encrypted: there is no key to rotate");
+            error_next(err, "enabled: true in %s, then: encrypt up --config %s",
+                       r->s->options->config, r->s->options->config);
+            return not_done(r, err);
+        }
+        return open_and_carry_out(r, "rotate-key", command == OWNED_PREPARE, err);
+    case OWNED_ABORT:
+        return check_at_rest(r, err) < 0 ? not_done(r, err) : nothing(r);
+    case OWNED_RESUME:
+    case OWNED_ROTATE:
+    case OWNED_REENCRYPT:
+    case OWNED_RESTARTS:
+        if (adopt(r, &adopted, err) < 0)
+            return not_done(r, err);
+        if (adopted)
+            return go_on(r, command, err);
+        if (command == OWNED_RESTARTS)
+            return restart_those_that_differ(r, err);
+        if (command != OWNED_RESUME)
+            return refuse_stage(r, r->leader, "prepare", err);
+        return check_at_rest(r, err) < 0 ? not_done(r, err) : nothing(r);
+    }
+    return 0;
+}
+
+int owned_command(struct session *s, enum owned_command command, struct encrypt_report *report,
+                  struct error *err)
+{
+    struct owned_run r CLEANUP(owned_run_free) = {
+        .s = s,
+        .kind = session_driver(s)->owned,
+        .report = report,
+        .upto = command == OWNED_PREPARE    ? STAGE_COMMAND_PREPARE
+                : command == OWNED_ROTATE   ? STAGE_COMMAND_ROTATE
+                : command == OWNED_RESTARTS ? STAGE_COMMAND_RESTART
+                                            : STAGE_COMMAND_NONE,
+        .again = run_command_line("resume", s->options),
+    };
+    if (s->journal->transition)
+        return error_set(err, RESULT_REFUSED,
+                         "%s: a transition of another kind of cluster is open in it",
+                         s->state_path);
+    if (owned_look(&r, err) < 0)
+        return s->journal->owned ? -1 : not_done(&r, err);
+    if (!s->journal->owned)
+        return nothing_open(&r, command, err);
+    return command == OWNED_ABORT ? give_up(&r, err) : go_on(&r, command, err);
+}

@@ -1,0 +1,115 @@
+/*
+ * Kinds whose servers own the encryption configuration (rke2, k3s): nothing is put on their nodes.
+ * What is done is what their documents tell the administrator to do by hand, with their own
+ * commands and restarts, and with what their users miss: every server is looked at before each
+ * stage, everything is rewritten and proved before their command drops the old key, and an
+ * interrupted change is gone on with. What there is to know of them: docs/kinds/rke2.md.
+ *
+ * Private to the engine. commands.c and status.c ask session_driver()->owned, and come here.
+ */
+#ifndef ENCRYPT_PROVISIONER_OWNED_OWNED_H
+#define ENCRYPT_PROVISIONER_OWNED_OWNED_H
+
+#include "provisioner/host/host.h"
+#include "provisioner/owned/plan.h"
+#include "provisioner/owned/status_text.h"
+#include "provisioner/session.h"
+#include "provisioner/status.h"
+
+/* What such a kind is made of. */
+struct owned_kind {
+    const char *program;  /* "rke2": looked for in /usr/local/bin, /usr/bin, /opt/rke2/bin */
+    const char *unit;     /* "rke2-server.service" */
+    const char *config;   /* …/server/cred/encryption-config.json */
+    const char *settings; /* the server's own: /etc/rancher/rke2/config.yaml */
+};
+
+/* The host of a member whose driver is of such a kind (drivers/rke2.c). */
+const struct host *owned_host(const struct node *n);
+
+enum owned_command {
+    OWNED_UP,
+    OWNED_ROTATION, /* rotate-key */
+    OWNED_RESUME,
+    OWNED_ABORT,
+    OWNED_PREPARE,
+    OWNED_ROTATE,
+    OWNED_REENCRYPT,
+    OWNED_RESTARTS, /* restart */
+};
+
+/* The commands, on an open session. Contracts: encrypt.h. */
+int owned_command(struct session *s, enum owned_command command, struct encrypt_report *report,
+                  struct error *err) MUST_CHECK;
+
+/* For `status`: what the servers themselves say, put in the place of what was told from files. */
+int owned_tell_status(struct status *d, struct error *err) MUST_CHECK;
+
+/* --- what follows is shared by the files of this folder --- */
+
+/* A server, beside its member of the session. */
+struct owned_seen {
+    bool active;  /* its unit */
+    char *unit;   /* "active", "failed", … */
+    char *start;  /* of the unit: another after each start; NULL where it does not run */
+    bool answers; /* `status` did: */
+    struct owned_status status;
+    char *silence;                    /* why it did not */
+    struct encryption_config *config; /* what lies there; NULL: none, or not to be read */
+};
+
+struct owned_run {
+    struct session *s;
+    const struct owned_kind *kind;
+    struct encrypt_report *report;
+    struct owned_seen seen[PLAN_MAX_NODES];
+    struct owned_server servers[PLAN_MAX_NODES]; /* what the planner is told */
+    size_t leader;
+    enum stage_command upto; /* NONE: to the end */
+    char *again;             /* the command that goes on */
+    int64_t restarted_at;    /* loop_now() when the last apiserver was seen to be another; 0: not in
+                                this run */
+    char *complaints;        /* their log's lines on a failed reencrypt, before it was asked for */
+    size_t stored;           /* how many values there are, 0: not counted */
+};
+void owned_run_free(struct owned_run *r); /* also for CLEANUP */
+
+/* look.c: every server, side by side with what the journal knows of each. FAILED where a node can't
+ * be asked at all; a server that is down is none. Keys that are new enter the history. */
+int owned_look(struct owned_run *r, struct error *err) MUST_CHECK;
+int owned_look_at(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
+/* The same for `status`: no journal is needed, nothing is noted. */
+int owned_ask(const struct owned_kind *kind, struct member *m, struct owned_seen *out,
+              struct error *err) MUST_CHECK;
+void owned_seen_free(struct owned_seen *o);
+/* What the planner is told, from what was seen and the journal's open change. */
+void owned_judge(struct owned_run *r);
+/* What a file is in the open change. Pure. */
+enum owned_file owned_file_of(const struct encryption_config *c, const struct owned_record *o);
+/* The one local key of a configuration, and its type; NULL: it has none, or several. */
+const struct encryption_key *owned_only_key(const struct encryption_config *c,
+                                            enum provider_type *type);
+/* The two keys of a rotation that somebody else began, from what lies on the servers: `from`, with
+ * the old one alone (to be freed). NULL: it is no such thing. Pure but for r->seen. */
+struct encryption_config *owned_half_way(const struct owned_run *r);
+
+/* act.c: on the servers. */
+int owned_give(struct owned_run *r, size_t i, const char *command, struct error *err) MUST_CHECK;
+int owned_restart(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
+int owned_wait(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
+int owned_snapshot(struct owned_run *r, struct error *err) MUST_CHECK;
+
+/* prove.c: rewrites by empty patches, and proves; the journal gets it. */
+int owned_prove(struct owned_run *r, struct error *err) MUST_CHECK;
+/* After their command has dropped the old key from the leader's file, before anybody restarts. */
+int owned_count_gone(struct owned_run *r, struct error *err) MUST_CHECK;
+/* REFUSED where something is stored that `from` can't read, or etcd has no room. Sets r->stored. */
+int owned_check_store(struct owned_run *r, const struct encryption_config *from,
+                      struct error *err) MUST_CHECK;
+
+/* run.c: from whatever is found to the end, or as far as r->upto goes. */
+int owned_carry_out(struct owned_run *r, struct error *err) MUST_CHECK;
+int owned_record(struct owned_run *r, struct error *err) MUST_CHECK;
+const char *owned_stage_of(enum owned_file at);
+
+#endif
