@@ -44,7 +44,7 @@ node_name() {
 # KIND_node_started NODE (its mounts). Those of per_kind: node_init, node_daemon NODE, node_daemon_is_up NODE, make_images, install_pki NODE, etcd_files NODE, bring_up_apiserver NODE,
 # write_cluster_yml, cluster_kubeconfig, cluster_made, restarts NODE, flags NODE, apiserver_log NODE, apiserver_port,
 # etcd_prefix.
-KINDS=(rke kubeadm systemd openshift3)
+KINDS=(rke kubeadm systemd openshift3 rke2 k3s)
 
 # per_kind FUNCTION ARGUMENTS...: what the instance's kind has of that name (kubeadm_install_pki), else the function itself, which is RKE's
 per_kind() {
