@@ -64,6 +64,7 @@ int cmd_reencrypt(struct command_line *l);
 int cmd_restart(struct command_line *l);
 int cmd_doctor(struct command_line *l);
 int cmd_status(struct command_line *l);
+int cmd_plan(struct command_line *l);
 int cmd_lint(struct command_line *l);
 int cmd_version(struct command_line *l);
 int cmd_help(struct command_line *l);

@@ -82,6 +82,16 @@ const struct command commands[] = {
      "open\n"
      "transition alone is nothing wrong. Changes nothing, takes no lock.",
      cmd_status},
+    {"plan", "what `up` (or `rotate-key`) would do, step by step", "[up|rotate-key]",
+     REACHES_CLUSTER,
+     "Looks and asks as that command does before it begins, and is refused where it would be. Each "
+     "step:\n"
+     "which nodes get a file, which apiservers restart, what is rewritten and proved, which keys "
+     "come and\n"
+     "go. Where a transition is open: what `resume` would do, and what `abort` would. Changes "
+     "nothing: no\n"
+     "node, no lock, no state file, no key is made.",
+     cmd_plan},
     {"doctor", "what is wrong, and the commands that mend it", "", REACHES_CLUSTER,
      "Looks at state file, nodes, apiservers, etcd and the lock, as far as they can be reached: "
      "what is\n"

@@ -52,7 +52,7 @@ static const struct {
            {"no-snapshot", "up rotate-key prepare"},
            {"namespace", "reencrypt"},
            {"detach", "reencrypt"},
-           {"write-config", "up rotate-key resume reencrypt restart"},
+           {"write-config", "up rotate-key resume reencrypt restart plan"},
            {"initial", "up"},
            {"write-state", "doctor"},
            {"from", "doctor"},

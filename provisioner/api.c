@@ -120,6 +120,13 @@ int encrypt_status(const struct encrypt_options *o, struct encrypt_status *out,
     return give(engine_status(o, out, &e), &e, err);
 }
 
+int encrypt_plan(const struct encrypt_options *o, enum encrypt_plan_of what,
+                 struct encrypt_plan *out, struct encrypt_error *err)
+{
+    struct error e CLEANUP(error_clear) = {0};
+    return give(engine_plan(o, what, out, &e), &e, err);
+}
+
 int encrypt_up_initial(const struct encrypt_options *o, struct encrypt_start *out,
                        struct encrypt_error *err)
 {

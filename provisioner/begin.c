@@ -82,8 +82,8 @@ static bool is_recorded(const struct session *s)
     return journal && journal->transition;
 }
 
-static int check(struct session *s, const struct encryption_config *from,
-                 const struct encryption_config *to, struct error *err)
+int transition_check(struct session *s, const struct encryption_config *from,
+                     const struct encryption_config *to, struct error *err)
 {
     struct forms forms = {0};
     if (forms_make(from, to, &forms, err) < 0)
@@ -123,7 +123,8 @@ int transition_begin(struct session *s, const struct target *target,
                      struct encrypt_report *report, struct error *err)
 {
     const struct encryption_config *to = target->to;
-    if (check(s, from, to, err) < 0 || session_check_stop(s, err) < 0 || take_lease(s, err) < 0)
+    if (transition_check(s, from, to, err) < 0 || session_check_stop(s, err) < 0 ||
+        take_lease(s, err) < 0)
         return -1;
     if (check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 || settle_all(s, err) < 0) {
         give_lease_back(s);

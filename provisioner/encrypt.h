@@ -427,6 +427,72 @@ int encrypt_status(const struct encrypt_options *o, struct encrypt_status *out,
                    struct encrypt_error *err) ENCRYPT_MUST_CHECK;
 void encrypt_status_free(struct encrypt_status *s);
 
+/* A step that would be taken. */
+struct encrypt_plan_step {
+    const char *what; /* "put" (a file), "restart", "reload" (the apiserver takes the file up by
+                         itself), "rewrite", "prove", "narrow" (from there is only on), "remove"
+                         (the file), "close", "join". Constant */
+    const char *form; /* of put, restart, reload: "widen" (reads both, writes the old form),
+                         "switch" (reads both, writes the new), "narrow" (the new alone), "from"
+                         (the old alone). Constant; NULL: of none */
+    char **nodes;     /* addresses, in this order; NULL-terminated, never NULL */
+    size_t node_count;
+    char *text; /* what is done, for people */
+};
+
+/* A key of before or after the change. */
+struct encrypt_plan_key {
+    const char *change; /* "new", "stays", "dropped" (from the nodes; the state file keeps it).
+                           Constant */
+    const char *type;   /* as in encrypt_status_key. Constant */
+    char *name;         /* NULL: of a fresh key, whose name is found when it is made */
+    char *fingerprint;  /* NULL: not a local key, or a fresh one */
+    bool writes;        /* after the change: something is written with it */
+};
+
+/* A resource that the change is about. */
+struct encrypt_plan_resource {
+    char *name;     /* "secrets", "widgets.example.com", … */
+    size_t objects; /* that are stored */
+    size_t rewrite; /* of those, not yet in the form that they are to have */
+};
+
+struct encrypt_plan {
+    bool nothing_to_do;
+    char *why;         /* "enable", "rotate-key", …: what the transition is called; NULL: none */
+    bool open;         /* it is open: the steps are those of going on with it */
+    bool aborting;     /* and being taken back */
+    char *opened, *by; /* since when it is open, by whom; NULL */
+    char *command;     /* that carries it out; NULL where nothing is to do */
+    size_t nodes;      /* control-plane nodes */
+    struct encrypt_plan_step *steps;
+    size_t step_count;
+    struct encrypt_plan_step *back; /* open: what `abort` would do instead */
+    size_t back_count;
+    char *no_way_back; /* open: why it can't be taken back; NULL: it can, or it is */
+    struct encrypt_plan_key *keys;
+    size_t key_count;
+    struct encrypt_plan_resource *resources;
+    size_t resource_count;
+    size_t restarts, reloads; /* of apiservers, in `steps` */
+    double seconds;           /* about how long, by what was measured on the testbed; 0: not said */
+    char **notes;
+    size_t note_count;
+};
+
+enum encrypt_plan_of { ENCRYPT_PLAN_UP, ENCRYPT_PLAN_ROTATE_KEY };
+
+/*
+ * What encrypt_up() or encrypt_rotate_key() would do, step by step, if nothing failed. Looks and
+ * asks as they do before they begin, and is refused where they would be (REFUSED); changes nothing:
+ * not the state file, no node, no lock. A fresh key is not made: another one will be. Where the
+ * call would first go on with an open transition, that is told. `out` is freed by the caller in
+ * every case.
+ */
+int encrypt_plan(const struct encrypt_options *o, enum encrypt_plan_of what,
+                 struct encrypt_plan *out, struct encrypt_error *err) ENCRYPT_MUST_CHECK;
+void encrypt_plan_free(struct encrypt_plan *p);
+
 #ifdef __cplusplus
 }
 #endif

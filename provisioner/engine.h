@@ -31,6 +31,8 @@ int engine_doctor(const struct encrypt_options *o, const struct encrypt_doctor *
                   struct encrypt_diagnosis *out, struct error *err) MUST_CHECK;
 int engine_status(const struct encrypt_options *o, struct encrypt_status *out,
                   struct error *err) MUST_CHECK;
+int engine_plan(const struct encrypt_options *o, enum encrypt_plan_of what,
+                struct encrypt_plan *out, struct error *err) MUST_CHECK;
 int engine_up_initial(const struct encrypt_options *o, struct encrypt_start *out,
                       struct error *err) MUST_CHECK;
 

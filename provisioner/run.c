@@ -164,7 +164,7 @@ static int finish(struct run *r, struct error *err)
     return 0;
 }
 
-static int refuse(struct run *r, struct plan_step step, struct error *err)
+int run_refuse(struct run *r, struct plan_step step, struct error *err)
 {
     error_set(err, RESULT_REFUSED, "%s", step.why);
     for (size_t i = 0; i < r->s->count; i++) {
@@ -199,7 +199,7 @@ static int carry_out(struct run *r, struct plan_step step, struct error *err)
     case PLAN_REFUSE:
         break;
     }
-    return refuse(r, step, err);
+    return run_refuse(r, step, err);
 }
 
 /* How the nodes are now: asked anew, since what was seen last may be what has changed. Gives what
@@ -326,7 +326,7 @@ static int steps(struct run *r, struct error *err)
             return -1;
         struct plan_step step = plan_next(&r->forms, r->nodes, r->s->count, r->facts);
         if (step.kind == PLAN_REFUSE)
-            return refuse(r, step, err);
+            return run_refuse(r, step, err);
         if (r->unconfirmed) {
             if (rollout_confirm(r, (size_t)__builtin_ctzll(r->unconfirmed), err) < 0)
                 return -1;
@@ -353,7 +353,7 @@ static int steps(struct run *r, struct error *err)
 }
 
 /* RKE run in the middle may have made a key of its own: it must not be overwritten. */
-static int check_strings(struct run *r, struct error *err)
+int run_check_strings(struct run *r, struct error *err)
 {
     struct session *s = r->s;
     const char *text = rkestate_encryption_config(s->state);
@@ -389,8 +389,8 @@ static int go(struct run *r, bool opened, bool turned, enum stage_command comman
     }
     struct plan_step step = plan_next(&r->forms, r->nodes, s->count, r->facts);
     if (step.kind == PLAN_REFUSE)
-        return refuse(r, step, err);
-    if (!opened && check_strings(r, err) < 0)
+        return run_refuse(r, step, err);
+    if (!opened && run_check_strings(r, err) < 0)
         return -1;
     s->store_doubtful = s->store_doubtful || r->facts.narrowing;
     if (!opened && !turned)

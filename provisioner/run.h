@@ -75,6 +75,11 @@ int run_resources(struct run *r, const struct resources **out, struct error *err
 /* True where values of the resource are to be rewritten. */
 bool run_changes(const struct run *r, const struct resource *res);
 
+/* REFUSED where the state has a key that is none of the open transition: RKE was run in between. */
+int run_check_strings(struct run *r, struct error *err) MUST_CHECK;
+/* The planner's REFUSE, as an error. Always gives -1. */
+int run_refuse(struct run *r, struct plan_step step, struct error *err);
+
 /* Writes the journal; with the state's strings and flags brought to this moment's form. */
 int run_record(struct run *r, struct error *err) MUST_CHECK;
 
@@ -113,6 +118,10 @@ struct target;
 int transition_begin(struct session *s, const struct target *target,
                      const struct encryption_config *from, enum stage_command command,
                      struct encrypt_report *report, struct error *err) MUST_CHECK;
+/* The checks before it: whether all nodes agree and serve, what is stored can be read, there is
+ * room. Changes nothing. */
+int transition_check(struct session *s, const struct encryption_config *from,
+                     const struct encryption_config *to, struct error *err) MUST_CHECK;
 /* What runs is assumed from what lies on the nodes, once, when a transition begins. */
 void record_what_runs(struct session *s, const struct encryption_config *from,
                       const struct encryption_config *to);

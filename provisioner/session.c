@@ -134,6 +134,23 @@ static int refuse_no_state(struct session *s, struct error *err)
     return -1;
 }
 
+/* Who only tells takes none, and changes nothing under another's hands. */
+static int take_lock(struct session *s, struct error *err)
+{
+    char *holder CLEANUP(cleanup_mem) = NULL;
+    if (!s->tells_only)
+        return state_lock_take(s->state_path, &s->lock, err);
+    if (state_lock_look(s->state_path, &holder, err) < 0)
+        return -1;
+    if (!holder)
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "%s: another process is at work on it; its lock says (it may be out of date): %s",
+              s->state_path, *holder ? holder : "nothing");
+    error_next(err, "wait until that has ended, then run the same command again");
+    return -1;
+}
+
 /* `initial`: also a kind that must have a state file may be without. */
 static int read_files(struct session *s, bool initial, struct error *err)
 {
@@ -145,7 +162,7 @@ static int read_files(struct session *s, bool initial, struct error *err)
     s->state_path = session_state_path(o);
     bool missing = access(s->state_path, F_OK) != 0;
     s->state_missing = missing && !initial;
-    if (state_lock_take(s->state_path, &s->lock, err) < 0)
+    if (take_lock(s, err) < 0)
         return -1;
     if (rkestate_read(s->state_path, &s->state, err) < 0)
         return put_back_state(s, err);
@@ -157,6 +174,7 @@ static int read_files(struct session *s, bool initial, struct error *err)
     }
     if (journal_read(s->state, s->state_path, &s->journal, err) < 0)
         return put_back_state(s, err);
+    s->journal->only_told = s->tells_only;
     session_set_identity(s);
     return 0;
 }
@@ -210,6 +228,7 @@ static int connect_nodes(struct session *s, struct error *err)
         if (!conf->controlplane)
             continue;
         s->members[n].node = session_node(s, conf);
+        s->members[n].look_only = s->tells_only;
         targets[n++] = &conf->ssh;
     }
 
@@ -343,13 +362,16 @@ int session_reach_nodes(struct session *s, struct error *err)
     return 0;
 }
 
-static int open_files(const struct encrypt_options *o, bool by_cluster_yml, bool initial,
+enum files_for { FILES_TO_CHANGE, FILES_TO_BEGIN, FILES_TO_TELL };
+
+static int open_files(const struct encrypt_options *o, bool by_cluster_yml, enum files_for what,
                       struct session **out, struct error *err)
 {
     struct session *s CLEANUP(cleanup_session) = mem_alloc(1, sizeof(*s));
     s->options = o;
-    if (read_files(s, initial, err) < 0 || (by_cluster_yml && check_config(s, err) < 0) ||
-        loop_new(&s->loop, err) < 0)
+    s->tells_only = what == FILES_TO_TELL;
+    if (read_files(s, what == FILES_TO_BEGIN, err) < 0 ||
+        (by_cluster_yml && check_config(s, err) < 0) || loop_new(&s->loop, err) < 0)
         return refuse_to_open(s, err);
     *out = STEAL(s);
     return 0;
@@ -357,15 +379,15 @@ static int open_files(const struct encrypt_options *o, bool by_cluster_yml, bool
 
 int session_open_initial(const struct encrypt_options *o, struct session **out, struct error *err)
 {
-    return open_files(o, true, true, out, err);
+    return open_files(o, true, FILES_TO_BEGIN, out, err);
 }
 
-int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
-                 struct error *err)
+static int open_session(const struct encrypt_options *o, bool by_cluster_yml, enum files_for what,
+                        struct session **out, struct error *err)
 {
     struct session *s CLEANUP(cleanup_session) = NULL;
     struct error e CLEANUP(error_clear) = {0};
-    if (open_files(o, by_cluster_yml, false, &s, err) < 0)
+    if (open_files(o, by_cluster_yml, what, &s, err) < 0)
         return -1;
     bool found = credentials_find(o, s->state, &s->admin, &e) == 0;
     /* The nodes of some kinds have them; and where `up --initial` was, there may be none yet, and
@@ -382,6 +404,18 @@ int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct se
     }
     *out = STEAL(s);
     return 0;
+}
+
+int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
+                 struct error *err)
+{
+    return open_session(o, by_cluster_yml, FILES_TO_CHANGE, out, err);
+}
+
+int session_open_to_tell(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
+                         struct error *err)
+{
+    return open_session(o, by_cluster_yml, FILES_TO_TELL, out, err);
 }
 
 void member_close(struct member *m)

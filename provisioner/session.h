@@ -71,6 +71,7 @@ struct session {
     char *resources_of; /* the names that they stand for, one a line; NULL: not found out */
     char *lease_owner, *who; /* see lease.h */
     bool lease_held;
+    bool tells_only;     /* of session_open_to_tell(): nothing is written, here or there */
     bool state_missing;  /* there was no state file: `state` is a bare one, of this session alone
                           * until it is  written */
     bool store_doubtful; /* etcd may have been restored since it was last looked into */
@@ -87,6 +88,10 @@ struct session {
  */
 int session_open(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
                  struct error *err) MUST_CHECK;
+/* The same, for telling what would be done: the lock on this machine is only looked at (REFUSED
+ * where another process has it), nothing is made on a node, and the journal can't be written. */
+int session_open_to_tell(const struct encrypt_options *o, bool by_cluster_yml, struct session **out,
+                         struct error *err) MUST_CHECK;
 /*
  * For `up --initial`: the files alone, with the lock. No credentials are needed; a state file that
  * isn't there is made in memory (a bare one), to be written with the journal. Then

@@ -137,6 +137,8 @@ int stamp_check(struct session *s, struct error *err)
         struct stamp stamp CLEANUP(stamp_free) = {0};
         bool found = false;
         m->stamped = false;
+        if (m->unread)
+            continue;
         if (stamp_read(m, &stamp, &found, err) < 0)
             return -1;
         int rc = found ? stamp_judge(&stamp, s->journal, m->node.name, s->state_path, err) : 0;

@@ -39,7 +39,7 @@ int stamp_read(struct member *m, struct stamp *out, bool *found, struct error *e
 int stamp_judge(const struct stamp *s, const struct journal *j, const char *node,
                 const char *state_path, struct error *err) MUST_CHECK;
 
-/* Reads and judges those of all nodes; sets `stamped` of each. */
+/* Reads and judges those of all nodes (but where nothing is looked at); sets `stamped` of each. */
 int stamp_check(struct session *s, struct error *err) MUST_CHECK;
 
 /* The same as stamp_put() where there is no API yet, so no lock in the cluster: of several who come

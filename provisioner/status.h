@@ -89,6 +89,9 @@ const char *status_next(const struct transition *t, const struct stage_at *at, b
 
 /* --- status_keys.c --- */
 
+/* "AES-CBC", …, as RKE2 words them; "identity". A constant text. */
+const char *status_type_word(enum provider_type type, bool kms_v2);
+
 /* Keys, what lies under them, how far the rewrite is. The error is for INTERRUPTED alone. */
 int status_keys(struct status *d, struct error *err) MUST_CHECK;
 

@@ -16,7 +16,7 @@ const struct encryption_config *status_reference(const struct status *d)
     return d->recorded;
 }
 
-static const char *type_word(enum provider_type type, bool kms_v2)
+const char *status_type_word(enum provider_type type, bool kms_v2)
 {
     switch (type) {
     case PROVIDER_AESCBC:
@@ -94,7 +94,8 @@ static void add_node_key(struct status *d, struct rows *rows, enum provider_type
             return;
         }
     }
-    struct encrypt_status_key *k = add_row(d, rows, prefix, type_word(type, false), key->name);
+    struct encrypt_status_key *k =
+        add_row(d, rows, prefix, status_type_word(type, false), key->name);
     struct row *r = &rows->list[rows->count - 1];
     r->type = type;
     r->key = key;
@@ -116,7 +117,7 @@ static void add_kms(struct status *d, struct rows *rows, const struct encryption
         }
     }
     struct encrypt_status_key *k =
-        add_row(d, rows, prefix, type_word(PROVIDER_KMS, p->kms_v2), p->kms_name);
+        add_row(d, rows, prefix, status_type_word(PROVIDER_KMS, p->kms_v2), p->kms_name);
     rows->list[rows->count - 1].type = PROVIDER_KMS;
     k->active = writes;
     k->on_nodes = true;
@@ -183,7 +184,7 @@ static struct encrypt_status_key *add_stored(struct status *d, struct rows *rows
     if (!prefix)
         return add_row(d, rows, copy, "unknown", "");
     if (!*prefix)
-        return add_row(d, rows, copy, type_word(PROVIDER_IDENTITY, false), "");
+        return add_row(d, rows, copy, status_type_word(PROVIDER_IDENTITY, false), "");
     size_t len = strlen(prefix);
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         char *head CLEANUP(cleanup_mem) =
@@ -192,7 +193,8 @@ static struct encrypt_status_key *add_stored(struct status *d, struct rows *rows
         if (!str_starts(prefix, head) || len <= n)
             continue;
         char *name CLEANUP(cleanup_mem) = mem_strndup(prefix + n, len - n - 1);
-        struct encrypt_status_key *k = add_row(d, rows, copy, type_word(types[i], false), name);
+        struct encrypt_status_key *k =
+            add_row(d, rows, copy, status_type_word(types[i], false), name);
         struct row *r = &rows->list[rows->count - 1];
         r->type = types[i];
         for (size_t h = 0; j && h < j->key_count; h++)
@@ -205,9 +207,10 @@ static struct encrypt_status_key *add_stored(struct status *d, struct rows *rows
     const char *name = str_starts(prefix, kms) ? strchr(prefix + strlen(kms), ':') : NULL;
     char *shown CLEANUP(cleanup_mem) =
         name ? mem_strndup(name + 1, strlen(name) - 2) : mem_strdup(prefix);
-    return add_row(
-        d, rows, copy,
-        name ? type_word(PROVIDER_KMS, str_starts(prefix + strlen(kms), "v2")) : "unknown", shown);
+    return add_row(d, rows, copy,
+                   name ? status_type_word(PROVIDER_KMS, str_starts(prefix + strlen(kms), "v2"))
+                        : "unknown",
+                   shown);
 }
 
 static void count_under(struct status *d, struct rows *rows, const struct prefix_count *p)

@@ -127,9 +127,10 @@ struct journal {
     struct key_record *keys; /* all keys ever, in order; never dropped but by `keys forget` */
     size_t key_count;
     char *sidecar_path;
-    bool behind;  /* as read: only one of the two places had it, or they differ: to be written */
-    bool cut_off; /* as read: the state file has an older one of ours: the last write did not come
-                     to its end there */
+    bool only_told; /* of `plan`: what is made of it in memory is never written */
+    bool behind;    /* as read: only one of the two places had it, or they differ: to be written */
+    bool cut_off;   /* as read: the state file has an older one of ours: the last write did not come
+                       to its end there */
 };
 
 /* Reads the journal of this state file from both places. Neither is there: a fresh one. Keys of the
@@ -148,7 +149,7 @@ int journal_new(const char *state_path, struct journal **out, struct error *err)
 /* Writes both: first the sidecar, then the state (whose own changes, made with
  * rkestate_set_encryption(), become durable by it too). `state` may be NULL: the sidecar alone.
  * Raises the sequence, also where it fails. What could not be read back is not written. REFUSED as
- * rkestate_write(), before anything is written. */
+ * rkestate_write(), before anything is written. One that is only_told: abort(3). */
 int journal_write(struct journal *j, struct rkestate *state, struct error *err) MUST_CHECK;
 
 void journal_free(struct journal *j);
