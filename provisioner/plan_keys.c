@@ -14,8 +14,7 @@ static void add(struct encrypt_plan *p, const char *change, const char *type, co
 {
     for (size_t i = 0; i < p->key_count; i++) {
         struct encrypt_plan_key *k = &p->keys[i];
-        if (!same_row(k, type, name, fingerprint) ||
-            (!name && !fingerprint && !writes != !k->writes))
+        if (!same_row(k, type, name, fingerprint))
             continue;
         k->writes = k->writes || writes;
         return;

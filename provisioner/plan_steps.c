@@ -27,15 +27,20 @@ static bool is_none(const struct forms *forms, enum form f)
     return !forms->config[f] || !forms->config[f]->item_count;
 }
 
-static char *restart_text(const struct plan_ahead *a, const struct forms *forms, bool several)
+static char *restart_text(const struct plan_ahead *a, const struct forms *forms, bool back,
+                          bool several)
 {
+    bool without = is_none(forms, a->step.form);
+    bool brings = !back && is_none(forms, FORM_FROM) && a->step.form == FORM_WIDEN;
     if (a->reload)
-        return mem_printf("kube-apiserver takes the file up by itself (it looks every 60 s), and "
+        return mem_strdup("kube-apiserver takes the file up by itself (it looks every 60 s), and "
                           "tells that it has: no restart");
-    return mem_printf(
-        "restart kube-apiserver%s%s%s", is_none(forms, a->step.form) ? " without the flag" : "",
-        several ? ", one after the other, each" : " and wait until it is",
-        is_none(forms, a->step.form) ? " ready" : " ready and shown to run that file");
+    return mem_printf("restart kube-apiserver%s%s ready%s",
+                      without  ? " without the flag"
+                      : brings ? " with the flag"
+                               : "",
+                      several ? ", one after the other, each" : " and wait until it is",
+                      without ? "" : " and shown to run that file");
 }
 
 static char *step_text(const struct plan_ahead *a, const struct forms *forms,
@@ -45,18 +50,19 @@ static char *step_text(const struct plan_ahead *a, const struct forms *forms,
     case PLAN_PUT:
         return mem_printf("put %s: %s", w->path, form_text(a->step.form, w->back));
     case PLAN_RESTART:
-        return restart_text(a, forms, several);
+        return restart_text(a, forms, w->back, several);
     case PLAN_REWRITE:
-        return mem_strdup("rewrite what is stored, by empty patches through all apiservers");
+        return mem_strdup("what is stored is rewritten, by empty patches through all apiservers");
     case PLAN_PROVE:
-        return mem_strdup("count what etcd holds, at one revision: nothing may need what is to go");
+        return mem_strdup(
+            "what etcd holds is counted, at one revision: nothing may need what is to go");
     case PLAN_NARROW:
-        return mem_strdup("record that narrowing begins: from here there is no way back, only on");
+        return mem_strdup(
+            "that narrowing begins is recorded: from here there is no way back, only on");
     case PLAN_REMOVE:
         return mem_printf("remove %s", w->path);
     case PLAN_DONE:
-        return mem_strdup("close: the state file says what runs, the lock in the cluster is given "
-                          "back");
+        return mem_strdup("the state file says what runs, the lock in the cluster is given back");
     case PLAN_REFUSE:
         break;
     }

@@ -77,7 +77,7 @@ int rollout_await_reload(struct run *r, struct member *m, enum form f, bool back
     while (!m->reload.told || !str_eq(m->reload.sha256, m->file_sha256)) {
         /* (Going back, what fails may be what was there before.) */
         bool failed = !back && m->reload.counted && m->reload.failures > first.failures;
-        if (failed || loop_now() >= until || ssh_dead(m->node.ssh))
+        if (failed || loop_now() >= until || (m->node.ssh && ssh_dead(m->node.ssh)))
             return fail(m, &first, loop_now() - began, err);
         session_moves(s);
         if (loop_pause(s->loop, POLL_MS, err) < 0 || member_ask_reload(m, err) < 0)
