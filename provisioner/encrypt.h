@@ -105,7 +105,8 @@ struct encrypt_options {
     const char *namespaces;  /* encrypt_reencrypt(): what is in these alone, commas between; NULL:
                                 all,  and then the old key is dropped */
     int snapshot;       /* of servers that own their configuration (rke2, k3s), by their own command
-                           before       anything is changed: 1: take one, -1: don't, 0: `confirm` is asked */
+                           before       anything is changed: 1: take one, -1: don't, 0: `confirm` is asked
+                         */
     bool write_config;  /* where cluster.yml's custom_config lags behind a rotation: write it */
     int64_t timeout_ms; /* how long one apiserver may take to become ready; 0: 5 minutes */
     size_t concurrency; /* objects being rewritten at once; 0: 64 */
