@@ -136,6 +136,18 @@ static bool is_sudo_refusing(const struct ssh_answer *a)
     return false;
 }
 
+int host_next_sudo(const struct host *h, struct error *err)
+{
+    error_next(
+        err,
+        "let the SSH user do this by sudo without a password on node %s: the folder "
+        "docs/sudoers of encrypt has a file for each kind of cluster, which goes to "
+        "/etc/sudoers.d/ there; or log in as root (`user` in cluster.yml); then run the same "
+        "command again",
+        h->name);
+    return -1;
+}
+
 int host_explain(const struct host *h, const char *what, const struct ssh_answer *a,
                  struct error *err)
 {
@@ -144,11 +156,7 @@ int host_explain(const struct host *h, const char *what, const struct ssh_answer
     error_set(err, RESULT_FAILED, "node %s: %s: %s (exit status %d)", h->name, what,
               lines.len ? buf_str(&lines) : "it failed without a word", a->status);
     if (!h->root && is_sudo_refusing(a))
-        error_next(err,
-                   "let the SSH user do this by sudo without a password on node %s: the folder "
-                   "docs/sudoers of encrypt has a file for each kind of cluster, which goes to "
-                   "/etc/sudoers.d/ there; or log in as root (`user` in cluster.yml)",
-                   h->name);
+        host_next_sudo(h, err);
     return -1;
 }
 

@@ -45,6 +45,17 @@ int host_do(const struct host *h, const char *what, const char *script, const ch
 int host_explain(const struct host *h, const char *what, const struct ssh_answer *a,
                  struct error *err);
 
+/* Sets what is to be done where sudo refuses. Always gives -1. */
+int host_next_sudo(const struct host *h, struct error *err);
+
+/* --- may.c: asked before anything is changed --- */
+
+/* REFUSED where the user may not run each of these as root: commands with their arguments, words
+ * with a space between; NULL-terminated. */
+int host_check_may(const struct host *h, const char *const *commands, struct error *err) MUST_CHECK;
+/* The same of what host_file_put() and host_file_remove() need for this path. */
+int host_check_may_put(const struct host *h, const char *path, struct error *err) MUST_CHECK;
+
 /*
  * --- files.c: by their paths on the node ---
  *
