@@ -40,8 +40,8 @@ enum {
 /* $1 the temporary file, $2 the exit status. */
 #define GIVE_UP "give_up() { as_root rm -f \"$1\"; exit \"$2\"; }\n"
 
-/* sync(1) takes names only in later versions, and busybox's no folder: then everything is flushed.
- * But a disk that fails does so once. */
+/* sync(1) takes names only in later versions: else everything is flushed. But a disk that fails
+ * says so once. */
 #define FLUSH                                                                                      \
     "flush() {\n"                                                                                  \
     "  said=$(as_root sync \"$1\" 2>&1) && return 0\n"                                             \
@@ -65,7 +65,7 @@ enum {
  * into it; where there is an ACL, the group's bits are its mask. */
 #define FOLDER                                                                                     \
     "folder() {\n"                                                                                 \
-    "  is -d \"$1\" || { as_root mkdir -p -m \"$2\" \"$1\" && sync; } || exit 1\n"                 \
+    "  is -d \"$1\" || { as_root mkdir -p -m \"$2\" \"$1\" && flush \"${1%/*}\"; } || exit 1\n"    \
     "  line=$(as_root ls -ldn \"$1/.\") || exit 1\n"                                               \
     "  case $line in d[r-][w-][xsS-][r-]-[xsS-][r-]-*) ;; *) exit 85 ;; esac\n"                    \
     "  set -- $line\n"                                                                             \

@@ -59,23 +59,21 @@ int host_check_may_put(const struct host *h, const char *path, struct error *err
 /*
  * --- files.c: by their paths on the node ---
  *
- * What is run as root, for the sudoers files. FOLDER/NAME is the file, NEW its temporary file (see
- * below); each line is one command with all its arguments.
+ * What is run as root, for the sudoers files: one command with all its arguments each. FILE is
+ * FOLDER/NAME, NEW its temporary file (see below).
  *
- *   read      test ! -e FILE, cat FILE
- *   is        test TYPE FILE, test ! TYPE FILE
- *   put       test -d FOLDER, test ! -d FOLDER, mkdir -p -m 0700 FOLDER, ls -ldn FOLDER/.,
- *             ls -A FOLDER, test -d FILE, test ! -d FILE, touch NEW, ls -ldn NEW, tee NEW, cat NEW,
- *             sync NEW, mv -f NEW FILE, sync FOLDER, rm -f NEW; and read. The same of `beside`
- *   claim     test -d FOLDER, test ! -d FOLDER, mkdir -p -m 0700 FOLDER, ls -ldn FOLDER/.,
- *             test -e FILE, touch NEW, ls -ldn NEW, tee NEW, cat NEW, sync NEW, ln NEW FILE,
- *             rm -f NEW, sync FOLDER; and read
- *   remove    test ! -d FOLDER, ls -A FOLDER, rm -f NEW, rm -f FILE, sync FOLDER
- *   replace   test -d FOLDER, test ! -d FOLDER, mkdir -p -m 0755 FOLDER, ls -ldn FOLDER/.,
- *             ls -A FOLDER, test -d FILE, test ! -d FILE, test -L FILE, test ! -L FILE,
- *             test -e FILE, test ! -e FILE, cat FILE, cp -p FILE NEW, touch NEW, chmod 0644 NEW
- *             (`secret`: 0600), tee NEW, cat NEW, sync NEW, mv -f NEW FILE, sync FOLDER, rm -f NEW;
- *             and read
+ *   read:    test ! -e FILE | cat FILE
+ *   is:      test TYPE FILE | test ! TYPE FILE
+ *   folder:  test -d FOLDER | test ! -d FOLDER | mkdir -p -m 0700 FOLDER | sync FOLDER/..'s name |
+ *            ls -ldn FOLDER/.
+ *   write:   tee NEW | cat NEW | sync NEW | rm -f NEW | sync FOLDER
+ *   put:     folder, write, read | ls -A FOLDER | test -d FILE | test ! -d FILE | touch NEW |
+ *            ls -ldn NEW | mv -f NEW FILE; for `beside` the same
+ *   claim:   folder, write, read | test -e FILE | touch NEW | ls -ldn NEW | ln NEW FILE
+ *   remove:  test ! -d FOLDER | ls -A FOLDER | rm -f NEW | rm -f FILE | sync FOLDER
+ *   replace: folder (mkdir -p -m 0755), write, read | ls -A FOLDER | test -d FILE |
+ *            test ! -d FILE | test -L FILE | test ! -L FILE | test -e FILE | cp -p FILE NEW |
+ *            touch NEW | chmod 0644 NEW (`secret`: 0600) | mv -f NEW FILE
  *
  * A sudo that logs what its commands read and say (log_input, log_output) would keep keys: the
  * sudoers files say NOLOG_INPUT and NOLOG_OUTPUT of these.
