@@ -37,6 +37,8 @@ static const char read_script[] =
     "for file; do\n"
     "  if [ -r \"$file\" ]; then\n"
     "    echo there; od -An -v -tx1 \"$file\" || exit 1; echo end\n"
+    "  elif [ -x \"${file%/*}\" ] && [ ! -e \"$file\" ]; then\n"
+    "    echo missing\n"
     "  elif why=$(as_root cat \"$file\" 2>&1 >/dev/null); then\n"
     "    echo there; as_root cat \"$file\" | od -An -v -tx1 || exit 1; echo end\n"
     "  else\n"
