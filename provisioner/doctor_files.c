@@ -78,8 +78,8 @@ static void compare_copies(struct doctor *d, const char *sidecar_path)
             means(f, "the one in %s is the last one", s->state_path);
         mend(f, "%s    # writes it again", resume);
     } else if (!inside) {
-        saw(d, about, "RKE has written it since: our journal is in %s alone, which is enough",
-            sidecar_path);
+        saw(d, about, "%s has written it since: our journal is in %s alone, which is enough",
+            session_shares_state(s) ? "RKE" : "another program", sidecar_path);
     } else {
         saw(d, about,
             "the journals in it and in %s are of two steps (%lld, %lld): a run ended between the "

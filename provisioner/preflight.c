@@ -135,10 +135,12 @@ static int check_addresses(struct session *s, char **addresses, const char *wher
                   "writes could not be read after the change, or not by it",
                   addresses[i], where, s->options->config);
         error_next(err,
-                   "add the node to %s (where it is a listed one by another address, as the "
-                   "internal_address of that), or take its kube-apiserver out of the cluster "
+                   "add the node to %s%s, or take its kube-apiserver out of the cluster "
                    "first%s%s%s%s",
                    s->options->config,
+                   session_shares_state(s) ? ""
+                                           : " (where it is a listed one by another address: as "
+                                             "the internal_address of that)",
                    may_be_gone ? "; where the machine is gone for good: the same command with "
                                  "--forget-node "
                                : "",

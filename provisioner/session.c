@@ -344,6 +344,9 @@ int session_reach_nodes(struct session *s, struct error *err)
         struct member *m = &s->members[i];
         if (m->node.driver->open(&m->node, err) < 0) {
             error_wrap(err, "node %s", m->node.name);
+            if (s->kind_guessed)
+                error_wrap(err, "nothing on the nodes shows of which kind the cluster is, so it is "
+                                "taken for RKE's (cluster_kind in cluster.yml names another)");
             return refuse_to_open(s, err);
         }
         m->opened = true;

@@ -74,6 +74,7 @@ struct session {
     bool tells_only;     /* of session_open_to_tell(): nothing is written, here or there */
     bool state_missing;  /* there was no state file: `state` is a bare one, of this session alone
                           * until it is  written */
+    bool kind_guessed;   /* no node has a sign of any kind, and cluster.yml names none */
     bool store_doubtful; /* etcd may have been restored since it was last looked into */
     char *previous_step; /* the last one told to the user */
     struct loop_watch *silence; /* tells the user where nothing has moved for long */

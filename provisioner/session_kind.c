@@ -70,6 +70,7 @@ int session_find_kinds(struct session *s, struct error *err)
             return -1;
         found = found ? found : n->driver;
     }
+    s->kind_guessed = !found;
     for (size_t i = 0; i < s->count; i++) {
         struct node *n = &s->members[i].node;
         /* One without a sign is bare, or RKE's. */

@@ -45,8 +45,7 @@ static int rke_open(struct node *n, struct error *err)
     error_wrap(err, "the Docker socket %s", path);
     error_next(err, "on the node: the user must be able to use the socket (group docker), Docker "
                     "must run, and sshd must allow AllowStreamLocalForwarding; docker_socket in "
-                    "cluster.yml names another socket. Where this is no cluster of RKE's: "
-                    "cluster_kind in cluster.yml names the kind");
+                    "cluster.yml names another socket");
     return -1;
 }
 
