@@ -105,8 +105,9 @@ static char *put_command(struct doctor *d, const struct member *m, const char *f
         "[ -e %s ] || cp -p %s %s; mv %s %s; sync",
         new, new, sha256, path, kept, path, kept, new, path);
     const struct driver_words *words = &m->node.driver->words;
-    char *command CLEANUP(cleanup_mem) = node_command(
-        d, m, script, words->restart_checked ? words->restart_checked : words->restart, true);
+    char *restart CLEANUP(cleanup_mem) =
+        words_for(m, words->restart_checked ? words->restart_checked : words->restart);
+    char *command CLEANUP(cleanup_mem) = node_command(d, m, script, restart, true);
     return mem_printf("%s <%s", command, word);
 }
 

@@ -362,6 +362,21 @@ static void test_words_are_root_s_unless_the_kind_says_otherwise(void **state)
     }
 }
 
+static void test_words_name_the_unit_of_cluster_yml(void **state)
+{
+    static char unit[] = "api.service";
+    static const struct cluster named = {.apiserver_unit = unit}, none = {0};
+    struct member m = {.node.cluster = &none};
+    (void)state;
+    char *usual CLEANUP(cleanup_mem) = words_for(&m, "a kube-apiserver.service b");
+    assert_string_equal(usual, "a kube-apiserver.service b");
+    m.node.cluster = &named;
+    char *other CLEANUP(cleanup_mem) =
+        words_for(&m, "kube-apiserver.service b kube-apiserver.service");
+    assert_string_equal(other, "api.service b api.service");
+    assert_null(words_for(&m, NULL));
+}
+
 static void test_a_change_that_is_open_keeps_off_what_the_kind_has(void **state)
 {
     LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
@@ -552,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_a_bare_state_of_ours_lacks_nothing),
         cmocka_unit_test(test_the_union_is_put_by_the_words_of_the_kind),
         cmocka_unit_test(test_words_are_root_s_unless_the_kind_says_otherwise),
+        cmocka_unit_test(test_words_name_the_unit_of_cluster_yml),
         cmocka_unit_test(test_a_change_that_is_open_keeps_off_what_the_kind_has),
         cmocka_unit_test(test_damaged_copy_is_no_lack_of_one),
         cmocka_unit_test(test_nothing_while_another_is_at_work),
