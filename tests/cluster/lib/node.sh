@@ -63,7 +63,7 @@ allow_sudo() {
     etc=$(node_dir "$node")/etc
     rm -rf "$etc/sudoers.d"
     mkdir -m 750 "$etc/sudoers.d"
-    printf '%s\n' 'Defaults env_reset' 'Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"' \
+    printf '%s\n' 'Defaults env_reset, logfile=/run/sudo.log' 'Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"' \
         'root ALL=(ALL:ALL) ALL' '@includedir /etc/sudoers.d' >"$etc/sudoers"
     chmod 440 "$etc/sudoers"
     [ ! -e "$HERE/../../docs/sudoers/$KIND" ] || install -m 440 "$HERE/../../docs/sudoers/$KIND" "$etc/sudoers.d/encrypt"
