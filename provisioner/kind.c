@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-static const struct driver *const drivers[] = {&driver_rke, &driver_systemd, &driver_openshift3,
-                                               &driver_rke2, &driver_k3s};
+static const struct driver *const drivers[] = {&driver_rke,  &driver_systemd, &driver_openshift3,
+                                               &driver_rke2, &driver_k3s,     &driver_kubeadm};
 
 const struct driver *kind_driver(const char *name)
 {

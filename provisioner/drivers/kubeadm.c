@@ -1,0 +1,234 @@
+#include "provisioner/drivers/kubeadm.h"
+
+#include "provisioner/docker/binds.h"
+#include "state/cluster_yml.h"
+#include "templates/encryption_features.h"
+
+#include <string.h>
+
+enum { POLL_MS = 500, REPLACED_MS = 90000 };
+
+const struct host *kubeadm_host(const struct node *n)
+{
+    const struct kubeadm *k = n->driver_data;
+    return &k->host;
+}
+
+static int kubeadm_open(struct node *n, struct error *err)
+{
+    struct kubeadm *k = mem_alloc(1, sizeof(*k));
+    n->driver_data = k;
+    if (host_open(n, &k->host, err) == 0)
+        return 0;
+    mem_free(k);
+    n->driver_data = NULL;
+    return -1;
+}
+
+static void kubeadm_close(struct node *n)
+{
+    mem_free(n->driver_data);
+    n->driver_data = NULL;
+}
+
+void kubeadm_view_free(struct kubeadm_view *v)
+{
+    buf_free(&v->text);
+    static_pod_free(v->pod);
+    host_processes_free(v->list, v->count);
+    *v = (struct kubeadm_view){0};
+}
+
+int kubeadm_manifest(struct node *n, struct buf *text, struct static_pod **out, struct error *err)
+{
+    struct buf own CLEANUP(buf_free) = {0};
+    struct buf *to = text ? text : &own;
+    bool missing = false;
+    static const char mark[] = "\xef\xbb\xbf";
+    *out = NULL;
+    if (host_file_read(kubeadm_host(n), KUBEADM_MANIFEST, to, &missing, err) < 0)
+        return -1;
+    if (missing)
+        return 0;
+    size_t skip = to->len >= 3 && memcmp(to->data, mark, 3) == 0 ? 3 : 0;
+    if (static_pod_read(buf_str(to) + skip, to->len - skip, KUBEADM_MANIFEST, out, err) < 0)
+        return error_wrap(err, "node %s", n->name);
+    return 0;
+}
+
+int kubeadm_look(struct node *n, struct kubeadm_view *v, struct error *err)
+{
+    kubeadm_view_free(v);
+    if (kubeadm_manifest(n, &v->text, &v->pod, err) < 0)
+        return -1;
+    return host_processes(kubeadm_host(n), "kube-apiserver", &v->list, &v->count, err);
+}
+
+char **kubeadm_flags(const struct host_process *p)
+{
+    size_t count = 0;
+    size_t from = 0;
+    while (p->args[count])
+        count++;
+    while (p->args[from] && p->args[from][0] != '-')
+        from++;
+    char **out = mem_alloc(count - from + 1, sizeof(*out));
+    for (size_t i = from; i < count; i++)
+        out[i - from] = mem_strdup(p->args[i]);
+    return out;
+}
+
+static char **copy_of(char *const *args)
+{
+    size_t count = 0;
+    while (args[count])
+        count++;
+    char **out = mem_alloc(count + 1, sizeof(*out));
+    for (size_t i = 0; i < count; i++)
+        out[i] = mem_strdup(args[i]);
+    return out;
+}
+
+/* A kubelet that replaces the pod has two of them for a moment. */
+static int look_at_one(struct node *n, struct kubeadm_view *v, struct error *err)
+{
+    int64_t deadline = loop_now() + REPLACED_MS;
+    for (;;) {
+        if (kubeadm_look(n, v, err) < 0)
+            return -1;
+        if (v->count < 2)
+            return 0;
+        if (loop_now() >= deadline)
+            return error_set(err, RESULT_FAILED,
+                             "%zu processes are called kube-apiserver on the node, for %d s by "
+                             "now: which of them is this cluster's can't be told",
+                             v->count, REPLACED_MS / 1000);
+        if (loop_pause(n->loop, POLL_MS, err) < 0)
+            return -1;
+    }
+}
+
+static int kubeadm_observe(struct node *n, struct apiserver *out, struct error *err)
+{
+    struct kubeadm_view v CLEANUP(kubeadm_view_free) = {0};
+    struct buf logs CLEANUP(buf_free) = {0};
+    if (look_at_one(n, &v, err) < 0)
+        return -1;
+    *out = (struct apiserver){.exists = v.pod || v.count, .running = v.count};
+    if (kubeadm_logs(n, &logs, &out->restarts, err) < 0 ||
+        host_file_is(kubeadm_host(n), "-e", KUBEADM_KEPT, &out->unsettled, err) < 0)
+        return -1;
+    if (v.count) {
+        out->process = STEAL(v.list[0].identity);
+        out->since = STEAL(v.list[0].since);
+        apiserver_set_args(out, kubeadm_flags(&v.list[0]));
+    } else if (v.pod) {
+        apiserver_set_args(out, copy_of(v.pod->args));
+    }
+    return 0;
+}
+
+void kubeadm_want_free(struct kubeadm_want *w)
+{
+    for (size_t i = 0; w->texts && w->texts[i]; i++)
+        mem_free(w->texts[i]);
+    mem_free(w->texts);
+    mem_free(w->binds);
+    *w = (struct kubeadm_want){0};
+}
+
+/* "host:container:ro,z" */
+static bool is_read_only(const char *bind)
+{
+    const char *options = strchr(bind, ':');
+    options = options ? strchr(options + 1, ':') : NULL;
+    for (; options; options = strchr(options + 1, ','))
+        if (strncmp(options + 1, "ro", 2) == 0 && (!options[3] || options[3] == ','))
+            return true;
+    return false;
+}
+
+/* The flag had another name before 1.13: by the tag of the image, or by cluster.yml. */
+static bool is_old(const struct node *n, const struct static_pod *p)
+{
+    struct kube_version v = {0};
+    const char *image = p ? p->image : NULL;
+    const char *tag = image ? strrchr(image, ':') : NULL;
+    const char *told = n->cluster ? n->cluster->kubernetes_version : NULL;
+    bool known = (tag && kube_version_parse(tag + 1, &v)) || (told && kube_version_parse(told, &v));
+    return known && !kube_version_at_least(v, 1, 13);
+}
+
+void kubeadm_want_of(const struct node *n, const struct static_pod *p,
+                     const struct apiserver_want *want, struct kubeadm_want *out)
+{
+    size_t count = 0;
+    while (want->binds && want->binds[count])
+        count++;
+    *out = (struct kubeadm_want){
+        .pod = {.config_path = want->config_path, .old_flag = is_old(n, p), .bind_count = count}};
+    out->binds = mem_alloc(count, sizeof(*out->binds));
+    out->texts = mem_alloc(2 * count + 1, sizeof(*out->texts));
+    for (size_t i = 0; i < count; i++) {
+        out->texts[2 * i] = bind_host(want->binds[i]);
+        out->texts[2 * i + 1] = bind_container(want->binds[i]);
+        out->binds[i] = (struct static_pod_bind){out->texts[2 * i], out->texts[2 * i + 1],
+                                                 is_read_only(want->binds[i])};
+    }
+    out->pod.binds = out->binds;
+}
+
+static int kubeadm_start_with(struct node *n, const struct apiserver_want *want, char ***flags,
+                              char ***mounts, struct error *err)
+{
+    (void)err;
+    size_t binds = 0;
+    while (want->binds && want->binds[binds])
+        binds++;
+    char **flag = mem_alloc(2, sizeof(*flag));
+    char **mount = mem_alloc(binds + 2, sizeof(*mount));
+    if (want->config_path) {
+        const char *slash = strrchr(want->config_path, '/');
+        int len = slash ? (int)(slash - want->config_path) : 0;
+        flag[0] = mem_printf("--%sencryption-provider-config=%s",
+                             is_old(n, NULL) ? "experimental-" : "", want->config_path);
+        mount[0] = mem_printf("%.*s:%.*s:ro", len, want->config_path, len, want->config_path);
+        for (size_t i = 0; i < binds; i++)
+            mount[i + 1] = mem_strdup(want->binds[i]);
+    }
+    *flags = flag;
+    *mounts = mount;
+    return 0;
+}
+
+const struct driver driver_kubeadm = {
+    .kind = "kubeadm",
+    .words = {.apiserver = "the static pod kube-apiserver",
+              .logs =
+                  "tail -n 40 " KUBEADM_LOGS "/kube-system_kube-apiserver-*/kube-apiserver/*.log",
+              .start = "systemctl restart kubelet",
+              .restart = "mv " KUBEADM_MANIFEST " /etc/kubernetes/ && "
+                         "while pgrep -x kube-apiserver >/dev/null; do sleep 1; done; "
+                         "mv /etc/kubernetes/kube-apiserver.yaml " KUBEADM_MANIFEST " && "
+                         "until pgrep -x kube-apiserver >/dev/null; do sleep 1; done",
+              .left_over = "diff " KUBEADM_KEPT " " KUBEADM_MANIFEST},
+    .admin_kubeconfig = "/etc/kubernetes/admin.conf",
+    .open = kubeadm_open,
+    .close = kubeadm_close,
+    .observe = kubeadm_observe,
+    .read_file = kubeadm_read_file,
+    .read_node_file = kubeadm_read_node_file,
+    .default_config_path = "/etc/kubernetes/enc/encryption.yaml",
+    .check_place = kubeadm_check_place,
+    .put_file = kubeadm_put_file,
+    .remove_file = kubeadm_remove_file,
+    .claim_file = kubeadm_claim_file,
+    .start_with = kubeadm_start_with,
+    .start = kubeadm_start,
+    .settle = kubeadm_settle,
+    .go_back = kubeadm_go_back,
+    .find_socket = kubeadm_find_socket,
+    .look_for_socket = kubeadm_look_for_socket,
+    .record = kubeadm_record,
+    .log_tail = kubeadm_log_tail,
+};

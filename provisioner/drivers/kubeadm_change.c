@@ -1,0 +1,345 @@
+/* The manifest changed, the kubelet's doing awaited, and the way back. */
+#include "base/sha256.h"
+#include "provisioner/drivers/kubeadm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    POLL_MS = 300,
+    /* A kubelet looks each 20 s where its folder can't be watched; then the process has its time to
+     * end. */
+    ACTS_MS = 60000,
+    GRACE_SECONDS = 30,
+    APPEARS_MS = 60000,  /* the new one, once the old one is gone */
+    RUNS_MS = 5000,      /* one whose container was started and that can't be seen: it ended */
+    BY_ITSELF_MS = 15000 /* one that is down, and that the kubelet is to start anyway */
+};
+
+struct change {
+    struct node *n;
+    struct kubeadm_view v;
+    struct kubeadm_want want;
+    char **before; /* the identities that are to be gone; owned */
+    size_t before_count;
+    struct buf logs; /* as they were listed before the change */
+};
+
+static void change_free(struct change *c)
+{
+    kubeadm_view_free(&c->v);
+    kubeadm_want_free(&c->want);
+    for (size_t i = 0; i < c->before_count; i++)
+        mem_free(c->before[i]);
+    mem_free(c->before);
+    buf_free(&c->logs);
+}
+
+static int look(struct node *n, const struct apiserver_want *want, struct change *c,
+                struct error *err)
+{
+    long restarts = 0;
+    *c = (struct change){.n = n};
+    if (kubeadm_look(n, &c->v, err) < 0 || kubeadm_logs(n, &c->logs, &restarts, err) < 0)
+        return -1;
+    if (!c->v.pod)
+        return error_set(err, RESULT_REFUSED, "node %s: there is no %s", n->name, KUBEADM_MANIFEST);
+    kubeadm_want_of(n, c->v.pod, want, &c->want);
+    return 0;
+}
+
+static void add_before(struct change *c, const char *identity)
+{
+    MEM_GROW(c->before, c->before_count);
+    c->before[c->before_count++] = mem_strdup(identity);
+}
+
+/* Those that run now are to end. */
+static void all_before(struct change *c)
+{
+    for (size_t i = 0; i < c->v.count; i++)
+        add_before(c, c->v.list[i].identity);
+}
+
+static bool is_before(const struct change *c, const char *identity)
+{
+    for (size_t i = 0; i < c->before_count; i++)
+        if (str_eq(c->before[i], identity))
+            return true;
+    return false;
+}
+
+/* Its flag is the one that is wanted, or none is. */
+static bool runs_wanted(const struct change *c, const struct host_process *p)
+{
+    struct apiserver a CLEANUP(apiserver_free) = {0};
+    apiserver_set_args(&a, kubeadm_flags(p));
+    return str_eq(a.config_path, c->want.pod.config_path);
+}
+
+/* Short, and another for each process that is to end. */
+static void mark_of(const char *text, char out[11])
+{
+    char sha256[65];
+    sha256_hex(text, strlen(text), sha256);
+    memcpy(out, sha256, 10);
+    out[10] = '\0';
+}
+
+static int write_manifest(struct change *c, const struct buf *text, struct error *err)
+{
+    return host_file_replace(kubeadm_host(c->n), KUBEADM_MANIFEST, text, true, &c->v.text, err);
+}
+
+/* The manifest with what is wanted, and `restart` (NULL: as it is). */
+static int edit(const struct change *c, const char *restart, struct buf *out, struct error *err)
+{
+    struct static_pod_want want = c->want.pod;
+    want.restart = restart;
+    if (static_pod_edit(buf_str(&c->v.text), c->v.text.len, KUBEADM_MANIFEST, &want, out, err) < 0)
+        return error_wrap(err, "node %s", c->n->name);
+    return 0;
+}
+
+static long grace_ms(const struct change *c)
+{
+    long seconds = GRACE_SECONDS;
+    (void)yaml_int(yaml_path(c->v.pod->document, "spec", "terminationGracePeriodSeconds", NULL),
+                   &seconds);
+    return (seconds < 0 || seconds > 3600 ? GRACE_SECONDS : seconds) * 1000;
+}
+
+/* A container of the pod was started since: its log has a name that wasn't there. */
+static bool has_new_log(const struct change *c, const char *now)
+{
+    while (*now) {
+        size_t len = strcspn(now, "\n");
+        char *line CLEANUP(cleanup_mem) = mem_strndup(now, len);
+        if (!strstr(buf_str(&c->logs), line))
+            return true;
+        now += len + (now[len] == '\n');
+    }
+    return false;
+}
+
+struct sight {
+    bool old_there, new_there, new_log;
+};
+
+static int look_again(struct change *c, struct sight *out, struct error *err)
+{
+    struct host_process *list = NULL;
+    size_t count = 0;
+    struct buf logs CLEANUP(buf_free) = {0};
+    long restarts = 0;
+    *out = (struct sight){0};
+    if (host_processes(kubeadm_host(c->n), "kube-apiserver", &list, &count, err) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        bool old = is_before(c, list[i].identity);
+        out->old_there = out->old_there || old;
+        /* (One with other flags will be replaced, too: the kubelet has not read the manifest.) */
+        out->new_there = out->new_there || (!old && runs_wanted(c, &list[i]));
+        out->old_there = out->old_there || (!old && !runs_wanted(c, &list[i]));
+    }
+    host_processes_free(list, count);
+    if (kubeadm_logs(c->n, &logs, &restarts, err) < 0)
+        return -1;
+    out->new_log = has_new_log(c, buf_str(&logs));
+    return 0;
+}
+
+static int not_done(const struct change *c, const char *what, int64_t ms, struct error *err)
+{
+    error_set(err, RESULT_FAILED, "node %s: %s was changed, and within %lld s %s", c->n->name,
+              KUBEADM_MANIFEST, (long long)ms / 1000, what);
+    error_next(err,
+               "on node %s: systemctl status kubelet; journalctl -u kubelet -n 50 (it tells "
+               "why it does not run a manifest)",
+               c->n->name);
+    return -1;
+}
+
+/* Until the processes of before are gone and another is there: or was, and ended (the readiness
+ * that the caller waits for will tell). *acted: the kubelet has done something at all. */
+static int wait_replaced(struct change *c, bool *acted, struct error *err)
+{
+    int64_t began = loop_now(), gone = 0, started = 0;
+    int64_t acts_ms = ACTS_MS + grace_ms(c);
+    *acted = false;
+    for (;;) {
+        struct sight s = {0};
+        if (look_again(c, &s, err) < 0)
+            return -1;
+        int64_t now = loop_now();
+        *acted = *acted || !s.old_there || s.new_there || s.new_log;
+        if (s.new_there && !s.old_there)
+            return 0;
+        gone = s.old_there ? 0 : gone ? gone : now;
+        started = !s.new_log ? 0 : started ? started : now;
+        if (gone && started && now - gone > RUNS_MS && now - started > RUNS_MS)
+            return 0;
+        if (gone && now - gone > APPEARS_MS)
+            return not_done(c, "the kubelet has ended kube-apiserver and started no other",
+                            APPEARS_MS, err);
+        if (s.old_there && now - began > acts_ms)
+            return not_done(c,
+                            *acted ? "kube-apiserver has not ended"
+                                   : "the kubelet has not put another kube-apiserver in place of "
+                                     "the one that runs",
+                            acts_ms, err);
+        if (loop_pause(c->n->loop, POLL_MS, err) < 0)
+            return -1;
+    }
+}
+
+/* The manifest becomes `text`; where the kubelet does nothing at all, it is put back: it must not
+ * act on it later, when nobody looks. */
+static int write_and_wait(struct change *c, const struct buf *text, struct error *err)
+{
+    bool acted = false;
+    all_before(c);
+    if (write_manifest(c, text, err) < 0)
+        return -1;
+    if (wait_replaced(c, &acted, err) == 0)
+        return 0;
+    if (acted || err->result != RESULT_FAILED)
+        return -1;
+    struct error e CLEANUP(error_clear) = {0};
+    if (host_file_replace(kubeadm_host(c->n), KUBEADM_MANIFEST, &c->v.text, true, text, &e) < 0)
+        return error_wrap(err, "%s; the manifest could not be put back: %s", c->n->name, e.message);
+    return error_wrap(err, "the manifest was put back");
+}
+
+/* What is in force is kept, unless that was done before what lies there now was written and has not
+ * been in force since. */
+static int keep(struct change *c, struct error *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    struct static_pod *pod CLEANUP(cleanup_static_pod) = NULL;
+    struct error e CLEANUP(error_clear) = {0};
+    bool missing = false;
+    const struct host *h = kubeadm_host(c->n);
+    if (host_file_read(h, KUBEADM_KEPT, &text, &missing, err) < 0)
+        return -1;
+    const char *runs = NULL;
+    struct apiserver a CLEANUP(apiserver_free) = {0};
+    if (c->v.count) {
+        apiserver_set_args(&a, kubeadm_flags(&c->v.list[0]));
+        runs = a.config_path;
+    }
+    if (!missing && c->v.count &&
+        static_pod_read(buf_str(&text), text.len, KUBEADM_KEPT, &pod, &e) == 0 &&
+        str_eq(static_pod_config(pod), runs) && !str_eq(static_pod_config(c->v.pod), runs))
+        return 0;
+    return host_file_replace(h, KUBEADM_KEPT, &c->v.text, true, NULL, err);
+}
+
+/* The manifest says what is wanted: another process is all there is to be had. */
+static int start_anew(struct change *c, const char *process, struct error *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    char mark[11];
+    bool acted = false;
+    for (size_t i = 0; i < c->v.count; i++)
+        if (c->v.count == 1 && !str_eq(c->v.list[i].identity, process) &&
+            runs_wanted(c, &c->v.list[i]))
+            return 0;
+    if (!c->v.count) {
+        /* Down. It may be on its way; else the mark that was there is what the next is made of. */
+        int64_t until = loop_now() + BY_ITSELF_MS;
+        struct sight s = {0};
+        while (!s.new_there && loop_now() < until) {
+            if (look_again(c, &s, err) < 0 || loop_pause(c->n->loop, POLL_MS, err) < 0)
+                return -1;
+        }
+        if (s.new_there)
+            return 0;
+        mark_of(c->v.pod->restart ? c->v.pod->restart : "down", mark);
+    } else {
+        const char *ends = process && *process ? process : c->v.list[0].identity;
+        mark_of(ends, mark);
+        if (str_eq(mark, c->v.pod->restart) || !runs_wanted(c, &c->v.list[0])) {
+            /* A run that was killed had asked for it. */
+            add_before(c, ends);
+            return wait_replaced(c, &acted, err);
+        }
+    }
+    if (edit(c, mark, &text, err) < 0)
+        return -1;
+    return write_and_wait(c, &text, err);
+}
+
+static int start(struct change *c, const char *process, struct error *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    char mark[11];
+    if (static_pod_has(c->v.pod, &c->want.pod))
+        return start_anew(c, process, err);
+    const char *ends = c->v.count ? c->v.list[0].identity : process ? process : "";
+    mark_of(ends, mark);
+    /* (A manifest without the flag is what it was before there was one.) */
+    if (edit(c, c->want.pod.config_path ? mark : NULL, &text, err) < 0 || keep(c, err) < 0)
+        return -1;
+    return write_and_wait(c, &text, err);
+}
+
+int kubeadm_start(struct node *n, const struct apiserver_want *want, const char *process,
+                  struct error *err)
+{
+    struct change c CLEANUP(change_free) = {0};
+    return look(n, want, &c, err) < 0 ? -1 : start(&c, process, err);
+}
+
+int kubeadm_settle(struct node *n, struct error *err)
+{
+    return host_file_remove(kubeadm_host(n), KUBEADM_KEPT, err);
+}
+
+/* What start() kept, where that has what is wanted and nobody has edited the manifest since; else
+ * the manifest, edited. */
+static int find_way_back(struct change *c, struct buf *out, struct error *err)
+{
+    struct static_pod *kept CLEANUP(cleanup_static_pod) = NULL;
+    struct error e CLEANUP(error_clear) = {0};
+    struct buf text CLEANUP(buf_free) = {0};
+    bool missing = false;
+    if (host_file_read(kubeadm_host(c->n), KUBEADM_KEPT, &text, &missing, err) < 0)
+        return -1;
+    if (!missing && static_pod_read(buf_str(&text), text.len, KUBEADM_KEPT, &kept, &e) == 0 &&
+        static_pod_has(kept, &c->want.pod) && static_pod_same_but_ours(kept, c->v.pod)) {
+        buf_add(out, text.data, text.len);
+        return 0;
+    }
+    if (!static_pod_has(c->v.pod, &c->want.pod))
+        return edit(c, NULL, out, err);
+    buf_add(out, c->v.text.data, c->v.text.len);
+    return 0;
+}
+
+static int go_back(struct change *c, struct error *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    char mark[11];
+    if (find_way_back(c, &text, err) < 0)
+        return -1;
+    if (text.len == c->v.text.len && memcmp(text.data, c->v.text.data, text.len) == 0) {
+        const char *restart = c->v.pod->restart;
+        mark_of(c->v.count ? c->v.list[0].identity : restart ? restart : "down", mark);
+        /* It was asked for before, and may have been had: once more. */
+        if (str_eq(mark, restart))
+            mark_of(restart, mark);
+        buf_reset(&text);
+        if (edit(c, mark, &text, err) < 0)
+            return -1;
+    }
+    return write_and_wait(c, &text, err);
+}
+
+int kubeadm_go_back(struct node *n, const struct apiserver_want *want, struct error *err)
+{
+    struct change c CLEANUP(change_free) = {0};
+    if (look(n, want, &c, err) < 0 || go_back(&c, err) < 0)
+        return error_wrap(err, "going back to the former apiserver of %s", n->name);
+    return 0;
+}

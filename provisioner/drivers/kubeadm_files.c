@@ -1,0 +1,208 @@
+/* Files and sockets, as the static pod's hostPath volumes show them to the apiserver. */
+#include "provisioner/docker/binds.h"
+#include "provisioner/drivers/kubeadm.h"
+
+#include <string.h>
+
+/* `path` below the container's folder, on the node. */
+static char *on_node(const char *container, const char *host, const char *path)
+{
+    size_t skip = str_eq(container, "/") ? 0 : strlen(container);
+    return mem_printf("%s%s", str_eq(host, "/") ? "" : host, path + skip);
+}
+
+int kubeadm_host_path(struct node *n, const char *path, char **out, struct error *err)
+{
+    struct static_pod *pod CLEANUP(cleanup_static_pod) = NULL;
+    char *clean CLEANUP(cleanup_mem) = path_clean(path);
+    if (kubeadm_manifest(n, NULL, &pod, err) < 0)
+        return -1;
+    const struct static_pod_mount *m = pod ? static_pod_mount_of(pod, clean) : NULL;
+    if (m && !m->host) {
+        error_set(err, RESULT_REFUSED,
+                  "node %s: %s is in the volume %s of %s, which is no hostPath: it does not lie on "
+                  "the node",
+                  n->name, path, m->volume, KUBEADM_MANIFEST);
+        error_next(err, "mount a folder of the node there (hostPath), or name a path elsewhere");
+        return -1;
+    }
+    *out = m ? on_node(m->container, m->host, clean) : STEAL(clean);
+    return 0;
+}
+
+int kubeadm_read_file(struct node *n, const char *path, struct buf *out, bool *missing,
+                      struct error *err)
+{
+    char *host CLEANUP(cleanup_mem) = NULL;
+    if (kubeadm_host_path(n, path, &host, err) < 0)
+        return -1;
+    return host_file_read(kubeadm_host(n), host, out, missing, err);
+}
+
+int kubeadm_read_node_file(struct node *n, const char *path, struct buf *out, bool *missing,
+                           struct error *err)
+{
+    return host_file_read(kubeadm_host(n), path, out, missing, err);
+}
+
+/* A file that is mounted by itself stays the old one in the container until that is made anew: a
+ * rename is not seen there. */
+static int check_reload(struct node *n, const struct static_pod *pod, const char *path,
+                        struct error *err)
+{
+    char *clean CLEANUP(cleanup_mem) = path_clean(path);
+    const struct static_pod_mount *m = static_pod_mount_of(pod, clean);
+    struct apiserver a CLEANUP(apiserver_free) = {0};
+    size_t count = 0;
+    while (pod->args[count])
+        count++;
+    char **args = mem_alloc(count + 1, sizeof(*args));
+    for (size_t i = 0; i < count; i++)
+        args[i] = mem_strdup(pod->args[i]);
+    apiserver_set_args(&a, args);
+    if (!a.automatic_reload || !m || !str_eq(m->container, clean))
+        return 0;
+    error_set(
+        err, RESULT_REFUSED,
+        "node %s: the volume %s mounts the file %s by itself, and kube-apiserver is to reload "
+        "it by itself: it would go on reading the old one",
+        n->name, m->volume, path);
+    error_next(err,
+               "in %s, mount the folder of that file instead of the file; or take out "
+               "--encryption-provider-config-automatic-reload",
+               KUBEADM_MANIFEST);
+    return -1;
+}
+
+int kubeadm_check_place(struct node *n, const char *path, struct error *err)
+{
+    struct static_pod *pod CLEANUP(cleanup_static_pod) = NULL;
+    char *host CLEANUP(cleanup_mem) = NULL;
+    if (kubeadm_host_path(n, path, &host, err) < 0 || kubeadm_manifest(n, NULL, &pod, err) < 0)
+        return -1;
+    return pod ? check_reload(n, pod, path, err) : 0;
+}
+
+int kubeadm_put_file(struct node *n, const struct node_text *file, const struct node_text *beside,
+                     struct error *err)
+{
+    char *host CLEANUP(cleanup_mem) = NULL;
+    char *host_beside CLEANUP(cleanup_mem) = NULL;
+    if (kubeadm_host_path(n, file->path, &host, err) < 0)
+        return -1;
+    struct node_text it = {host, file->data, file->len};
+    if (!beside)
+        return host_file_put(kubeadm_host(n), &it, NULL, err);
+    /* Of the same folder, also where the file is mounted by itself. */
+    const char *slash = strrchr(host, '/');
+    const char *name = strrchr(beside->path, '/');
+    host_beside = mem_printf("%.*s%s", (int)(slash - host), host, name);
+    struct node_text other = {host_beside, beside->data, beside->len};
+    return host_file_put(kubeadm_host(n), &it, &other, err);
+}
+
+int kubeadm_claim_file(struct node *n, const struct node_text *file, bool *claimed,
+                       struct error *err)
+{
+    char *host CLEANUP(cleanup_mem) = NULL;
+    if (kubeadm_host_path(n, file->path, &host, err) < 0)
+        return -1;
+    struct node_text it = {host, file->data, file->len};
+    return host_file_claim(kubeadm_host(n), &it, claimed, err);
+}
+
+int kubeadm_remove_file(struct node *n, const char *path, struct error *err)
+{
+    char *host CLEANUP(cleanup_mem) = NULL;
+    if (kubeadm_host_path(n, path, &host, err) < 0)
+        return -1;
+    return host_file_remove(kubeadm_host(n), host, err);
+}
+
+/* --- sockets --- */
+
+static int refuse_not_there(const struct node *n, const char *path,
+                            const struct static_pod_mount *m, struct error *err)
+{
+    char *folder CLEANUP(cleanup_mem) = mem_strndup(path, (size_t)(strrchr(path, '/') - path));
+    if (m)
+        error_set(err, RESULT_REFUSED,
+                  "node %s: %s has the volume %s at %s, which is no folder of the node", n->name,
+                  KUBEADM_MANIFEST, m->volume, m->container);
+    else
+        error_set(err, RESULT_REFUSED,
+                  "node %s: %s has no volume that holds %s, and services.kube-api.extra_binds "
+                  "names none",
+                  n->name, KUBEADM_MANIFEST, path);
+    error_next(err,
+               "mount the folder that the plugin's socket is in; in cluster.yml:\n"
+               "  services:\n    kube-api:\n      extra_binds:\n      - \"%s:%s\"",
+               *folder ? folder : "/", *folder ? folder : "/");
+    return -1;
+}
+
+static int place(const struct node *n, const struct static_pod *pod, const char *path,
+                 char *const *binds, struct node_socket *out, struct error *err)
+{
+    const struct static_pod_mount *m = static_pod_mount_of(pod, path);
+    const char *bind = bind_holding(binds, path);
+    char *container CLEANUP(cleanup_mem) = bind ? bind_container(bind) : NULL;
+    char *host CLEANUP(cleanup_mem) = bind ? bind_host(bind) : NULL;
+    if (bind && m && str_eq(m->container, container) && !str_eq(m->host, host))
+        return error_set(err, RESULT_REFUSED,
+                         "node %s: %s has the volume %s at %s, where services.kube-api.extra_binds "
+                         "asks for %s",
+                         n->name, KUBEADM_MANIFEST, m->volume, container, bind);
+    bool by_bind = bind && (!m || strlen(container) >= strlen(m->container));
+    if (by_bind ? host[0] != '/' : !m || !m->host)
+        return refuse_not_there(n, path, by_bind ? NULL : m, err);
+    out->mount_container = by_bind ? STEAL(container) : mem_strdup(m->container);
+    out->mount_host = by_bind ? STEAL(host) : mem_strdup(m->host);
+    out->path = mem_strdup(path);
+    out->alone = str_eq(out->mount_container, path);
+    out->host_path = on_node(out->mount_container, out->mount_host, path);
+    return 0;
+}
+
+int kubeadm_find_socket(struct node *n, const char *path, char *const *binds,
+                        struct node_socket *out, struct error *err)
+{
+    struct static_pod *pod CLEANUP(cleanup_static_pod) = NULL;
+    struct node_socket found CLEANUP(node_socket_free) = {0};
+    char *clean CLEANUP(cleanup_mem) = path_clean(path);
+    if (kubeadm_manifest(n, NULL, &pod, err) < 0)
+        return -1;
+    if (!pod)
+        return error_set(err, RESULT_REFUSED, "node %s: there is no %s", n->name, KUBEADM_MANIFEST);
+    if (path[0] == '@' && !pod->host_network)
+        return error_set(err, RESULT_REFUSED,
+                         "node %s: %s is a socket in the abstract namespace, and the pod has a "
+                         "network of its own: it can't reach it",
+                         n->name, path);
+    if (path[0] == '@')
+        found.path = mem_strdup(path);
+    else if (place(n, pod, clean, binds, &found, err) < 0)
+        return -1;
+    *out = found;
+    found = (struct node_socket){0};
+    return 0;
+}
+
+int kubeadm_look_for_socket(struct node *n, const struct node_socket *at, enum socket_there *out,
+                            struct error *err)
+{
+    const struct host *h = kubeadm_host(n);
+    bool is_socket = false, is_there = false, is_folder = false;
+    char *folder CLEANUP(cleanup_mem) =
+        mem_strndup(at->host_path, (size_t)(strrchr(at->host_path, '/') - at->host_path));
+    if (host_file_is(h, "-S", at->host_path, &is_socket, err) < 0 ||
+        (!is_socket && host_file_is(h, "-e", at->host_path, &is_there, err) < 0) ||
+        (!is_socket && !is_there &&
+         host_file_is(h, "-d", *folder ? folder : "/", &is_folder, err) < 0))
+        return -1;
+    *out = is_socket   ? SOCKET_THERE
+           : is_there  ? SOCKET_OTHER
+           : is_folder ? SOCKET_NOTHING
+                       : SOCKET_NO_FOLDER;
+    return 0;
+}

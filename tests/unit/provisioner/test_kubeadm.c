@@ -1,0 +1,83 @@
+/* The logs of a static pod: which was written last, what it says, how often its container was
+ * started. */
+#include "provisioner/drivers/kubeadm.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define POD(uid) "/var/log/pods/kube-system_kube-apiserver-node1_" uid "/kube-apiserver/"
+#define LINE(text, time) "{\"log\":\"" text "\\n\",\"stream\":\"stderr\",\"time\":\"" time "\"}\n"
+
+static void assert_lines(const char *text, size_t lines, const char *want)
+{
+    struct buf out CLEANUP(buf_free) = {0};
+    kubeadm_last_lines(text, lines, &out);
+    assert_string_equal(buf_str(&out), want);
+}
+
+static void the_log_that_was_written_last_counts(void **state)
+{
+    (void)state;
+    /* Docker's, of two pods: find(1) lists them in any order. */
+    assert_lines("==> " POD("b") "1.log <==\n" LINE("second", "2026-11-22T15:00:05.2Z")
+                     LINE("Error: \\\"x\\\"", "2026-11-22T15:00:06Z") "\n==> " POD(
+                         "a") "0.log <==\n" LINE("first", "2026-11-22T15:00:01.999999999Z"),
+                 8, "second\nError: \"x\"\n");
+    /* The CRI's; one file has no heading. */
+    assert_lines("2026-11-22T15:00:01.5+01:00 stderr F one two\n"
+                 "2026-11-22T15:00:02.5+01:00 stdout P three\n",
+                 1, "three\n");
+    assert_lines("tail: cannot open it\n\n", 8, "");
+    assert_lines("", 8, "");
+}
+
+static void what_is_no_line_of_a_log_is_left_out(void **state)
+{
+    (void)state;
+    assert_lines("{\"log\":\"a\\n\"}\n{\"log\n" LINE("b", "2026-11-22T15:00:05Z") "x y z\n", 8,
+                 "b\n");
+}
+
+static void restarts_are_counted_by_the_numbers_of_logs(void **state)
+{
+    (void)state;
+    assert_int_equal(kubeadm_restarts(""), 0);
+    assert_int_equal(kubeadm_restarts("/var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/"
+                                      "*.log\n"),
+                     0);
+    assert_int_equal(kubeadm_restarts(POD("a") "0.log\n"), 0);
+    assert_int_equal(kubeadm_restarts(POD("a") "2.log\n" POD("a") "10.log\n" POD("b") "3.log\n"),
+                     13);
+}
+
+static void a_process_without_its_name_is_its_flags(void **state)
+{
+    (void)state;
+    char *args[] = {(char *)"/hyperkube", (char *)"apiserver", (char *)"--a=b",
+                    (char *)"-v",         (char *)"2",         NULL};
+    struct host_process p = {.args = args};
+    char **flags = kubeadm_flags(&p);
+    assert_string_equal(flags[0], "--a=b");
+    assert_string_equal(flags[2], "2");
+    assert_null(flags[3]);
+    for (size_t i = 0; flags[i]; i++)
+        mem_free(flags[i]);
+    mem_free(flags);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_log_that_was_written_last_counts),
+        cmocka_unit_test(what_is_no_line_of_a_log_is_left_out),
+        cmocka_unit_test(restarts_are_counted_by_the_numbers_of_logs),
+        cmocka_unit_test(a_process_without_its_name_is_its_flags),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
