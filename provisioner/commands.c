@@ -120,7 +120,9 @@ static int nothing_to_do(struct session *s, const struct encryption_config *runn
                          struct encrypt_report *report, struct error *err)
 {
     report->nothing_to_do = true;
-    return state_agrees(s, running, err) < 0 ? -1 : state_bring_up_to_date(s, running, err);
+    if (state_agrees(s, running, err) < 0 || state_bring_up_to_date(s, running, err) < 0)
+        return -1;
+    return record_flags(s, running, err);
 }
 
 static int rotation(struct session *s, enum stage_command command, struct encrypt_report *report,

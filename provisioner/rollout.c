@@ -113,6 +113,7 @@ int rollout_put(struct run *r, enum form f, uint64_t nodes, struct error *err)
     if (run_record(r, err) < 0)
         return -1;
     copy_state(r, f);
+    record_early(r, f);
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         if (!(nodes >> i & 1))
@@ -446,6 +447,7 @@ int rollout_restart(struct run *r, enum form f, size_t node, struct error *err)
     if (run_record(r, err) < 0)
         return -1;
     copy_state(r, f);
+    record_early(r, f);
     if (stamp_put(s, m, err) < 0)
         return -1;
     int64_t began = loop_now();

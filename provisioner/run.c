@@ -150,7 +150,7 @@ static int narrow(struct run *r, struct error *err)
 static int finish(struct run *r, struct error *err)
 {
     struct session *s = r->s;
-    if (stamp_all(s, err) < 0)
+    if (stamp_all(s, err) < 0 || record_at_end(r, err) < 0)
         return -1;
     set_state_form(r, FORM_TO);
     journal_close(s->journal);

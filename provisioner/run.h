@@ -23,6 +23,7 @@ struct run {
                              recorded yet */
     bool resumed;         /* the transition was open when this run began */
     bool copied;          /* the state was copied into the cluster before SWITCH */
+    bool recorded;        /* record_early() was there */
     bool changed;         /* this run has recorded or done something */
     char *again;          /* the command that goes on */
     int step;             /* the form whose rollout is under way (enum form), -1: none yet */
@@ -210,6 +211,18 @@ int state_agrees(struct session *s, const struct encryption_config *running,
  * in its state, or its next run would undo it. */
 int state_bring_up_to_date(struct session *s, const struct encryption_config *running,
                            struct error *err) MUST_CHECK;
+
+/* --- record.c --- */
+
+/* By driver->record(), where the kind has it: what runs is `config` (NULL: none). Nothing is done
+ * where it says that already. */
+int record_flags(struct session *s, const struct encryption_config *config,
+                 struct error *err) MUST_CHECK;
+/* Before the first file or restart of SWITCH: an apiserver that somebody upgrades from then on
+ * needs the flag. What fails is a warning. */
+void record_early(struct run *r, enum form f);
+/* What every apiserver runs by now. STOPPED where it can't be had. */
+int record_at_end(struct run *r, struct error *err) MUST_CHECK;
 
 /* --- foreign.c --- */
 
