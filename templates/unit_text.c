@@ -108,8 +108,6 @@ static char *join(const char *written)
         if (p[0] == '\\' && p[1] == '\n') {
             buf_adds(&out, " ");
             p++;
-            while (p[1] && strchr(blanks, p[1]))
-                p++;
         } else if (p[0] == '\\' && p[1]) {
             buf_add(&out, p++, 2);
         } else {
@@ -160,8 +158,8 @@ static bool unescape(const char *s, char *out, size_t *used)
     return value > 0 && value < 256;
 }
 
-/* The next word of a joined line, unquoted. Gives NULL at the end, or where quotes are not closed
- * (*bad). *quoted: some of it was. */
+/* The next word of a joined line, unquoted. Gives NULL at the end, or where quotes or a backslash
+ * are left open (*bad). *quoted: some of it was. */
 static char *next_word(const char **s, bool *quoted, bool *whole, bool *bad)
 {
     struct buf word CLEANUP(buf_free) = {0};
@@ -175,6 +173,8 @@ static char *next_word(const char **s, bool *quoted, bool *whole, bool *bad)
     for (; *p && (quote || !strchr(" \t\n", *p)); p++) {
         char c = '\0';
         size_t used = 0;
+        /* (systemd takes no such command.) */
+        *bad = *bad || (*p == '\\' && !p[1]);
         if (*p == '\\' && p[1]) {
             if (unescape(p + 1, &c, &used)) {
                 buf_add(&word, &c, 1);
@@ -192,7 +192,7 @@ static char *next_word(const char **s, bool *quoted, bool *whole, bool *bad)
     }
     *s = p;
     *bad = *bad || quote;
-    return quote ? NULL : mem_strdup(buf_str(&word));
+    return *bad ? NULL : mem_strdup(buf_str(&word));
 }
 
 /* Specifiers (`%n`) are systemd's to know; `%%` is a percent sign. */
@@ -411,31 +411,37 @@ int unit_service_read(const struct unit_file *files, size_t count, struct unit_s
 
 /* --- an environment file --- */
 
-/* The value that begins at *s, to the end of its (continued) line. */
+/* What comes after a backslash: within quotes it is one itself before most letters. */
+static void add_escaped(struct buf *out, char c, char quote)
+{
+    if (c == '\n')
+        return;
+    if (quote && !strchr("\"\\`$", c))
+        buf_adds(out, "\\");
+    buf_add(out, &c, 1);
+}
+
+/* The value that begins at *s, to the end of its (continued) line. Quotes count at its beginning
+ * and after others. */
 static char *environment_value(const char **s, const char *end)
 {
     struct buf out CLEANUP(buf_free) = {0};
     size_t keep = 0; /* blanks at the end count where they were quoted */
     char quote = '\0';
+    bool plain = false;
     const char *p = *s;
-    while (p < end && strchr(blanks, *p))
-        p++;
-    for (; p < end && (quote || *p != '\n'); p++) {
+    for (; p < end && (quote || !strchr("\r\n", *p)); p++) {
+        bool blank = strchr(blanks, *p);
         if (*p == '\\' && quote != '\'' && p + 1 < end) {
-            p++;
-            if (*p == '\n')
-                continue;
-            if (quote && !strchr("\"\\`$", *p))
-                buf_adds(&out, "\\");
-            buf_add(&out, p, 1);
+            add_escaped(&out, *++p, quote);
+            plain = plain || !quote;
             keep = out.len;
-        } else if (quote ? *p == quote : *p == '"' || *p == '\'') {
+        } else if (quote ? *p == quote : !plain && (*p == '"' || *p == '\'')) {
             quote = quote ? '\0' : *p;
-            keep = out.len;
-        } else if (*p != '\r' || quote) {
+        } else if (quote || plain || !blank) {
+            plain = plain || !quote;
             buf_add(&out, p, 1);
-            if (quote || !strchr(blanks, *p))
-                keep = out.len;
+            keep = blank && !quote ? keep : out.len;
         }
     }
     *s = p < end ? p + 1 : p;

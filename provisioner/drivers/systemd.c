@@ -138,7 +138,10 @@ const struct driver driver_systemd = {
               .logs = "journalctl -u " SYSTEMD_UNIT " -n 50",
               .start = "systemctl start " SYSTEMD_UNIT,
               .restart = "systemctl restart " SYSTEMD_UNIT,
-              .left_over = "systemctl cat " SYSTEMD_UNIT},
+              .take_away = "systemctl disable --now " SYSTEMD_UNIT,
+              .left_over = "systemctl cat " SYSTEMD_UNIT,
+              .left_over_is = "a drop-in of an interrupted change lies there (" UNIT_DROPIN_NAME
+                              "), and the apiserver runs with another flag than it has"},
     .open = systemd_open,
     .close = systemd_close,
     .observe = systemd_observe,

@@ -61,6 +61,10 @@ int systemd_check_dropin(const struct node *n, const struct systemd_look *l,
 
 /* --- systemd_place.c --- */
 
+/* The property by which the unit doesn't see what lies at that path on the node; NULL: it does. Not
+ * owned. */
+const char *systemd_what_hides(const struct host_unit *u, const char *path);
+
 int systemd_check_place(struct node *n, const char *path, struct error *err);
 int systemd_start_with(struct node *n, const struct apiserver_want *want, char ***flags,
                        char ***mounts, struct error *err);

@@ -43,8 +43,7 @@ static bool names(const char *value, bool bound, const char *path)
     return false;
 }
 
-/* The property by which the unit doesn't see what lies there on the node; NULL: it does. */
-static const char *what_hides(const struct host_unit *u, const char *path)
+const char *systemd_what_hides(const struct host_unit *u, const char *path)
 {
     for (size_t i = 0; i < ARRAY_LEN(hidings); i++) {
         const struct hiding *h = &hidings[i];
@@ -64,7 +63,7 @@ static const char *what_hides(const struct host_unit *u, const char *path)
 static int check_sight(const struct systemd *s, const struct systemd_look *l, const char *path,
                        struct error *err)
 {
-    const char *hides = l->exists ? what_hides(&l->unit, path) : NULL;
+    const char *hides = l->exists ? systemd_what_hides(&l->unit, path) : NULL;
     if (!hides)
         return 0;
     error_set(err, RESULT_REFUSED,

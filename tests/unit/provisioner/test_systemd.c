@@ -1,0 +1,139 @@
+/* The driver for units, where it decides: whether a drop-in is needed, what a unit hides from its
+ * apiserver, which log lines are told. */
+#include "provisioner/drivers/systemd.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define FLAG "--encryption-provider-config="
+
+static void set_args(struct apiserver *a, const char *text)
+{
+    size_t count = 0;
+    char **args = mem_alloc(8, sizeof(*args));
+    for (const char *p = text; *p; p += strspn(p, " ")) {
+        size_t len = strcspn(p, " ");
+        args[count++] = mem_strndup(p, len);
+        p += len;
+    }
+    apiserver_set_args(a, args);
+}
+
+static void a_drop_in_is_there_only_where_the_unit_does_not_say_it_itself(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *says, *runs, *want; /* runs NULL: it doesn't */
+        bool whole, needed;
+    } table[] = {
+        /* enabling, disabling, where only ours gives the flag */
+        {"--a", "--a", "/e", true, true},
+        {"--a", "--a " FLAG "/e", "/e", true, true},
+        {"--a", "--a " FLAG "/e", NULL, true, false},
+        {"--a", "--a", NULL, true, false},
+        {"--a", NULL, "/e", true, true},
+        {"--a", NULL, NULL, true, false},
+        /* the unit or its environment file has it */
+        {"--a " FLAG "/e", "--a " FLAG "/e", "/e", true, false},
+        {"--a " FLAG "/e", "--a " FLAG "/e", NULL, true, true},
+        {"--a " FLAG "/e", "--a " FLAG "/e " FLAG, NULL, true, true},
+        {"--a " FLAG "/e", "--a " FLAG "/e " FLAG, "/e", true, false},
+        {"--a " FLAG, "--a " FLAG, NULL, true, false},
+        /* a script gives what the files don't show, or they can't be told */
+        {"", "--a " FLAG "/e", NULL, true, true},
+        {"", "--a " FLAG "/e", "/e", true, true},
+        {"--a --b=%H", "--a --b=node " FLAG "/e", NULL, false, true},
+        {"--a --b=%H", "--a --b=node", NULL, false, false},
+        /* the unit was edited and not restarted: what its files say is what counts, and for
+         * safety's sake is said once more */
+        {"--a --new", "--a " FLAG "/e", NULL, true, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct systemd_look l CLEANUP(systemd_look_free) = {
+            .whole = table[i].whole, .exists = true, .running = table[i].runs};
+        set_args(&l.says, table[i].says);
+        set_args(&l.runs, table[i].runs ? table[i].runs : "");
+        if (systemd_needs_dropin(&l, table[i].want) != table[i].needed)
+            fail_msg("row %zu", i);
+    }
+}
+
+static void what_a_unit_does_not_see_is_known(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *property, *path;
+        bool hidden;
+    } table[] = {
+        {"RootDirectory=/srv/kube", "/etc/kubernetes/encryption.yaml", true},
+        {"RootDirectory=", "/etc/kubernetes/encryption.yaml", false},
+        {"PrivateTmp=yes", "/tmp/kms.sock", true},
+        {"PrivateTmp=yes", "/var/tmp/x/kms.sock", true},
+        {"PrivateTmp=yes", "/tmpfs/kms.sock", false},
+        {"PrivateTmp=no", "/tmp/kms.sock", false},
+        {"ProtectHome=yes", "/root/e.yaml", true},
+        {"ProtectHome=tmpfs", "/home/x/e.yaml", true},
+        {"ProtectHome=read-only", "/home/x/e.yaml", false},
+        {"ProtectHome=yes", "/run/kms/kms.sock", false},
+        {"InaccessiblePaths=-/etc/kubernetes /mnt", "/etc/kubernetes/e.yaml", true},
+        {"InaccessiblePaths=/mnt -/etc/kube", "/etc/kubernetes/e.yaml", false},
+        {"InaccessibleDirectories=/etc/kubernetes/", "/etc/kubernetes/e.yaml", true},
+        {"TemporaryFileSystem=/run:ro", "/run/kms/kms.sock", true},
+        {"BindPaths=/srv/a:/etc/kubernetes:rbind", "/etc/kubernetes/e.yaml", true},
+        {"BindPaths=/etc/kubernetes:/srv", "/etc/kubernetes/e.yaml", false},
+        {"BindReadOnlyPaths=/etc/kubernetes", "/etc/kubernetes/e.yaml", true},
+        {"ReadOnlyPaths=/etc", "/etc/kubernetes/e.yaml", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char *line CLEANUP(cleanup_mem) = mem_strdup(table[i].property);
+        char *properties[] = {line, NULL};
+        const struct host_unit u = {.properties = properties};
+        const char *hides = systemd_what_hides(&u, table[i].path);
+        if ((hides != NULL) != table[i].hidden)
+            fail_msg("%s, %s: %s", table[i].property, table[i].path, hides ? hides : "seen");
+    }
+}
+
+static void the_last_words_are_the_apiservers_own(void **state)
+{
+    (void)state;
+    static const char log[] =
+        "Nov 22 15:02:38 node1 systemd[1]: Starting kube-apiserver.service - Kubernetes...\n"
+        "Nov 22 15:02:39 node1 kube-apiserver[39]: I1122 first\n"
+        "Nov  2 15:02:39 node1 kube-apiserver[39]: secret: QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB\n"
+        "Nov 22 15:02:40 node1 kube-apiserver[39]: Error: error while parsing: a: b\n"
+        "Nov 22 15:02:40 node1 systemd[1]: kube-apiserver.service: Main process exited\n"
+        "Nov 22 15:02:41 node1 systemd[1]: Stopped kube-apiserver.service - Kubernetes.\n";
+    static const char never_ran[] =
+        "Nov 22 15:02:38 node1 systemd[1]: Starting kube-apiserver.service - Kubernetes...\n"
+        "Nov 22 15:02:39 node1 systemd[1]: kube-apiserver.service: Failed at step EXEC\n";
+    struct buf out CLEANUP(buf_free) = {0};
+    host_unit_log_lines(log, 2, &out);
+    assert_string_equal(buf_str(&out), "Error: error while parsing: a: b\n"
+                                       "(1 line that may hold a key left out)\n");
+    buf_reset(&out);
+    host_unit_log_lines(log, 50, &out);
+    assert_true(str_starts(buf_str(&out), "I1122 first\nError:"));
+    buf_reset(&out);
+    host_unit_log_lines(never_ran, 8, &out);
+    assert_non_null(strstr(buf_str(&out), "Failed at step EXEC"));
+    buf_reset(&out);
+    host_unit_log_lines("", 8, &out);
+    assert_string_equal(buf_str(&out), "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_drop_in_is_there_only_where_the_unit_does_not_say_it_itself),
+        cmocka_unit_test(what_a_unit_does_not_see_is_known),
+        cmocka_unit_test(the_last_words_are_the_apiservers_own),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
