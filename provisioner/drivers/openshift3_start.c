@@ -132,9 +132,7 @@ static int restart(struct node *n, bool controllers, bool failed, struct error *
 
 static int did_not_come(const struct node *n, const char *what, const char *why, struct error *err)
 {
-    error_set(err, RESULT_FAILED, "node %s: %s %s", n->name, what, why);
-    error_next(err, "on the node: %s", driver_openshift3.words.logs);
-    return -1;
+    return error_set(err, RESULT_FAILED, "node %s: %s %s", n->name, what, why);
 }
 
 /* Until another process than `before` is there, or has been: one that ends at once is the
@@ -255,11 +253,22 @@ static int controllers_follow(struct node *n, const struct openshift3_part *api,
     return 0;
 }
 
+static int no_controllers(const struct node *n, const char *why, struct error *err)
+{
+    const struct openshift3 *o = of(n);
+    if (o->pods)
+        return error_set(err, RESULT_FAILED,
+                         "node %s: the controllers' pod %s (" OPENSHIFT_LOGS
+                         " controllers controllers there tells why)",
+                         n->name, why);
+    return error_set(err, RESULT_FAILED, "node %s: %s %s (journalctl -u %s there tells why)",
+                     n->name, o->controllers, why, o->controllers);
+}
+
 /* The documented order: the API, then the controllers, which need it. */
 static int restart_controllers(struct node *n, const struct openshift3_part *api, struct error *err)
 {
     const struct openshift3 *o = of(n);
-    const char *name = o->pods ? "the controllers' pod" : o->controllers;
     bool loaded = false, follow = false, failed = false;
     if (!o->pods && !o->controllers)
         return 0;
@@ -274,10 +283,12 @@ static int restart_controllers(struct node *n, const struct openshift3_part *api
         if (controllers_follow(n, api, &loaded, &follow, &failed, err) < 0)
             return -1;
         seen = follow ? seen + 1 : 0;
-        if (failed)
-            return did_not_come(n, name, "ended, and systemd does not start it again", err);
-        if (loop_now() >= deadline)
-            return did_not_come(n, name, "was restarted after the API and does not come up", err);
+        const char *why = failed ? "ended, and systemd does not start it again"
+                          : loop_now() >= deadline
+                              ? "was restarted after the API and does not come up"
+                              : NULL;
+        if (why)
+            return no_controllers(n, why, err);
         if (loop_pause(n->loop, POLL_MS, err) < 0)
             return -1;
     }
