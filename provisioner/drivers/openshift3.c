@@ -245,6 +245,7 @@ static int openshift3_observe(struct node *n, struct apiserver *out, struct erro
     apiserver_set_args(out, flags);
     out->exists = true;
     out->running = text != NULL;
+    out->gave_up = !v.api.running && v.api.failed;
     out->restarts = count_restarts(of(n), &v);
     if (!text)
         return 0;
@@ -277,17 +278,50 @@ static bool pod_has(const char *path)
     return false;
 }
 
+/* What openshift3_start.c runs as root. */
+static int check_may_restart(const struct openshift3 *o, struct error *err)
+{
+    char *text[] = {
+        mem_strdup("cp -p " OPENSHIFT_CONFIG " " OPENSHIFT_FOLDER
+                   "/.master-config.yaml.encrypt-00000000"),
+        mem_strdup("mv -f " OPENSHIFT_FOLDER
+                   "/.master-config.yaml.encrypt-00000000 " OPENSHIFT_CONFIG),
+        o->pods ? mem_strdup(OPENSHIFT_RESTART " api")
+                : mem_printf("systemctl restart --no-block %s", o->api ? o->api : ""),
+        o->pods          ? mem_strdup(OPENSHIFT_RESTART " controllers")
+        : o->controllers ? mem_printf("systemctl restart --no-block %s", o->controllers)
+                         : NULL,
+    };
+    const char *commands[ARRAY_LEN(text) + 1] = {NULL};
+    for (size_t i = 0; i < ARRAY_LEN(text); i++)
+        commands[i] = text[i];
+    int rc = host_check_may(&o->host, commands, err);
+    for (size_t i = 0; i < ARRAY_LEN(text); i++)
+        mem_free(text[i]);
+    return rc;
+}
+
 static int openshift3_check_place(struct node *n, const char *path, struct error *err)
 {
-    if (path[0] != '/')
-        return error_set(err, RESULT_REFUSED,
-                         "node %s: " OPENSHIFT_CONFIG ": the path %s is not absolute", n->name,
-                         path);
-    if (!of(n)->pods || pod_has(path))
-        return 0;
-    return error_set(err, RESULT_REFUSED,
-                     "node %s: %s is not in a folder that the master API's pod has of its node",
-                     n->name, path);
+    const struct openshift3 *o = of(n);
+    if (path[0] != '/') {
+        error_set(err, RESULT_REFUSED, "the path %s in " OPENSHIFT_CONFIG " is not absolute", path);
+        error_next(err, "name it with its folder there, restart the master, then run the same "
+                        "command again");
+        return -1;
+    }
+    if (o->pods && !pod_has(path)) {
+        error_set(err, RESULT_REFUSED,
+                  "%s is not in a folder that the master API's pod has of its node", path);
+        error_next(err, "let " OPENSHIFT_CONFIG " name a file in " OPENSHIFT_FOLDER
+                        ", with the same contents, and restart the master; then run the same "
+                        "command again");
+        return -1;
+    }
+    if (host_check_may_put(&o->host, path, err) < 0 ||
+        host_check_may_put(&o->host, OPENSHIFT_KEPT, err) < 0)
+        return -1;
+    return check_may_restart(o, err);
 }
 
 static int openshift3_put_file(struct node *n, const struct node_text *file,
@@ -388,14 +422,23 @@ static int openshift3_log_tail(struct node *n, size_t lines, struct buf *out, st
     return 0;
 }
 
-/* (A unit by its pattern: it has another name in the product than in Origin.) */
+/* Units by a pattern: they have another name in the product than in Origin. */
+#define UNITS "\"*-master-api.service\" \"*-master-controllers.service\""
+
 const struct driver driver_openshift3 = {
     .kind = "openshift3",
     .words = {.apiserver = "OpenShift's master API (the unit origin-master-api)",
-              .logs = "journalctl -u *-master-api.service -n 50 --no-pager",
+              .logs = "journalctl -u \"*-master-api.service\" -n 50",
               .start = "systemctl start origin-master-api origin-master-controllers",
-              .restart = "systemctl restart origin-master-api origin-master-controllers",
-              .left_over = "head -n 1 " OPENSHIFT_KEPT},
+              .restart = "systemctl restart " UNITS,
+              .restart_checked = "was=$(systemctl show -p MainPID " UNITS ")\n"
+                                 "systemctl restart " UNITS "\n"
+                                 "[ \"$was\" != \"$(systemctl show -p MainPID " UNITS ")\" ]",
+              .take_away = "systemctl stop " UNITS "; mv " OPENSHIFT_CONFIG " /root/",
+              .left_over = "head -n 1 " OPENSHIFT_KEPT,
+              .left_over_is = "a copy of master-config.yaml of an interrupted change lies there "
+                              "(" OPENSHIFT_KEPT ")",
+              .keep_off = "openshift-ansible's playbooks"},
     .admin_kubeconfig = OPENSHIFT_FOLDER "/admin.kubeconfig",
     .old_format = true,
     .default_config_path = OPENSHIFT_FOLDER "/encryption-config.yaml",
