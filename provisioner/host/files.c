@@ -76,7 +76,10 @@ enum {
 #define WRITE                                                                                      \
     "write() {\n"                                                                                  \
     "  as_root tee \"$1\" <&3 >/dev/null || give_up \"$1\" 1\n"                                    \
-    "  [ \"$(as_root cat \"$1\" | wc -c)\" -eq \"$2\" ] || give_up \"$1\" 83\n"                    \
+    "  if [ \"$(as_root cat \"$1\" | wc -c)\" -ne \"$2\" ]; then\n"                                \
+    "    as_root cat \"$1\" >/dev/null || give_up \"$1\" 1\n"                                      \
+    "    give_up \"$1\" 83\n"                                                                      \
+    "  fi\n"                                                                                       \
     "  flush \"$1\" || give_up \"$1\" 1\n"                                                         \
     "}\n"
 

@@ -10,6 +10,7 @@
 enum {
     CHUNK = 32 * 1024,
     STATUS_OF_SIGNAL = 128,
+    TRIES = 8,                   /* to open a channel where there is room for one */
     LONGEST_COMMAND = 32 * 1024, /* what libssh2 makes one packet of */
 };
 
@@ -23,6 +24,7 @@ struct job {
     const char *command, *in;
     size_t in_len, given, limit;
     bool eof_sent;
+    int tries;
     struct ssh_answer answer;
     struct error why; /* where it failed */
 };
@@ -63,11 +65,12 @@ static bool is_broken(ssize_t rc)
 }
 
 /* A server that allows one session channel only (MaxSessions 1) gives it to commands: the anchor
- * goes, and the session is read from then on while it has something to do. */
-static bool lends_anchor(struct ssh *s)
+ * goes, and the session is read from then on while it has something to do. It gets a channel's
+ * place back after it has looked at what came with its end, so it is asked again. */
+static bool makes_room(struct ssh *s, struct job *j)
 {
-    s->anchor_lent = s->anchor != NULL;
-    return s->anchor_lent;
+    s->anchor_lent = s->anchor_lent || s->anchor;
+    return s->anchor_lent && j->tries++ < TRIES;
 }
 
 static int job_open(struct ssh *s, struct job *j)
@@ -83,7 +86,7 @@ static int job_open(struct ssh *s, struct job *j)
     int code = libssh2_session_last_errno(s->lib);
     if (code != LIBSSH2_ERROR_CHANNEL_FAILURE && code != LIBSSH2_ERROR_TIMEOUT)
         return -1;
-    if (code == LIBSSH2_ERROR_CHANNEL_FAILURE && lends_anchor(s))
+    if (code == LIBSSH2_ERROR_CHANNEL_FAILURE && makes_room(s, j))
         return 1;
     return fail(
         j,
@@ -279,9 +282,11 @@ int ssh_exec(struct ssh *s, const char *command, const void *in, size_t in_len, 
         return error_set(err, RESULT_FAILED, "%s: a command of %zu bytes: %d at most", s->name,
                          strlen(command), LONGEST_COMMAND);
     struct job *j = mem_alloc(1, sizeof(*j));
-    *j = (struct job){
-        .command = command, .in = in, .in_len = in ? in_len : 0, .limit = limit, .next = s->jobs};
-    s->jobs = j;
+    *j = (struct job){.command = command, .in = in, .in_len = in ? in_len : 0, .limit = limit};
+    struct job **end = &s->jobs; /* those before it give their channels back first */
+    while (*end)
+        end = &(*end)->next;
+    *end = j;
     ssh_wake(s);
     int rc = loop_until(s->loop, is_done, j, timeout_ms ? loop_now() + timeout_ms : 0, err);
     if (rc < 0 && err->result == RESULT_FAILED)
