@@ -373,9 +373,10 @@ static struct encrypt_finding *tell_lost(struct doctor *d, const struct rkestate
     struct encrypt_finding *f = wrong(d, about, "%s is not there", d->s->state_path);
     struct error bare CLEANUP(error_clear) = {0};
     means(f, "no key can be kept without it: `up` and `rotate-key` refuse%s",
-          session_shares_state(d->s) ? ""
-                                     : ", unless the journal beside it is the newest by the nodes' "
-                                       "stamps: then they make it again from that");
+          session_shares_state(d->s) || !d->s->journal
+              ? ""
+              : ", unless the journal beside it is the newest by the nodes' "
+                "stamps: then they make it again from that");
     mend(f, "# where the last one is somewhere, put that there (0600). Else rebuild it%s%s:",
          why_not ? ", but not yet: " : " from the cluster, as shown above", why_not ? why_not : "");
     if (!lacks_members(d, state)) {

@@ -77,6 +77,38 @@ static void what_can_t_be_read_further_is_one_finding_with_its_place(void **stat
     }
 }
 
+/* What only RKE reads must not seem to do anything elsewhere. */
+static void what_does_nothing_in_a_kind_is_said(void **state)
+{
+#define BINDS                                                                                      \
+    "services: {kube-api: {extra_binds: ['/a:/b'], secrets_encryption_config: {enabled: true}}}\n"
+    static const struct {
+        const char *text;
+        size_t line;
+        const char *what; /* NULL: no finding */
+    } table[] = {
+        {NODES BINDS, 0, NULL},
+        {NODES "cluster_kind: rke\n" BINDS, 0, NULL},
+        {NODES "cluster_kind: systemd\n" BINDS, 3, "kind systemd has no mounts"},
+        {NODES "cluster_kind: rke\n", 0, NULL},
+        {NODES "cluster_kind: systemd\n", 0, "is not there: `up` refuses"},
+        {NODES "cluster_kind: systemd\n"
+               "services: {kube-api: {extra_args: {encryption-provider-config: /a.yaml}}}\n",
+         0, NULL},
+        {NODES "cluster_kind: systemd\n"
+               "services: {kube-api: {secrets_encryption_config: {enabled: false}}}\n",
+         0, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct encrypt_lint l CLEANUP(encrypt_lint_free) = {0};
+        lint(state, table[i].text, &l);
+        if (table[i].what)
+            one_finding(&l, true, table[i].line, table[i].what);
+        else
+            assert_int_equal(l.finding_count, 0);
+    }
+}
+
 static void a_file_that_is_not_there_is_an_error(void **state)
 {
     (void)state;
@@ -181,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_tells_the_two_kinds_of_files_by_their_members),
         cmocka_unit_test(what_can_t_be_read_further_is_one_finding_with_its_place),
+        cmocka_unit_test(what_does_nothing_in_a_kind_is_said),
         cmocka_unit_test(a_file_that_is_not_there_is_an_error),
         cmocka_unit_test(a_name_means_one_secret_for_ever),
         cmocka_unit_test(the_clusters_feature_gates_count),
