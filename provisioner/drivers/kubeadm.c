@@ -152,7 +152,9 @@ static bool is_read_only(const char *bind)
 static bool is_old(const struct node *n, const struct static_pod *p)
 {
     struct kube_version v = {0};
-    const char *image = p ? p->image : NULL;
+    /* (Without the digest that may come after the tag.) */
+    char *image CLEANUP(cleanup_mem) =
+        p && p->image ? mem_strndup(p->image, strcspn(p->image, "@")) : NULL;
     const char *tag = image ? strrchr(image, ':') : NULL;
     const char *told = n->cluster ? n->cluster->kubernetes_version : NULL;
     bool known = (tag && kube_version_parse(tag + 1, &v)) || (told && kube_version_parse(told, &v));

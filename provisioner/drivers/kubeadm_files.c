@@ -74,13 +74,27 @@ static int check_reload(struct node *n, const struct static_pod *pod, const char
     return -1;
 }
 
+/* What a change does beside putting the file. */
+static const char *const changes[] = {
+    "cp -p " KUBEADM_MANIFEST " " KUBEADM_TEMPORARY,
+    "tee " KUBEADM_TEMPORARY,
+    "mv -f " KUBEADM_TEMPORARY " " KUBEADM_MANIFEST,
+    "touch " KUBEADM_KEPT_TEMPORARY,
+    "tee " KUBEADM_KEPT_TEMPORARY,
+    "mv -f " KUBEADM_KEPT_TEMPORARY " " KUBEADM_KEPT,
+    "rm -f " KUBEADM_KEPT,
+    NULL,
+};
+
 int kubeadm_check_place(struct node *n, const char *path, struct error *err)
 {
     struct static_pod *pod CLEANUP(cleanup_static_pod) = NULL;
     char *host CLEANUP(cleanup_mem) = NULL;
-    if (kubeadm_host_path(n, path, &host, err) < 0 || kubeadm_manifest(n, NULL, &pod, err) < 0)
+    if (kubeadm_host_path(n, path, &host, err) < 0 || kubeadm_manifest(n, NULL, &pod, err) < 0 ||
+        (pod && check_reload(n, pod, path, err) < 0) ||
+        host_check_may_put(kubeadm_host(n), host, err) < 0)
         return -1;
-    return pod ? check_reload(n, pod, path, err) : 0;
+    return host_check_may(kubeadm_host(n), changes, err);
 }
 
 int kubeadm_put_file(struct node *n, const struct node_text *file, const struct node_text *beside,
