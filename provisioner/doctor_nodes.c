@@ -240,6 +240,10 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
         }
         return 0;
     }
+    if (m->seen.doubt) {
+        char *restart CLEANUP(cleanup_mem) = node_words(d, m, m->node.driver->words.restart);
+        mend(wrong(d, about, "%s", m->seen.doubt), "%s", restart);
+    }
     if (!d->admin)
         return 0;
     if (kube_ready(&m->node.api, &d->nodes[i].ready, &why, err) < 0)

@@ -140,6 +140,8 @@ static int ask_ready(struct status *d, size_t i, struct error *err)
         status_problem(d, "node %s: its kube-apiserver does not run", name);
         return 0;
     }
+    if (m->seen.doubt)
+        status_problem(d, "node %s: %s", name, m->seen.doubt);
     if (d->no_credentials)
         return 0;
     if (kube_ready(&m->node.api, &n->ready, &n->why, err) < 0)

@@ -436,8 +436,6 @@ const struct driver driver_openshift3 = {
                                  "[ \"$was\" != \"$(systemctl show -p MainPID " UNITS ")\" ]",
               .take_away = "systemctl stop " UNITS "; mv " OPENSHIFT_CONFIG " /root/",
               .left_over = "head -n 1 " OPENSHIFT_KEPT,
-              .left_over_is = "a copy of master-config.yaml of an interrupted change lies there "
-                              "(" OPENSHIFT_KEPT ")",
               .keep_off = "openshift-ansible's playbooks"},
     .admin_kubeconfig = OPENSHIFT_FOLDER "/admin.kubeconfig",
     .old_format = true,
