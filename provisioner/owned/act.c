@@ -128,8 +128,8 @@ int owned_give(struct owned_run *r, size_t i, const char *command, struct error 
                             : r->servers[i].file != file || stage == STAGE_REENCRYPT_ACTIVE ||
                                   stage == STAGE_REENCRYPT_REQUEST;
     if (begun || (said && reencrypts)) {
-        tell(s, ENCRYPT_NODE, command, m->node.name, "%s: stage %s%s", m->node.name,
-             stage_name(stage), said ? "" : " (the command itself did not wait for it)");
+        tell(s, ENCRYPT_NODE, command, m->node.name, "stage %s%s", stage_name(stage),
+             said ? "" : " (the command itself did not wait for it)");
         return 0;
     }
     error_set(err, RESULT_STOPPED, "node %s: %s secrets-encrypt %s: %s", m->node.name,
@@ -216,8 +216,8 @@ static int wait_for_reload(struct owned_run *r, size_t i, struct error *err)
     }
     int64_t until = loop_now() + RELOAD_MS;
     tell(r->s, ENCRYPT_NODE, "restart", m->node.name,
-         "%s: its kube-apiserver went on and loads the file by itself: %d s until it must have",
-         m->node.name, RELOAD_MS / 1000);
+         "its kube-apiserver went on and loads the file by itself: %d s until it must have",
+         RELOAD_MS / 1000);
     while (loop_now() < until)
         if (pause_and_check(r, POLL_MS, err) < 0)
             return -1;
@@ -238,7 +238,7 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
     node_record_placed(n, m->file_sha256, process);
     if (owned_record(r, err) < 0)
         return -1;
-    tell(s, ENCRYPT_STEP, "restart", m->node.name, "%s on %s", r->kind->unit, m->node.name);
+    tell(s, ENCRYPT_STEP, "restart", m->node.name, "%s", r->kind->unit);
     if (ask_to_restart(r, i, err) < 0 || wait_for_unit(r, i, start, until, err) < 0)
         return -1;
     if (member_wait_ready(s, m, patience(r), err) < 0) {
@@ -258,7 +258,7 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
     if (owned_record(r, err) < 0)
         return -1;
     owned_judge(r);
-    tell(s, ENCRYPT_NODE, "restart", m->node.name, "%s: ready, stage %s", m->node.name,
+    tell(s, ENCRYPT_NODE, "restart", m->node.name, "ready, stage %s",
          stage_name(r->servers[i].stage));
     return 0;
 }
@@ -317,8 +317,8 @@ int owned_wait(struct owned_run *r, size_t i, struct error *err)
             return tell_stuck(r, i, long_, err);
         }
         if (turn % TELL_EVERY == 0)
-            tell(s, ENCRYPT_NODE, "reencrypt", m->node.name, "%s: %s for %lld s", m->node.name,
-                 stage_name(stage), (long long)(loop_now() - began) / 1000);
+            tell(s, ENCRYPT_NODE, "reencrypt", m->node.name, "%s for %lld s", stage_name(stage),
+                 (long long)(loop_now() - began) / 1000);
         if (pause_and_check(r, POLL_MS, err) < 0)
             return -1;
     }
@@ -343,8 +343,7 @@ int owned_snapshot(struct owned_run *r, struct error *err)
     }
     if (yes < 0)
         return 0;
-    tell(r->s, ENCRYPT_STEP, "snapshot", m->node.name, "%s etcd-snapshot save on %s",
-         r->kind->program, m->node.name);
+    tell(r->s, ENCRYPT_STEP, "snapshot", m->node.name, "%s etcd-snapshot save", r->kind->program);
     if (run_command(r, r->leader, args, SNAPSHOT_MS, NULL, err) < 0) {
         if (err->result == RESULT_FAILED)
             err->result = RESULT_REFUSED;

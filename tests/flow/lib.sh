@@ -183,7 +183,7 @@ witness_is_content() {
 ended_at() {
     local pid i
     : >"$WORK/ended" # here: what it said the last time is not to be taken for this one's
-    "$ENCRYPT" "$3" --config "$CONFIG" --known-hosts "$KNOWN_HOSTS" >"$WORK/ended" 2>&1 &
+    "$ENCRYPT" "${@:3}" --config "$CONFIG" --known-hosts "$KNOWN_HOSTS" >"$WORK/ended" 2>&1 &
     pid=$!
     for ((i = 0; i < 3000; i++)); do
         grep -q "$2" "$WORK/ended" && break

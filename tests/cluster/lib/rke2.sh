@@ -59,7 +59,8 @@ rancher_install_pki() {
     cp "$PKI/kube-etcd-${a//./-}-key.pem" "$tls/etcd/server-client.key"
     # shellcheck disable=SC2086 # the extra arguments are words
     { apiserver_flags "$1"; [ -z "$APISERVER_ARGS" ] || printf '%s\n' $APISERVER_ARGS; } |
-        sed "s|/etc/kubernetes/ssl/kube-node.pem|$(rancher_top)/tls/etcd/client.crt|
+        sed "s|--etcd-cafile=.*|--etcd-cafile=$(rancher_top)/tls/etcd/server-ca.crt|
+             s|/etc/kubernetes/ssl/kube-node.pem|$(rancher_top)/tls/etcd/client.crt|
              s|/etc/kubernetes/ssl/kube-node-key.pem|$(rancher_top)/tls/etcd/client.key|
              s|--etcd-servers=.*|--etcd-servers=https://127.0.0.1:2379|
              s|/etc/kubernetes/ssl|$(rancher_top)/tls|" >"$top/standin/flags"
