@@ -162,14 +162,23 @@ static int give_up(struct owned_run *r, size_t i, const char *why, struct error 
 static int wait_for_unit(struct owned_run *r, size_t i, const char *before, int64_t until,
                          struct error *err)
 {
+    enum { TOO_MANY = 4 };
     struct owned_seen *seen = &r->seen[i];
-    for (;;) {
+    char *tried CLEANUP(cleanup_mem) = mem_strdup(seen->tried);
+    for (int starts = 0;;) {
         if (owned_look_at(r, i, err) < 0)
             return -1;
         if (seen->active && seen->start && !str_eq(seen->start, before))
             return 0;
-        if (str_eq(seen->unit, "failed") || loop_now() >= until) {
-            char *why CLEANUP(cleanup_mem) = mem_printf("its unit is %s", seen->unit);
+        if (!str_eq(tried, seen->tried)) {
+            mem_free(tried);
+            tried = mem_strdup(seen->tried);
+            starts++;
+        }
+        if (str_eq(seen->unit, "failed") || starts >= TOO_MANY || loop_now() >= until) {
+            char *why CLEANUP(cleanup_mem) = starts >= TOO_MANY
+                                                 ? mem_strdup("it ends again and again")
+                                                 : mem_printf("its unit is %s", seen->unit);
             return give_up(r, i, why, err);
         }
         if (pause_and_check(r, POLL_MS, err) < 0)

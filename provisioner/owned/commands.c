@@ -314,10 +314,9 @@ static int give_up(struct owned_run *r, struct error *err)
             untouched && r->servers[i].file == OWNED_FILE_FROM &&
             (r->servers[i].stage == STAGE_START || r->servers[i].stage == STAGE_REENCRYPT_FINISHED);
     if (!untouched) {
-        error_set(
-            err, RESULT_REFUSED,
-            "%s can't be taken back: %s knows no way back from stage %s; from here is only on",
-            o->why, r->kind->program, owned_stage_of(r->servers[r->leader].file));
+        error_set(err, RESULT_REFUSED,
+                  "%s can't be taken back: %s has no command for that; from here is only on",
+                  o->why, r->kind->program);
         error_state(err, "%s is open; every server can read all that is stored", o->why);
         error_next(err,
                    str_eq(o->why, "rotate-key")

@@ -8,6 +8,7 @@ void owned_seen_free(struct owned_seen *o)
 {
     mem_free(o->unit);
     mem_free(o->start);
+    mem_free(o->tried);
     mem_free(o->silence);
     owned_status_free(&o->status);
     encryption_config_free(o->config);
@@ -50,6 +51,7 @@ static int ask_unit(const struct owned_kind *kind, const struct host *h, struct 
     out->active = str_eq(out->unit, "active");
     if (!out->unit)
         out->unit = mem_strdup("unknown");
+    out->tried = mem_strdup(began ? began : "");
     if (out->active && pid && began && !str_eq(pid, "0"))
         out->start = mem_printf("%s at %s", pid, began);
     return 0;

@@ -51,7 +51,8 @@ int owned_tell_status(struct status *d, struct error *err) MUST_CHECK;
 struct owned_seen {
     bool active;  /* its unit */
     char *unit;   /* "active", "failed", … */
-    char *start;  /* of the unit: another after each start; NULL where it does not run */
+    char *start;  /* of the unit: another after each start; NULL where it is not active */
+    char *tried;  /* the same of its last start, be it active or not */
     bool answers; /* `status` did: */
     struct owned_status status;
     char *silence;                    /* why it did not */
@@ -110,6 +111,8 @@ int owned_check_store(struct owned_run *r, const struct encryption_config *from,
 /* run.c: from whatever is found to the end, or as far as r->upto goes. */
 int owned_carry_out(struct owned_run *r, struct error *err) MUST_CHECK;
 int owned_record(struct owned_run *r, struct error *err) MUST_CHECK;
+/* "stage prepare", "2 of 3 servers have it": how far the open change is; to be freed. */
+char *owned_how_far(const struct owned_record *o, enum owned_file at, size_t have, size_t count);
 const char *owned_stage_of(enum owned_file at);
 
 #endif

@@ -15,6 +15,14 @@ const char *owned_stage_of(enum owned_file at)
                                       : "start";
 }
 
+char *owned_how_far(const struct owned_record *o, enum owned_file at, size_t have, size_t count)
+{
+    if (str_eq(o->why, "rotate-key"))
+        return mem_printf("stage %s", owned_stage_of(at));
+    return at == OWNED_FILE_FROM ? mem_strdup("no server has it yet")
+                                 : mem_printf("%zu of %zu servers have it", have, count);
+}
+
 static struct owned_step next_step(const struct owned_run *r)
 {
     const struct owned_record *o = r->s->journal->owned;
@@ -163,11 +171,16 @@ static void say_where(struct owned_run *r, struct error *err)
         return;
     if (err->result == RESULT_FAILED || err->result == RESULT_REFUSED)
         err->result = RESULT_STOPPED;
+    size_t have = 0;
+    for (size_t i = 0; i < r->s->count; i++)
+        have += r->servers[i].same && r->servers[i].shown;
+    char *far CLEANUP(cleanup_mem) =
+        owned_how_far(o, r->servers[r->leader].file, have, r->s->count);
     error_state(err,
-                "%s is open, stage %s%s; every server can read all that is stored; the key history "
+                "%s is open, %s%s; every server can read all that is stored; the key history "
                 "in %s has all keys",
-                o->why, owned_stage_of(r->servers[r->leader].file),
-                o->proved ? ", everything is rewritten and proved" : "", r->s->state_path);
+                o->why, far, o->proved ? ", everything is rewritten and proved" : "",
+                r->s->state_path);
     error_next(err, "%s", r->again);
 }
 

@@ -4,16 +4,18 @@
 
 #include <string.h>
 
-static void tell_open(struct status *d, const struct owned_record *o, enum owned_file at)
+static void tell_open(struct status *d, const struct owned_record *o, enum owned_file at,
+                      size_t have)
 {
     if (!o)
         return;
+    char *far CLEANUP(cleanup_mem) = owned_how_far(o, at, have, d->s->count);
     d->out->transition = mem_alloc(1, sizeof(*d->out->transition));
     *d->out->transition = (struct encrypt_status_transition){
         .why = mem_strdup(o->why),
         .opened = mem_strdup(o->opened),
         .by = mem_strdup(o->by),
-        .state = mem_printf("stage %s%s", owned_stage_of(at),
+        .state = mem_printf("%s%s", far,
                             o->stuck    ? ", and their reencrypt stopped half-way"
                             : o->proved ? ", everything is rewritten and proved"
                                         : ""),
@@ -80,6 +82,9 @@ int owned_tell_status(struct status *d, struct error *err)
     d->out->hash_match = first < s->count && !d->out->hash_error;
     if (first == s->count)
         d->out->hash_error = mem_strdup("no server tells");
-    tell_open(d, o, at);
+    size_t have = 0;
+    for (size_t i = 0; i < s->count; i++)
+        have += o && owned_file_of(r.seen[i].config, o) == at;
+    tell_open(d, o, at, have);
     return 0;
 }
