@@ -213,7 +213,9 @@ const struct driver driver_kubeadm = {
                          "while pgrep -x kube-apiserver >/dev/null; do sleep 1; done; "
                          "mv /etc/kubernetes/kube-apiserver.yaml " KUBEADM_MANIFEST " && "
                          "until pgrep -x kube-apiserver >/dev/null; do sleep 1; done",
-              .left_over = "diff " KUBEADM_KEPT " " KUBEADM_MANIFEST},
+              .left_over = "diff " KUBEADM_KEPT " " KUBEADM_MANIFEST,
+              .keep_off = "`kubeadm upgrade`"},
+    .mounts = true,
     .admin_kubeconfig = "/etc/kubernetes/admin.conf",
     .open = kubeadm_open,
     .close = kubeadm_close,
