@@ -1,6 +1,7 @@
 /* The doctor: looks at everything, changes nothing on any node. */
 #include "provisioner/doctor.h"
 #include "provisioner/engine.h"
+#include "provisioner/owned/owned.h"
 #include "state/timestamp.h"
 
 #include <string.h>
@@ -306,6 +307,8 @@ static int look(struct doctor *d, struct error *err)
     doctor_credentials(d);
     d->out->nodes = s->count + s->absent_count;
     d->out->nodes_seen = s->count;
+    if (session_driver(s)->owned)
+        return owned_tell_doctor(d, err);
     d->nodes = mem_alloc(s->count, sizeof(*d->nodes));
     if (doctor_nodes(d, err) < 0)
         return -1;

@@ -430,9 +430,10 @@ void encrypt_status_free(struct encrypt_status *s);
 
 /* A step that would be taken. */
 struct encrypt_plan_step {
-    const char *what; /* "put" (a file), "restart", "reload" (the apiserver takes the file up by
-                         itself), "rewrite", "prove", "narrow" (from there is only on), "remove"
-                         (the file), "close", "join". Constant */
+    const char *what; /* of servers that own their configuration their command ("prepare", …), or
+                         "wait"; else: "put" (a file), "restart", "reload" (the apiserver takes the
+                         file up by itself), "rewrite", "prove", "narrow" (from there is only on),
+                         "remove" (the file), "close", "join". Constant */
     const char *form; /* of put, restart, reload: "widen" (reads both, writes the old form),
                          "switch" (reads both, writes the new), "narrow" (the new alone), "from"
                          (the old alone). Constant; NULL: of none */

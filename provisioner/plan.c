@@ -5,6 +5,7 @@
 #include "provisioner/doctor.h"
 #include "provisioner/engine.h"
 #include "provisioner/kube/lease.h"
+#include "provisioner/owned/owned.h"
 #include "provisioner/stamp.h"
 #include "provisioner/start.h"
 #include "provisioner/store.h"
@@ -311,6 +312,23 @@ static int plan_closed(struct session *s, enum encrypt_plan_of what, struct encr
     return p->nothing_to_do ? state_agrees(s, d.from, err) : 0;
 }
 
+static int plan_owned(struct session *s, enum encrypt_plan_of what, struct encrypt_plan *out,
+                      struct error *err)
+{
+    if (owned_tell_plan(s, what, out, err) < 0) {
+        error_state(err, s->journal->owned ? "as the last run left it: a change is open"
+                                           : "nothing was changed");
+        error_next(err, "mend that, then run the same command again");
+        return -1;
+    }
+    if (!out->nothing_to_do)
+        out->command =
+            command_as_called(s->options, s->journal->owned                 ? "resume"
+                                          : what == ENCRYPT_PLAN_ROTATE_KEY ? "rotate-key"
+                                                                            : "up");
+    return 0;
+}
+
 int engine_plan(const struct encrypt_options *o, enum encrypt_plan_of what,
                 struct encrypt_plan *out, struct error *err)
 {
@@ -318,6 +336,8 @@ int engine_plan(const struct encrypt_options *o, enum encrypt_plan_of what,
     *out = (struct encrypt_plan){0};
     if (session_open_to_tell(o, true, &s, err) < 0)
         return -1;
+    if (session_driver(s)->owned)
+        return plan_owned(s, what, out, err);
     out->nodes = s->count;
     bool open = s->journal->transition != NULL;
     int rc = stamp_check(s, err);

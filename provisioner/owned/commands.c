@@ -144,13 +144,13 @@ static int choose_way(struct owned_run *r, enum provider_type type, bool *at_onc
     return 0;
 }
 
-/* Every check, then the lock, the snapshot, the journal. */
-static int begin(struct owned_run *r, const char *why, bool staged, struct error *err)
+/* What can be judged by what the servers have and say. */
+static int check_change(struct owned_run *r, const char *why, bool *at_once, struct error *err)
 {
     struct session *s = r->s;
     enum provider_type type = PROVIDER_IDENTITY;
     const struct encryption_config *from = r->seen[r->leader].config;
-    bool at_once = false;
+    *at_once = false;
     if (!r->seen[0].status.configured || !from)
         return refuse_unconfigured(r, err);
     if (!owned_only_key(from, &type)) {
@@ -162,7 +162,50 @@ static int begin(struct owned_run *r, const char *why, bool staged, struct error
                    s->options->config);
         return -1;
     }
-    if (str_eq(why, "rotate-key") && choose_way(r, type, &at_once, err) < 0)
+    return str_eq(why, "rotate-key") ? choose_way(r, type, at_once, err) : 0;
+}
+
+/* Their commands, as an SSH user who isn't root has to be allowed them. */
+static int check_may(struct owned_run *r, struct error *err)
+{
+    static const char script[] =
+        "for dir in /usr/local/bin /usr/bin /opt/rke2/bin; do\n"
+        "  [ ! -x \"$dir/$1\" ] || { printf %s \"$dir/$1\"; exit 0; }\n"
+        "done\n"
+        "echo \"no program $1 in /usr/local/bin, /usr/bin, /opt/rke2/bin\" >&2\n"
+        "exit 90";
+    static const char *const commands[] = {"prepare", "rotate", "reencrypt", "enable", "disable"};
+    const char *args[] = {r->kind->program, NULL};
+    for (size_t i = 0; i < r->s->count; i++) {
+        const struct host *h = owned_host(&r->s->members[i].node);
+        struct buf program CLEANUP(buf_free) = {0};
+        char *text[ARRAY_LEN(commands) + 2];
+        const char *list[ARRAY_LEN(commands) + 3] = {NULL};
+        size_t n = 0;
+        if (host_do(h, "looking for its program", script, args, NULL, &program, err) < 0)
+            return -1;
+        for (; n < ARRAY_LEN(commands); n++)
+            text[n] = mem_printf("%s secrets-encrypt %s", buf_str(&program), commands[n]);
+        text[n++] = mem_printf("systemctl restart --no-block %s", r->kind->unit);
+        text[n++] = mem_printf("journalctl -u %s -n 500 --no-pager -o short", r->kind->unit);
+        for (size_t k = 0; k < n; k++)
+            list[k] = text[k];
+        int rc = host_check_may(h, list, err);
+        for (size_t k = 0; k < n; k++)
+            mem_free(text[k]);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Every check, then the lock, the snapshot, the journal. */
+static int begin(struct owned_run *r, const char *why, bool staged, struct error *err)
+{
+    struct session *s = r->s;
+    const struct encryption_config *from = r->seen[r->leader].config;
+    bool at_once = false;
+    if (check_change(r, why, &at_once, err) < 0 || check_may(r, err) < 0)
         return -1;
     if (staged && at_once)
         return error_set(err, RESULT_REFUSED,
@@ -190,7 +233,7 @@ static int begin(struct owned_run *r, const char *why, bool staged, struct error
 
 static int open_and_carry_out(struct owned_run *r, const char *why, bool staged, struct error *err)
 {
-    if (check_at_rest(r, err) < 0 || begin(r, why, staged, err) < 0) {
+    if (begin(r, why, staged, err) < 0) {
         if (err->result == RESULT_FAILED)
             err->result = RESULT_REFUSED;
         return not_done(r, err);
@@ -226,20 +269,22 @@ static int check_wishes(const struct owned_run *r, struct error *err)
     return -1;
 }
 
-static int up(struct owned_run *r, struct error *err)
+/* What `up` would open; NULL: nothing. */
+static int decide_up(struct owned_run *r, const char **why, struct error *err)
 {
     const struct cluster *c = r->s->cluster;
     enum provider_type type = PROVIDER_IDENTITY;
+    *why = NULL;
     if (c->encryption == SECRETS_ENCRYPTION_ABSENT) {
         tell(r->s, ENCRYPT_NOTE, NULL, NULL,
              "%s does not say whether secrets are to be encrypted: the servers are left as they "
              "are",
              c->path);
-        return check_at_rest(r, err) < 0 ? not_done(r, err) : nothing(r);
+        return check_at_rest(r, err);
     }
     bool wants = c->encryption == SECRETS_ENCRYPTION_ENABLED;
     if ((wants && check_wishes(r, err) < 0) || check_at_rest(r, err) < 0)
-        return not_done(r, err);
+        return -1;
     bool has = r->seen[0].status.enabled;
     if (wants && has && owned_only_key(r->seen[r->leader].config, &type) && type != c->provider &&
         yaml_path(c->document, "services", "kube-api", "secrets_encryption_config", "provider",
@@ -250,15 +295,45 @@ static int up(struct owned_run *r, struct error *err)
                    "secrets-encryption-provider: %s in %s on every server, restart them, then: "
                    "encrypt rotate-key --config %s",
                    provider_type_name(c->provider), r->kind->settings, r->s->options->config);
-        return not_done(r, err);
+        return -1;
     }
-    if (wants != has)
-        return wants || r->seen[0].status.configured
-                   ? open_and_carry_out(r, wants ? "enable" : "disable", false, err)
-                   : nothing(r);
-    if (wants && c->rotate_encryption_key)
-        return open_and_carry_out(r, "rotate-key", false, err);
-    return nothing(r);
+    if (wants != has && (wants || r->seen[0].status.configured))
+        *why = wants ? "enable" : "disable";
+    else if (wants && c->rotate_encryption_key)
+        *why = "rotate-key";
+    return 0;
+}
+
+static int decide_rotation(struct owned_run *r, const char **why, struct error *err)
+{
+    if (check_at_rest(r, err) < 0)
+        return -1;
+    *why = "rotate-key";
+    if (!r->seen[0].status.configured || r->seen[0].status.enabled)
+        return 0;
+    error_set(err, RESULT_REFUSED, "secrets are not encrypted: there is no key to rotate");
+    error_next(err, "enabled: true in %s, then: encrypt up --config %s", r->s->options->config,
+               r->s->options->config);
+    return -1;
+}
+
+static int decide(struct owned_run *r, enum owned_command command, const char **why,
+                  struct error *err)
+{
+    return command == OWNED_UP ? decide_up(r, why, err) : decide_rotation(r, why, err);
+}
+
+int owned_decide(struct owned_run *r, enum owned_command command, const char **why,
+                 struct owned_facts *facts, struct error *err)
+{
+    bool at_once = false;
+    if (decide(r, command, why, err) < 0 || (*why && check_change(r, *why, &at_once, err) < 0))
+        return -1;
+    struct owned_record as_if = {.at_once = at_once};
+    as_if.why = mem_strdup(*why ? *why : "");
+    *facts = owned_facts_of(&as_if);
+    mem_free(as_if.why);
+    return 0;
 }
 
 /* --- what is open --- */
@@ -382,20 +457,14 @@ static int restart_those_that_differ(struct owned_run *r, struct error *err)
 static int nothing_open(struct owned_run *r, enum owned_command command, struct error *err)
 {
     bool adopted = false;
+    const char *why = NULL;
     switch (command) {
     case OWNED_UP:
-        return up(r, err);
     case OWNED_ROTATION:
     case OWNED_PREPARE:
-        if (check_at_rest(r, err) < 0)
+        if (decide(r, command, &why, err) < 0)
             return not_done(r, err);
-        if (r->seen[0].status.configured && !r->seen[0].status.enabled) {
-            error_set(err, RESULT_REFUSED, "secrets are not encrypted: there is no key to rotate");
-            error_next(err, "enabled: true in %s, then: encrypt up --config %s",
-                       r->s->options->config, r->s->options->config);
-            return not_done(r, err);
-        }
-        return open_and_carry_out(r, "rotate-key", command == OWNED_PREPARE, err);
+        return why ? open_and_carry_out(r, why, command == OWNED_PREPARE, err) : nothing(r);
     case OWNED_ABORT:
         return check_at_rest(r, err) < 0 ? not_done(r, err) : nothing(r);
     case OWNED_RESUME:

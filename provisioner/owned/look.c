@@ -170,7 +170,8 @@ enum owned_file owned_file_of(const struct encryption_config *c, const struct ow
 static bool was_shown(const struct owned_run *r, size_t i)
 {
     const struct member *m = &r->s->members[i];
-    const struct node_record *n = journal_seen_node(r->s->journal, m->node.name);
+    const struct node_record *n =
+        r->s->journal ? journal_seen_node(r->s->journal, m->node.name) : NULL;
     if (!n || !m->seen.running || !m->seen.process || !r->seen[i].active)
         return false;
     if (n->runs.sha256)
@@ -180,7 +181,7 @@ static bool was_shown(const struct owned_run *r, size_t i)
 
 void owned_judge(struct owned_run *r)
 {
-    const struct owned_record *o = r->s->journal->owned;
+    const struct owned_record *o = r->s->journal ? r->s->journal->owned : NULL;
     for (size_t i = 0; i < r->s->count; i++) {
         const struct owned_seen *seen = &r->seen[i];
         r->servers[i] = (struct owned_server){
@@ -207,6 +208,17 @@ int owned_look_at(struct owned_run *r, size_t i, struct error *err)
         return 0;
     store_know_keys(r->s, r->s->journal->owned->from);
     journal_add_config_keys(r->s->journal, r->seen[i].config);
+    return 0;
+}
+
+int owned_look_only(struct owned_run *r, struct error *err)
+{
+    for (size_t i = 0; i < r->s->count; i++) {
+        if (owned_ask(r->kind, &r->s->members[i], &r->seen[i], err) < 0)
+            return -1;
+        store_know_keys(r->s, r->seen[i].config);
+    }
+    owned_judge(r);
     return 0;
 }
 

@@ -45,6 +45,12 @@ int owned_command(struct session *s, enum owned_command command, struct encrypt_
 /* For `status`: what the servers themselves say, put in the place of what was told from files. */
 int owned_tell_status(struct status *d, struct error *err) MUST_CHECK;
 
+/* For `plan` and `doctor`. */
+int owned_tell_plan(struct session *s, enum encrypt_plan_of what, struct encrypt_plan *p,
+                    struct error *err) MUST_CHECK;
+struct doctor;
+int owned_tell_doctor(struct doctor *d, struct error *err) MUST_CHECK;
+
 /* --- what follows is shared by the files of this folder --- */
 
 /* A server, beside its member of the session. */
@@ -78,6 +84,8 @@ void owned_run_free(struct owned_run *r); /* also for CLEANUP */
 /* look.c: every server, side by side with what the journal knows of each. FAILED where a node can't
  * be asked at all; a server that is down is none. Keys that are new enter the history. */
 int owned_look(struct owned_run *r, struct error *err) MUST_CHECK;
+/* The same, and nothing is noted. The session's journal may be NULL. */
+int owned_look_only(struct owned_run *r, struct error *err) MUST_CHECK;
 int owned_look_at(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 /* The same for `status`: no journal is needed, nothing is noted. */
 int owned_ask(const struct owned_kind *kind, struct member *m, struct owned_seen *out,
@@ -93,6 +101,13 @@ const struct encryption_key *owned_only_key(const struct encryption_config *c,
 /* The two keys of a rotation that somebody else began, from what lies on the servers: `from`, with
  * the old one alone (to be freed). NULL: it is no such thing. Pure but for r->seen. */
 struct encryption_config *owned_half_way(const struct owned_run *r);
+
+/* commands.c: what the command would open ("rotate-key", "enable", "disable"; constant), and how;
+ * NULL: nothing is to do. REFUSED as the command is. */
+int owned_decide(struct owned_run *r, enum owned_command command, const char **why,
+                 struct owned_facts *facts, struct error *err) MUST_CHECK;
+/* run.c: what the planner is told of an open change. */
+struct owned_facts owned_facts_of(const struct owned_record *o);
 
 /* act.c: on the servers. */
 int owned_give(struct owned_run *r, size_t i, const char *command, struct error *err) MUST_CHECK;

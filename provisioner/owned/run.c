@@ -23,19 +23,20 @@ char *owned_how_far(const struct owned_record *o, enum owned_file at, size_t hav
                                  : mem_printf("%zu of %zu servers have it", have, count);
 }
 
+struct owned_facts owned_facts_of(const struct owned_record *o)
+{
+    return (struct owned_facts){.change = str_eq(o->why, "enable")    ? OWNED_ENABLE
+                                          : str_eq(o->why, "disable") ? OWNED_DISABLE
+                                                                      : OWNED_ROTATE_KEY,
+                                .way = o->at_once ? OWNED_AT_ONCE : OWNED_IN_STAGES,
+                                .proved = o->proved,
+                                .gone = o->gone,
+                                .stuck = o->stuck};
+}
+
 static struct owned_step next_step(const struct owned_run *r)
 {
-    const struct owned_record *o = r->s->journal->owned;
-    return owned_plan(r->servers, r->s->count,
-                      (struct owned_facts){
-                          .change = str_eq(o->why, "enable")    ? OWNED_ENABLE
-                                    : str_eq(o->why, "disable") ? OWNED_DISABLE
-                                                                : OWNED_ROTATE_KEY,
-                          .way = o->at_once ? OWNED_AT_ONCE : OWNED_IN_STAGES,
-                          .proved = o->proved,
-                          .gone = o->gone,
-                          .stuck = o->stuck,
-                      });
+    return owned_plan(r->servers, r->s->count, owned_facts_of(r->s->journal->owned));
 }
 
 /* A staged command has done its part. */
