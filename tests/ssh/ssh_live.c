@@ -456,6 +456,88 @@ static int do_idle(struct run *r, struct error *err)
     return 0;
 }
 
+/* ---- commands ---- */
+
+/* What comes from a command that gives back its input; `len` bytes of byte_at(). */
+static int exec_cat(struct run *r, size_t len, struct error *err)
+{
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    unsigned char *data CLEANUP(cleanup_mem) = mem_alloc(len, 1);
+    for (size_t i = 0; i < len; i++)
+        data[i] = byte_at(len, i);
+    if (ssh_exec(r->sessions[0], "cat", data, len, len, 60000, &a, err) < 0)
+        return -1;
+    if (a.status != 0 || a.out.len != len || memcmp(buf_str(&a.out), data, len) != 0)
+        return error_set(err, RESULT_FOUND, "status %d, %zu bytes of %zu came back", a.status,
+                         a.out.len, len);
+    return 0;
+}
+
+/* exec COMMAND [TIMEOUT [LIMIT [BYTES OF INPUT]]] */
+static int do_exec(struct run *r, struct error *err)
+{
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    int64_t timeout = r->args[1] ? (int64_t)number(r->args[1]) : 20000;
+    size_t limit = timeout && r->args[1] && r->args[2] ? number(r->args[2]) : 1 << 20;
+    size_t len = r->args[1] && r->args[2] && r->args[3] ? number(r->args[3]) : 0;
+    char *in CLEANUP(cleanup_mem) = mem_alloc(len, 1);
+    int64_t start = loop_now();
+    int rc = ssh_exec(r->sessions[0], r->args[0], in, len, limit, timeout, &a, err);
+    if (rc == 0)
+        printf("status %d out [%s] errors [%s]\n", a.status, buf_str(&a.out), buf_str(&a.errors));
+    if (loop_now() - start > timeout + 5000)
+        return error_set(err, RESULT_FOUND, "it took %lld ms", (long long)(loop_now() - start));
+    if (rc < 0 && ssh_dead(r->sessions[0]))
+        return error_wrap(err, "dead");
+    return rc < 0 ? error_wrap(err, "alive") : 0;
+}
+
+/* exec-cat BYTES TIMES: there and back */
+static int do_exec_cat(struct run *r, struct error *err)
+{
+    for (uint64_t i = 0; i < number(r->args[1]); i++) {
+        if (exec_cat(r, number(r->args[0]), err) < 0)
+            return error_wrap(err, "command %llu", (unsigned long long)i);
+    }
+    printf("came back\n");
+    return 0;
+}
+
+/* exec-beside BYTES: commands one after the other, some of them given up, while connections run and
+ * others are opened */
+static int do_exec_beside(struct run *r, struct error *err)
+{
+    uint16_t port = 0;
+    const char *name = NULL;
+    struct client all[8];
+    struct clients c = {all, ARRAY_LEN(all)};
+    pid_t server __attribute__((unused)) CLEANUP(end_child) = echo_tcp(&port);
+    if (ssh_forward_tcp(r->sessions[0], "127.0.0.1", port, &name, err) < 0)
+        return -1;
+    clients_start(r->loop, name, &c, number(r->args[0]));
+    for (int i = 0; i < 12; i++) {
+        struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+        struct error late CLEANUP(error_clear) = {0};
+        struct client more[2];
+        struct clients m = {more, ARRAY_LEN(more)};
+        clients_start(r->loop, name, &m, 2000);
+        if (exec_cat(r, 100000, err) < 0)
+            return error_wrap(err, "command %d", i);
+        if (i % 4 == 0 &&
+            ssh_exec(r->sessions[0], "sleep 3", NULL, 0, 10, 1 + i * 20, &a, &late) == 0)
+            return error_set(err, RESULT_FOUND, "sleep 3 was too fast");
+        if (loop_until(r->loop, clients_ended, &m, loop_now() + 60000, err) < 0)
+            return error_wrap(err, "clients of round %d", i);
+    }
+    if (loop_until(r->loop, clients_ended, &c, loop_now() + 60000, err) < 0)
+        return -1;
+    for (size_t i = 0; i < c.count; i++) {
+        if (all[i].failed || all[i].received != all[i].to_send)
+            return error_set(err, RESULT_FOUND, "connection %zu is damaged", i);
+    }
+    return echo(r->loop, name, 1 << 20, 4, err);
+}
+
 static int do_login(struct run *r, struct error *err)
 {
     (void)err;
@@ -499,6 +581,7 @@ int main(int argc, char **argv)
         {"login", do_login},     {"echo-tcp", do_echo_tcp},       {"echo-unix", do_echo_unix},
         {"foreign", do_foreign}, {"nowhere-tcp", do_nowhere_tcp}, {"nowhere-unix", do_nowhere_unix},
         {"aborts", do_aborts},   {"silence", do_silence},         {"idle", do_idle},
+        {"exec", do_exec},       {"exec-cat", do_exec_cat},       {"exec-beside", do_exec_beside},
     };
     static const struct option options[] = {
         {"to", 1, NULL, 't'},      {"user", 1, NULL, 'u'},   {"key", 1, NULL, 'k'},
