@@ -10,10 +10,10 @@ struct hiding {
     const char *const *folders; /* NULL: the property itself names them */
 };
 static const char *const everything[] = {"/", NULL};
-static const char *const temporary[] = {"/tmp", "/var/tmp", NULL};
+static const char *const temporaries[] = {"/tmp", "/var/tmp", NULL};
 static const char *const homes[] = {"/home", "/root", "/run/user", NULL};
 static const struct hiding hidings[] = {
-    {"RootDirectory", everything}, {"RootImage", everything},   {"PrivateTmp", temporary},
+    {"RootDirectory", everything}, {"RootImage", everything},   {"PrivateTmp", temporaries},
     {"ProtectHome", homes},        {"InaccessiblePaths", NULL}, {"InaccessibleDirectories", NULL},
     {"TemporaryFileSystem", NULL}, {"BindPaths", NULL},         {"BindReadOnlyPaths", NULL},
 };
@@ -92,14 +92,49 @@ static int check_user(const struct systemd *s, const struct systemd_look *l, str
     return -1;
 }
 
+/* A restart, and a drop-in of ours. */
+static int check_may_change(const struct systemd *s, const struct systemd_look *l,
+                            struct error *err)
+{
+    char *folder CLEANUP(cleanup_mem) =
+        mem_strndup(l->dropin, (size_t)(strrchr(l->dropin, '/') - l->dropin));
+    char *temporary CLEANUP(cleanup_mem) =
+        mem_printf("%s/." UNIT_DROPIN_NAME ".encrypt-00000000", folder);
+    char *text[] = {
+        mem_strdup("systemctl daemon-reload"),
+        mem_printf("systemctl reset-failed %s", s->unit),
+        mem_printf("systemctl restart --no-block %s", s->unit),
+        mem_printf("mkdir -p -m 0755 %s", folder),
+        mem_printf("ls -ldn %s/.", folder),
+        mem_printf("ls -A %s", folder),
+        mem_printf("touch %s", temporary),
+        mem_printf("chmod 0644 %s", temporary),
+        mem_printf("cp -p %s %s", l->dropin, temporary),
+        mem_printf("tee %s", temporary),
+        mem_printf("cat %s", temporary),
+        mem_printf("mv -f %s %s", temporary, l->dropin),
+        mem_printf("rm -f %s", temporary),
+        mem_printf("rm -f %s", l->dropin),
+    };
+    const char *commands[ARRAY_LEN(text) + 1] = {NULL};
+    for (size_t i = 0; i < ARRAY_LEN(text); i++)
+        commands[i] = text[i];
+    int rc = host_check_may(&s->host, commands, err);
+    for (size_t i = 0; i < ARRAY_LEN(text); i++)
+        mem_free(text[i]);
+    return rc;
+}
+
 int systemd_check_place(struct node *n, const char *path, struct error *err)
 {
     const struct systemd *s = n->driver_data;
     struct systemd_look l CLEANUP(systemd_look_free) = {0};
     if (systemd_look_at(n, &l, err) < 0 || check_sight(s, &l, path, err) < 0 ||
-        check_user(s, &l, err) < 0)
+        check_user(s, &l, err) < 0 || host_check_may_put(&s->host, path, err) < 0)
         return -1;
-    return l.exists ? systemd_check_dropin(n, &l, path, err) : 0;
+    if (!l.exists)
+        return 0;
+    return systemd_check_dropin(n, &l, path, err) < 0 ? -1 : check_may_change(s, &l, err);
 }
 
 int systemd_start_with(struct node *n, const struct apiserver_want *want, char ***flags,
