@@ -389,9 +389,9 @@ static int openshift3_look_for_socket(struct node *n, const struct node_socket *
 {
     const struct host *h = &of(n)->host;
     bool folder = false, there = false, is_socket = false;
-    if (host_file_is(h, "-d", at->mount_host, &folder, err) < 0 ||
-        host_file_is(h, "-e", at->host_path, &there, err) < 0 ||
-        host_file_is(h, "-S", at->host_path, &is_socket, err) < 0)
+    if (host_file_is(h, "-S", at->host_path, &is_socket, err) < 0 ||
+        (!is_socket && host_file_is(h, "-e", at->host_path, &there, err) < 0) ||
+        (!is_socket && !there && host_file_is(h, "-d", at->mount_host, &folder, err) < 0))
         return -1;
     *out = is_socket ? SOCKET_THERE
            : there   ? SOCKET_OTHER
