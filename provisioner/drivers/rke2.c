@@ -18,6 +18,7 @@ static const struct owned_kind rke2 = {
     .unit = "rke2-server.service",
     .config = RKE2 "/cred/encryption-config.json",
     .settings = "/etc/rancher/rke2/config.yaml",
+    .always_etcd = true,
 };
 
 static const struct owned_kind k3s = {

@@ -127,7 +127,7 @@ int owned_give(struct owned_run *r, size_t i, const char *command, struct error 
     bool begun = reencrypts ? stage != STAGE_ROTATE || r->servers[i].file != file
                             : r->servers[i].file != file || stage == STAGE_REENCRYPT_ACTIVE ||
                                   stage == STAGE_REENCRYPT_REQUEST;
-    if (begun || (said && reencrypts)) {
+    if (begun) {
         tell(s, ENCRYPT_NODE, command, m->node.name, "stage %s%s", stage_name(stage),
              said ? "" : " (the command itself did not wait for it)");
         return 0;
@@ -309,7 +309,8 @@ int owned_wait(struct owned_run *r, size_t i, struct error *err)
     struct member *m = &s->members[i];
     int64_t began = loop_now();
     /* Versions before 1.28 rewrite five secrets a second. */
-    int64_t until = began + LEAST_MS + (int64_t)r->stored * A_SECRET_MS;
+    int64_t values = r->stored ? (int64_t)r->stored : s->journal->owned->proof_values;
+    int64_t until = began + LEAST_MS + values * A_SECRET_MS;
     for (long turn = 1;; turn++) {
         if (owned_look(r, err) < 0)
             return -1;

@@ -501,9 +501,18 @@ int owned_command(struct session *s, enum owned_command command, struct encrypt_
         return error_set(err, RESULT_REFUSED,
                          "%s: a transition of another kind of cluster is open in it",
                          s->state_path);
-    if (owned_look(&r, err) < 0)
-        return s->journal->owned ? -1 : not_done(&r, err);
+    if (owned_look(&r, err) < 0) {
+        if (!s->journal->owned)
+            return not_done(&r, err);
+        error_state(err, "as the last run left it: %s is open", s->journal->owned->why);
+        error_next(err, "%s", r.again);
+        return -1;
+    }
     if (!s->journal->owned)
         return nothing_open(&r, command, err);
-    return command == OWNED_ABORT ? give_up(&r, err) : go_on(&r, command, err);
+    if ((command == OWNED_ABORT ? give_up(&r, err) : go_on(&r, command, err)) == 0)
+        return 0;
+    if (s->journal->owned)
+        error_state(err, "as the last run left it: %s is open", s->journal->owned->why);
+    return -1;
 }

@@ -22,6 +22,7 @@ struct owned_kind {
     const char *unit;     /* "rke2-server.service" */
     const char *config;   /* …/server/cred/encryption-config.json */
     const char *settings; /* the server's own: /etc/rancher/rke2/config.yaml */
+    bool always_etcd;     /* it knows no other datastore */
 };
 
 /* The host of a member whose driver is of such a kind (drivers/rke2.c). */

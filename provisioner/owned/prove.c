@@ -31,10 +31,20 @@ static bool has_new_form(void *ctx, const struct resource *r, const unsigned cha
     return begins == (w->prefix[0] != '\0');
 }
 
-/* Without an etcd that can be asked (k3s with SQLite, or another datastore). */
-static bool has_etcd(const struct session *s)
+/* Whether there is an etcd that can be looked into: not with k3s on SQLite, or on another
+ * datastore. An apiserver that doesn't run tells nothing, and is no word against it. */
+static int find_etcd(const struct owned_run *r, bool *has, struct error *err)
 {
-    return apiserver_flag(&s->members[0].seen, "etcd-servers") != NULL;
+    const struct session *s = r->s;
+    bool all_run = true;
+    *has = false;
+    for (size_t i = 0; i < s->count; i++) {
+        *has = *has || apiserver_flag(&s->members[i].seen, "etcd-servers");
+        all_run = all_run && s->members[i].seen.running;
+    }
+    if (*has || (all_run && !r->kind->always_etcd))
+        return 0;
+    return error_set(err, RESULT_STOPPED, "no kube-apiserver of the cluster tells where etcd is");
 }
 
 static int resources_of(struct owned_run *r, const struct resources **out, struct error *err)
@@ -49,7 +59,10 @@ int owned_check_store(struct owned_run *r, const struct encryption_config *from,
     struct session *s = r->s;
     const struct resources *all = NULL;
     int64_t bytes = 0;
-    if (!has_etcd(s)) {
+    bool etcd = false;
+    if (find_etcd(r, &etcd, err) < 0)
+        return -1;
+    if (!etcd) {
         tell(s, ENCRYPT_WARNING, "check", NULL,
              "this datastore is no etcd that can be looked into: nothing can be proved in it; what "
              "is done is rewritten by the API, and that is all that is known");
@@ -122,18 +135,18 @@ static int try_each(struct owned_run *r, const struct resource *res, struct want
     return rc;
 }
 
-static int rewrite(struct owned_run *r, const struct resource *res, struct want *want,
+static int rewrite(struct owned_run *r, const struct resource *res, struct want *want, bool etcd,
                    struct error *err)
 {
     struct session *s = r->s;
     struct tally t CLEANUP(tally_free) = {.resource = res};
     struct error e CLEANUP(error_clear) = {0};
     long status = 0;
-    if (has_etcd(s) && try_each(r, res, want, err) < 0)
+    if (etcd && try_each(r, res, want, err) < 0)
         return -1;
-    if (objects_patch_listed(s, &t, &status, &e) < 0 && (status != 500 || !has_etcd(s)))
+    if (objects_patch_listed(s, &t, &status, &e) < 0 && (status != 500 || !etcd))
         return error_move(err, &e);
-    for (int i = 0; has_etcd(s) && i < SWEEPS; i++) {
+    for (int i = 0; etcd && i < SWEEPS; i++) {
         struct census c CLEANUP(census_free) = {0};
         size_t patched = t.patched, gone = t.gone;
         tally_free(&t); /* what was stubborn is tried again, or isn't there any more */
@@ -272,14 +285,15 @@ int owned_prove(struct owned_run *r, struct error *err)
     char *prefix CLEANUP(cleanup_mem) =
         encryption_write_prefix(r->seen[r->leader].config, "secrets");
     struct want want = {prefix};
+    bool etcd = false;
     store_forget_resources(s);
     tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
-    if (resources_of(r, &all, err) < 0)
+    if (find_etcd(r, &etcd, err) < 0 || resources_of(r, &all, err) < 0)
         return -1;
     for (size_t i = 0; i < all->count; i++)
-        if (rewrite(r, &all->list[i], &want, err) < 0)
+        if (rewrite(r, &all->list[i], &want, etcd, err) < 0)
             return -1;
-    if (!has_etcd(s))
+    if (!etcd)
         tell(s, ENCRYPT_WARNING, "prove", NULL,
              "all was rewritten by the API, and there is no proof of it: this datastore can't be "
              "looked into");
@@ -327,7 +341,10 @@ int owned_count_gone(struct owned_run *r, struct error *err)
     struct owned_record *o = s->journal->owned;
     char *now CLEANUP(cleanup_mem) = encryption_write_prefix(r->seen[r->leader].config, "secrets");
     char *old CLEANUP(cleanup_mem) = old_prefix(r, now);
-    for (int round = 0; old && has_etcd(s); round++) {
+    bool etcd = false;
+    if (find_etcd(r, &etcd, err) < 0)
+        return -1;
+    for (int round = 0; old && etcd; round++) {
         struct census c CLEANUP(census_free) = {0};
         if (count_under(r, old, &c, err) < 0)
             return -1;

@@ -188,7 +188,15 @@ static void say_where(struct owned_run *r, struct error *err)
 int owned_carry_out(struct owned_run *r, struct error *err)
 {
     bool done = false;
-    while (!done) {
+    size_t most = 8 * r->s->count + 24;
+    for (size_t steps = 0; !done; steps++) {
+        if (steps == most) {
+            error_set(err, RESULT_STOPPED,
+                      "the change makes no headway: the servers change under "
+                      "it");
+            say_where(r, err);
+            return -1;
+        }
         if (owned_look(r, err) < 0) {
             say_where(r, err);
             return -1;

@@ -295,6 +295,46 @@ static void a_journal_survives_writing_and_reading(void **state)
     assert_string_equal(read->cluster_id, little->cluster_id);
 }
 
+/* Servers that own their configuration: what is open there, and what becomes of the keys. */
+static void an_owned_change_survives_and_moves_its_keys(void **state)
+{
+    (void)state;
+    struct journal *j CLEANUP(cleanup_journal) = fresh();
+    struct encryption_config *from CLEANUP(cleanup_encryption_config) =
+        managed("aescbckey-2021-12-10T22:54:38Z", 1);
+    struct encryption_config *to CLEANUP(cleanup_encryption_config) = managed("fresh", 2);
+    j->sequence = 1;
+    journal_open_owned(j, "rotate-key", from);
+    journal_add_config_keys(j, to);
+    j->owned->proved = j->owned->staged = j->owned->gone = true;
+    j->owned->proof_revision = 12;
+    j->owned->proof_values = 34;
+    j->owned->proved_at = timestamp_now();
+    json_t *json CLEANUP(cleanup_json) = to_json(j);
+    struct journal *again CLEANUP(cleanup_journal) = NULL;
+    OK(journal_from_json(json, "journal", &again, &err));
+    const struct owned_record *o = again->owned;
+    assert_non_null(o);
+    assert_string_equal(o->why, "rotate-key");
+    assert_true(encryption_config_equal(o->from, from));
+    assert_true(o->proved && o->staged && o->gone && !o->stuck && !o->at_once);
+    assert_int_equal(o->proof_revision, 12);
+    assert_int_equal(o->proof_values, 34);
+
+    journal_close_owned(again, to, false);
+    assert_null(again->owned);
+    assert_string_equal(again->last.why, "rotate-key");
+    assert_non_null(find(again, "fresh")->activated);
+    assert_non_null(find(again, "aescbckey-2021-12-10T22:54:38Z")->retired);
+    assert_null(find(again, "fresh")->retired);
+
+    json_object_set_new(json_object_get(json, "owned"), "why", json_string("something"));
+    struct error e CLEANUP(error_clear) = {0};
+    struct journal *none = NULL;
+    assert_int_equal(journal_from_json(json, "journal", &none, &e), -1);
+    assert_int_equal(e.result, RESULT_REFUSED);
+}
+
 static void a_tampered_journal_is_refused(void **state)
 {
     (void)state;
@@ -498,6 +538,7 @@ int main(void)
         cmocka_unit_test(an_aborted_transition_ends_where_it_began),
         cmocka_unit_test(a_key_that_was_in_use_before_is_so_after_an_abort),
         cmocka_unit_test(a_journal_survives_writing_and_reading),
+        cmocka_unit_test(an_owned_change_survives_and_moves_its_keys),
         cmocka_unit_test(a_tampered_journal_is_refused),
         cmocka_unit_test(more_tampering_is_refused),
         cmocka_unit_test(each_member_is_needed_and_of_its_type),
