@@ -360,6 +360,8 @@ void journal_open_owned(struct journal *j, const char *why, const struct encrypt
                                       .from = encryption_config_copy(from)};
     j->generation++;
     each_key(j, from, add_found);
+    if (encryption_active_key(from))
+        each_key(j, from, activate);
 }
 
 void journal_close_owned(struct journal *j, const struct encryption_config *to, bool aborted)

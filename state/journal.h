@@ -194,7 +194,8 @@ void journal_reopen(struct journal *j);
  * generation + 1; the nodes' intents are cleared; `last` is it. */
 void journal_close(struct journal *j);
 
-/* The same for servers that own their configuration: `from` is copied, its keys enter the history.
+/* The same for servers that own their configuration: `from` is copied, its keys enter the history,
+ * in use where it writes with one.
  * Closing: the keys of `to` (NULL: nothing came of it) are activated where it writes with one,
  * those of `from` that it lacks are retired. One that is open already is a bug: abort(3). */
 void journal_open_owned(struct journal *j, const char *why, const struct encryption_config *from);

@@ -305,6 +305,7 @@ static void an_owned_change_survives_and_moves_its_keys(void **state)
     struct encryption_config *to CLEANUP(cleanup_encryption_config) = managed("fresh", 2);
     j->sequence = 1;
     journal_open_owned(j, "rotate-key", from);
+    assert_non_null(find(j, "aescbckey-2021-12-10T22:54:38Z")->activated);
     journal_add_config_keys(j, to);
     j->owned->proved = j->owned->staged = j->owned->gone = true;
     j->owned->proof_revision = 12;
