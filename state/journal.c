@@ -27,6 +27,18 @@ static void transition_free(struct transition *t)
     mem_free(t);
 }
 
+void journal_set_kind(struct journal *j, const char *kind)
+{
+    char *copy = mem_strdup(kind);
+    mem_free(j->kind);
+    j->kind = copy;
+}
+
+bool journal_is_open(const struct journal *j)
+{
+    return j && (j->transition || j->owned);
+}
+
 static void node_file_set(struct node_file *f, const char *sha256, const char *process)
 {
     char *new_sha256 = mem_strdup(sha256), *new_process = sha256 ? mem_strdup(process) : NULL;
@@ -104,6 +116,7 @@ void journal_free(struct journal *j)
     mem_free(j->last.closed);
     encryption_config_free(j->custom);
     mem_free(j->cluster_id);
+    mem_free(j->kind);
     mem_free(j->sidecar_path);
     mem_free(j);
 }

@@ -6,7 +6,7 @@
  *
  * Intent is written before an act, observation after it. Both files are 0600: they hold keys.
  *
- *   { "version": 4, "sequence": 42, "cluster": "<uuid>", "generation": 3,
+ *   { "version": 5, "sequence": 42, "cluster": "<uuid>", "generation": 3,
  *     "transition": null | {
  *       "id": "<uuid>", "why": "rotate-key", "opened": "2026-…Z", "by": "user@host",
  *       "stage": "open" | "narrowing",
@@ -19,6 +19,7 @@
  *               "staged": false, "at_once": false, "gone": false, "stuck": false,
  *               "proved": null | {"revision": 123, "values": 2000, "at": "…"} },
  *     "last": null | {"why": "rotate-key", "aborted": false, "closed": "2026-…Z"},
+ *     "kind": "kubeadm",
  *     "nodes": { "<address>": { "intent": null |
  * {"form": "switch", "process": null |
  * "<identity>"}, "placed": null | {"sha256": "<of the file>", "process": null | "<identity>"},
@@ -33,7 +34,8 @@
  * "" where it was made from none. After rotate-key it lags behind: cluster.yml does not have the
  * fresh key until it is written there.
  *
- * `owned` is there only while such a change is open.
+ * `owned` is there only while such a change is open, `kind` (the kind of cluster, as cluster_kind has
+ * it) once it is known. With neither, version 4 is written, which knows them not.
  *
  * sha256 "none" stands for "no file, no flag". A process identity is opaque text from the driver.
  * Texts are UTF-8 in one line; the members are these and no others.
@@ -114,6 +116,7 @@ struct key_record {
 
 struct journal {
     char *cluster_id;              /* made with the journal, kept for the cluster's life */
+    char *kind;                    /* of the cluster: "rke", "kubeadm", …; NULL: not known */
     int64_t sequence;              /* of the last write */
     int64_t generation;            /* raised when a transition is opened, aborted, begins to narrow,
                                       is finished: a copy of the state with a lower one is older */
@@ -154,6 +157,11 @@ int journal_write(struct journal *j, struct rkestate *state, struct error *err) 
 
 void journal_free(struct journal *j);
 void cleanup_journal(struct journal **j);
+
+/* What kind of cluster it is; copied. */
+void journal_set_kind(struct journal *j, const char *kind);
+/* True where a change of either sort is open. NULL is fine. */
+bool journal_is_open(const struct journal *j);
 
 /* Drops the records of nodes that are not among these (NULL-terminated): they have left the
  * cluster. Only while no transition is open. */

@@ -13,8 +13,9 @@
 #include <string.h>
 
 /* Version 1 had neither `aborting` nor `reopened`, version 2 no `custom` and no node's `path`,
- * version 3 no `last`, `staged`, `requested`, `initial`, `before` and `started`. */
-enum { VERSION = 4, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
+ * version 3 no `last`, `staged`, `requested`, `initial`, `before` and `started`, version 4 no `kind`.
+ * A journal without what version 5 has is written as version 4: an older build can go on with it. */
+enum { VERSION = 5, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
 /* What any reader of JSON keeps exactly. */
 #define MAX_NUMBER ((int64_t)1 << 53)
 
@@ -423,9 +424,6 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
     static const char *const members[] = {"version",    "sequence", "cluster", "generation",
                                           "transition", "last",     "nodes",   "custom",
                                           "keys",       NULL};
-    static const char *const members_owned[] = {"version",    "sequence", "cluster", "generation",
-                                                "transition", "last",     "nodes",   "custom",
-                                                "keys",       "owned",    NULL};
     static const char *const members_3[] = {"version",    "sequence",   "cluster",
                                             "generation", "transition", "nodes",
                                             "custom",     "keys",       NULL};
@@ -434,6 +432,9 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
     struct reader r = {.name = name, .err = err};
     struct journal *j CLEANUP(cleanup_journal) = mem_alloc(1, sizeof(*j));
     const json_t *owned = json_object_get(json, "owned");
+    const json_t *kind = json_object_get(json, "kind");
+    const char *latest[ARRAY_LEN(members) + 2] = {NULL};
+    size_t count = 0;
     /* First, since a newer one may have other members. */
     if (!json_is_object(json))
         return damaged(&r, "the journal is not an object");
@@ -444,11 +445,17 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
                          "%s: written by a newer encrypt (version %lld of the journal; this one "
                          "knows %d)",
                          name, (long long)r.version, VERSION);
+    for (; members[count]; count++)
+        latest[count] = members[count];
+    if (owned)
+        latest[count++] = "owned";
+    if (kind && r.version > 4)
+        latest[count++] = "kind";
     if (want_object(&r, json, "journal",
                     r.version < 3   ? members_2
                     : r.version < 4 ? members_3
-                    : owned         ? members_owned
-                                    : members) != 0 ||
+                                    : latest) != 0 ||
+        (kind && get_text(&r, json, "journal", "kind", LINE, &j->kind) != 0) ||
         get_number(&r, json, "journal", "sequence", 1, &j->sequence) != 0 ||
         get_uuid(&r, json, "journal", "cluster", &j->cluster_id) != 0 ||
         get_number(&r, json, "journal", "generation", 0, &j->generation) != 0 ||
@@ -588,13 +595,15 @@ int journal_to_json(const struct journal *j, json_t **out, struct error *err)
     json_t *json CLEANUP(cleanup_json) = json_object();
     json_t *nodes = json_object(), *keys = json_array();
     bool ok = true;
-    json_put(json, "version", json_integer(VERSION));
+    json_put(json, "version", json_integer(j->owned || j->kind ? VERSION : VERSION - 1));
     json_put(json, "sequence", json_integer(j->sequence));
     put_text(json, "cluster", j->cluster_id, &ok);
     json_put(json, "generation", json_integer(j->generation));
     json_put(json, "transition", transition_to_json(j->transition, &ok));
     if (j->owned)
         json_put(json, "owned", owned_to_json(j->owned, &ok));
+    if (j->kind)
+        put_text(json, "kind", j->kind, &ok);
     json_put(json, "last", last_to_json(&j->last, &ok));
     json_put(json, "nodes", nodes);
     put_config(json, "custom", j->custom, &ok);

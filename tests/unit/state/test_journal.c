@@ -342,7 +342,7 @@ static void a_tampered_journal_is_refused(void **state)
     static const struct {
         const char *what, *with, *want;
     } table[] = {
-        {"\"version\": 4", "\"version\": 5", "f: written by a newer encrypt (version 5 of the"},
+        {"\"version\": 4", "\"version\": 6", "f: written by a newer encrypt (version 6 of the"},
         {"\"version\": 4", "\"version\": 1", "journal has a member that does not belong"},
         {"\"custom\": \"\"", "\"custom\": null", "transition.custom is not a text"},
         {"\"custom\": \"\",", "", "transition.custom is missing"},

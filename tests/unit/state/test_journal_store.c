@@ -280,7 +280,7 @@ static void a_damaged_copy_is_refused_by_name_without_quoting_it(void **state)
     struct rkestate *t CLEANUP(cleanup_rkestate) = read_state(path);
     REFUSES(journal_read(t, path, &k, &err), RESULT_REFUSED,
             "cluster.rkestate: encrypt: damaged: journal.version");
-    tamper(path, "\"version\": \"" MARKER "\"", "\"version\": 5");
+    tamper(path, "\"version\": \"" MARKER "\"", "\"version\": 6");
     struct rkestate *u CLEANUP(cleanup_rkestate) = read_state(path);
     REFUSES(journal_read(u, path, &k, &err), RESULT_REFUSED, "written by a newer encrypt");
     assert_null(k);
@@ -398,6 +398,37 @@ static void what_could_not_be_read_back_is_not_written(void **state)
     OK(journal_write(j, NULL, &err));
 }
 
+/* An older build refuses what it doesn't know as a newer journal's, and doesn't take it for damage. */
+static void a_kind_or_an_owned_change_makes_a_newer_version(void **state)
+{
+    struct encryption_config *from CLEANUP(cleanup_encryption_config) = managed("old", 1);
+    for (int owned = 0; owned <= 1; owned++) {
+        char *path CLEANUP(cleanup_mem) = state_file(state);
+        char *sidecar CLEANUP(cleanup_mem) = in(state, "cluster.encrypt-state");
+        struct rkestate *s CLEANUP(cleanup_rkestate) = read_state(path);
+        struct journal *j CLEANUP(cleanup_journal) = read_journal(s, path);
+        struct buf text CLEANUP(buf_free) = {0}, later CLEANUP(buf_free) = {0};
+        OK(journal_write(j, s, &err));
+        slurp(sidecar, &text);
+        assert_non_null(strstr(text.data, "\"version\": 4"));
+        assert_null(strstr(text.data, "\"kind\""));
+        assert_false(journal_is_open(j));
+        if (owned)
+            journal_open_owned(j, "rotate-key", from);
+        else
+            journal_set_kind(j, "kubeadm");
+        assert_int_equal(journal_is_open(j), owned);
+        OK(journal_write(j, s, &err));
+        slurp(sidecar, &later);
+        assert_non_null(strstr(later.data, "\"version\": 5"));
+        struct rkestate *s2 CLEANUP(cleanup_rkestate) = read_state(path);
+        struct journal *j2 CLEANUP(cleanup_journal) = read_journal(s2, path);
+        assert_int_equal(journal_is_open(j2), owned);
+        assert_true(str_eq(j2->kind, owned ? NULL : "kubeadm"));
+        unlink(sidecar);
+    }
+}
+
 /* The form on disk is a promise: this file was written by the first version. */
 static void a_journal_of_version_1_reads(void **state)
 {
@@ -491,6 +522,7 @@ int main(void)
         IN_FOLDER(a_write_that_fails_leaves_what_can_be_read),
         IN_FOLDER(nothing_is_written_where_rke_changed_the_state_meanwhile),
         IN_FOLDER(what_could_not_be_read_back_is_not_written),
+        IN_FOLDER(a_kind_or_an_owned_change_makes_a_newer_version),
         IN_FOLDER(a_journal_of_version_1_reads),
         IN_FOLDER(kill_9_while_writing_loses_no_key),
     };
