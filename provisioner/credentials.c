@@ -24,8 +24,9 @@ static int decode(const struct yaml *y, const char *path, char **out, struct err
     return 0;
 }
 
-/* `<name>-data` inside, or the file that `<name>` names. */
-static int pem(const struct yaml *y, const char *name, const char *path, char **out,
+/* `<name>-data` inside, or the file that `<name>` names: one of this machine's, so not of a text
+ * that is `remote`. */
+static int pem(const struct yaml *y, const char *name, const char *path, bool remote, char **out,
                struct error *err)
 {
     char *inline_name CLEANUP(cleanup_mem) = mem_printf("%s-data", name);
@@ -35,6 +36,14 @@ static int pem(const struct yaml *y, const char *name, const char *path, char **
         return decode(data, path, out, err);
     if (!file || file->kind != YAML_KIND_SCALAR)
         return error_set(err, RESULT_REFUSED, "%s: the current context has no %s", path, name);
+    if (remote) {
+        error_set(err, RESULT_REFUSED,
+                  "%s:%zu: %s names a file; from a node only what the kubeconfig holds itself "
+                  "(%s-data) is taken",
+                  path, file->line, name, name);
+        error_next(err, "name an administrator's kubeconfig of this machine with --kubeconfig");
+        return -1;
+    }
     const char *slash = strrchr(path, '/');
     char *where CLEANUP(cleanup_mem) =
         file->scalar[0] == '/' || !slash
@@ -63,8 +72,8 @@ static const char *text_of(const struct yaml *y, const char *member)
     return v && v->kind == YAML_KIND_SCALAR ? v->scalar : NULL;
 }
 
-int credentials_from_kubeconfig(const char *text, size_t len, const char *path,
-                                struct credentials *out, struct error *err)
+static int read_kubeconfig(const char *text, size_t len, const char *path, bool remote,
+                           struct credentials *out, struct error *err)
 {
     struct yaml *y CLEANUP(cleanup_yaml) = NULL;
     if (yaml_read(text, len, path, &y, err) < 0)
@@ -77,14 +86,26 @@ int credentials_from_kubeconfig(const char *text, size_t len, const char *path,
         named(yaml_get(y, "clusters"), text_of(context, "cluster"), "cluster");
     const struct yaml *user = named(yaml_get(y, "users"), text_of(context, "user"), "user");
     struct credentials c = {0};
-    if (pem(cluster, "certificate-authority", path, &c.ca, err) < 0 ||
-        pem(user, "client-certificate", path, &c.cert, err) < 0 ||
-        pem(user, "client-key", path, &c.key, err) < 0) {
+    if (pem(cluster, "certificate-authority", path, remote, &c.ca, err) < 0 ||
+        pem(user, "client-certificate", path, remote, &c.cert, err) < 0 ||
+        pem(user, "client-key", path, remote, &c.key, err) < 0) {
         credentials_free(&c);
         return -1;
     }
     *out = c;
     return 0;
+}
+
+int credentials_from_kubeconfig(const char *text, size_t len, const char *path,
+                                struct credentials *out, struct error *err)
+{
+    return read_kubeconfig(text, len, path, false, out, err);
+}
+
+int credentials_from_remote(const char *text, size_t len, const char *path, struct credentials *out,
+                            struct error *err)
+{
+    return read_kubeconfig(text, len, path, true, out, err);
 }
 
 static int from_file(const char *path, struct credentials *out, bool *missing, struct error *err)
@@ -137,5 +158,20 @@ int credentials_from_node(struct session *s, struct node *n, struct error *err)
         return error_wrap(err, "node %s: the administrator's credentials", n->name);
     char *path CLEANUP(cleanup_mem) = mem_printf("%s:%s", n->name, n->driver->admin_kubeconfig);
     return missing ? 0
-                   : credentials_from_kubeconfig(buf_str(&text), text.len, path, &s->admin, err);
+                   : credentials_from_remote(buf_str(&text), text.len, path, &s->admin, err);
+}
+
+int credentials_from_nodes(struct session *s, struct error *err)
+{
+    struct error first CLEANUP(error_clear) = {0};
+    for (size_t i = 0; i < s->count && !s->admin.ca; i++) {
+        struct error e CLEANUP(error_clear) = {0};
+        if (credentials_from_node(s, &s->members[i].node, &e) == 0)
+            continue;
+        if (e.result == RESULT_INTERRUPTED)
+            return error_move(err, &e);
+        if (!first.result)
+            error_move(&first, &e);
+    }
+    return s->admin.ca || !first.result ? 0 : error_move(err, &first);
 }

@@ -21,6 +21,15 @@ int credentials_find(const struct encrypt_options *o, const struct rkestate *sta
  */
 int credentials_from_node(struct session *s, struct node *n, struct error *err) MUST_CHECK;
 
+/* The same of the session's nodes, one after the other: the first that has them. The error is the
+ * first node's, where none has. */
+int credentials_from_nodes(struct session *s, struct error *err) MUST_CHECK;
+
+/* From the text of a node's kubeconfig, `path` for messages. REFUSED where it names files: they
+ * would be read on this machine. */
+int credentials_from_remote(const char *text, size_t len, const char *path, struct credentials *out,
+                            struct error *err) MUST_CHECK;
+
 /* The same from a kubeconfig's text; relative file names are seen from `path`'s folder. */
 int credentials_from_kubeconfig(const char *text, size_t len, const char *path,
                                 struct credentials *out, struct error *err) MUST_CHECK;

@@ -351,9 +351,8 @@ int session_reach_nodes(struct session *s, struct error *err)
         }
         m->opened = true;
     }
-    for (size_t i = 0; i < s->count; i++)
-        if (credentials_from_node(s, &s->members[i].node, err) < 0)
-            return refuse_to_open(s, err);
+    if (credentials_from_nodes(s, err) < 0)
+        return refuse_to_open(s, err);
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         /* An apiserver whose flag is gone already doesn't tell where the file still lies. */
