@@ -31,7 +31,8 @@ static void read_state(struct doctor *d)
     struct stat st;
     char *again CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
     d->state_missing = lstat(s->state_path, &st) != 0 && errno == ENOENT;
-    if (d->state_missing || rkestate_read(s->state_path, &s->state, &why) == 0)
+    if (d->state_missing || (session_check_state_link(s->state_path, &why) == 0 &&
+                             rkestate_read(s->state_path, &s->state, &why) == 0))
         return;
     struct encrypt_finding *f = wrong(d, about, "it can't be read: %s", why.message);
     means(f, "without it no command can keep a key; nothing was done to the cluster");

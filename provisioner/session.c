@@ -4,11 +4,13 @@
 #include "base/user.h"
 #include "provisioner/credentials.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { CONNECT_TIMEOUT_MS = 20000, SILENCE_MS = 20000 };
@@ -134,6 +136,21 @@ static int refuse_no_state(struct session *s, struct error *err)
     return -1;
 }
 
+int session_check_state_link(const char *path, struct error *err)
+{
+    struct stat st;
+    char *to CLEANUP(cleanup_mem) = mem_alloc(PATH_MAX + 1, 1);
+    if (lstat(path, &st) < 0 || !S_ISLNK(st.st_mode) || stat(path, &st) == 0 || errno != ENOENT ||
+        readlink(path, to, PATH_MAX) < 0)
+        return 0;
+    error_set(err, RESULT_REFUSED, "%s leads to %s, which is not there", path, to);
+    error_state(err, "unchanged");
+    error_next(err,
+               "bring back what it leads to (a disk that is not mounted?); or, where the state file "
+               "is lost: remove the link, then: encrypt doctor");
+    return -1;
+}
+
 /* Who only tells takes none, and changes nothing under another's hands. */
 static int take_lock(struct session *s, struct error *err)
 {
@@ -160,6 +177,8 @@ static int read_files(struct session *s, bool initial, struct error *err)
     /* One state file has one lock, one journal beside it and one owner, by whatever path it is
      * named. */
     s->state_path = session_state_path(o);
+    if (session_check_state_link(s->state_path, err) < 0)
+        return -1;
     bool missing = access(s->state_path, F_OK) != 0;
     s->state_missing = missing && !initial;
     if (take_lock(s, err) < 0)

@@ -155,6 +155,8 @@ char *session_keep_off(const struct session *s);
 
 /* The state file's path with its links followed, also where it isn't there; to be freed. */
 char *session_state_path(const struct encrypt_options *o);
+/* REFUSED where it is a symbolic link that leads to nothing: a file that is lost, not a new one. */
+int session_check_state_link(const char *path, struct error *err) MUST_CHECK;
 
 /* session.c's parts for session_look.c: who we are to other operators (state_path is set), the SSH
  * sessions (all or none; with `whys` each by itself, see ssh_connect_each()), a node, the way to
