@@ -380,6 +380,7 @@ int session_reach_nodes(struct session *s, struct error *err)
         if (member_observe(m, err) < 0 || member_open_api(s, m, err) < 0)
             return refuse_to_open(s, err);
     }
+    session_record_kind(s);
     return 0;
 }
 

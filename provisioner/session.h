@@ -140,7 +140,7 @@ int session_check_stop(struct session *s, struct error *err) MUST_CHECK;
 bool session_is_initial(const struct session *s);
 
 /* The driver of the session's kind of cluster: all members have the same. Where no node was reached
- * that of cluster.yml's cluster_kind, else RKE's. */
+ * that of cluster.yml's cluster_kind, else the journal's, else RKE's. */
 const struct driver *session_driver(const struct session *s);
 /* Appends c as the apiservers of that kind know it: what is put on nodes, and what the state says
  * of them. */
@@ -173,6 +173,8 @@ int session_find_kinds(struct session *s, struct error *err) MUST_CHECK;
 int session_find_kinds_each(struct session *s, const struct cluster_node *const *confs,
                             size_t count, struct ssh **sessions, const struct driver **drivers,
                             struct error *whys, struct error *err) MUST_CHECK;
+/* After the nodes were looked at: the journal, in memory, gets their kind where it is known. */
+void session_record_kind(struct session *s);
 int member_open_api(struct session *s, struct member *m, struct error *err) MUST_CHECK;
 void member_close(struct member *m);
 
