@@ -21,6 +21,9 @@ void record_what_runs(struct session *s, const struct encryption_config *from,
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         struct node_record *n = journal_node(s->journal, m->node.name);
+        /* One that takes files up by itself and doesn't tell may be about to, or fail to. */
+        if (m->seen.automatic_reload && m->seen.config_path && !m->reload.told)
+            continue;
         node_record_runs(n, m->seen.config_path ? m->file_sha256 : "none", m->seen.process);
     }
 }
@@ -82,6 +85,40 @@ static bool is_recorded(const struct session *s)
     return journal && journal->transition;
 }
 
+/* An apiserver with that flag and no configuration does not start: it would be seen when narrowing
+ * has begun. Some drivers take it away with the other; what deploys the apiservers would not. */
+static int check_reload_can_go(const struct session *s, const struct encryption_config *to,
+                               struct error *err)
+{
+    static const char flag[] = "encryption-provider-config-automatic-reload";
+    const struct yaml *told =
+        yaml_path(s->cluster->document, "services", "kube-api", "extra_args", flag, NULL);
+    const char *where = NULL;
+    if (to && to->item_count)
+        return 0;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        if (m->seen.automatic_reload && !m->node.driver->drops_reload)
+            where = m->node.name;
+    }
+    if (!where && yaml_is_null(told))
+        return 0;
+    if (where)
+        error_set(err, RESULT_REFUSED,
+                  "node %s: its kube-apiserver has --%s, and does not start with that and without "
+                  "a configuration",
+                  where, flag);
+    else
+        error_set(err, RESULT_REFUSED,
+                  "%s:%zu: extra_args has %s: a kube-apiserver that is deployed with that and "
+                  "without a configuration does not start",
+                  s->cluster->path, told->line, flag);
+    error_next(err,
+               "take that flag away where kube-apiserver has it from, on one node after the other, "
+               "each ready before the next; then run the same command again");
+    return -1;
+}
+
 int transition_check(struct session *s, const struct encryption_config *from,
                      const struct encryption_config *to, struct error *err)
 {
@@ -91,8 +128,8 @@ int transition_check(struct session *s, const struct encryption_config *from,
     forms_free(&forms);
     tell(s, ENCRYPT_STEP, "check", NULL, "can every value that is stored be read, is there room");
     if (preflight_cluster(s, err) < 0 || preflight_version(s, to, err) < 0 ||
-        state_agrees(s, from, err) < 0 || kms_check(s, from, to, err) < 0 ||
-        preflight_store(s, from, to, err) < 0)
+        check_reload_can_go(s, to, err) < 0 || state_agrees(s, from, err) < 0 ||
+        kms_check(s, from, to, err) < 0 || preflight_store(s, from, to, err) < 0)
         return -1;
     for (size_t i = 0; i < s->count; i++)
         if (check_no_stray_file(&s->members[i], err) < 0)

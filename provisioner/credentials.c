@@ -157,8 +157,7 @@ int credentials_from_node(struct session *s, struct node *n, struct error *err)
     if (n->driver->read_node_file(n, n->driver->admin_kubeconfig, &text, &missing, err) < 0)
         return error_wrap(err, "node %s: the administrator's credentials", n->name);
     char *path CLEANUP(cleanup_mem) = mem_printf("%s:%s", n->name, n->driver->admin_kubeconfig);
-    return missing ? 0
-                   : credentials_from_remote(buf_str(&text), text.len, path, &s->admin, err);
+    return missing ? 0 : credentials_from_remote(buf_str(&text), text.len, path, &s->admin, err);
 }
 
 int credentials_from_nodes(struct session *s, struct error *err)

@@ -120,6 +120,9 @@ struct driver {
     /* Whether its apiservers see of the node what is mounted: then extra_binds of cluster.yml are
      * given to start() and its like. Where not, they see the node's own files. */
     bool mounts;
+    /* With the flag of the configuration, that of automatic reload goes: an apiserver that has it
+     * alone does not start. */
+    bool drops_reload;
     /* Its apiservers are older than 1.13: configurations are written as kind EncryptionConfig, v1.
      */
     bool old_format;

@@ -96,6 +96,19 @@ static void leave_unconfirmed(struct run *r)
     r->unconfirmed = 0;
 }
 
+/* It took up what lies there by itself, with nobody waiting for it: from here on writes of what it
+ * had before come in, as after a restart. */
+static void note_taken_up(struct run *r, const struct member *m)
+{
+    struct node_record *n = journal_node(r->s->journal, m->node.name);
+    if (!m->reload.told || !str_eq(m->reload.sha256, m->file_sha256) ||
+        (str_eq(n->runs.sha256, m->file_sha256) && str_eq(n->runs.process, m->seen.process)))
+        return;
+    node_record_runs(n, m->file_sha256, m->seen.process);
+    node_record_placed(n, m->file_sha256, m->seen.process);
+    r->switched_at = loop_now();
+}
+
 int run_observe(struct run *r, struct error *err)
 {
     struct session *s = r->s;
@@ -111,6 +124,8 @@ int run_observe(struct run *r, struct error *err)
                                               m->seen.config_path && !m->reload.told);
         form_set file = run_file_forms(r, m);
         form_set runs = forms_that_run(r, m, file, &by_placement);
+        if (runs)
+            note_taken_up(r, m);
         if (by_placement || m->seen.unsettled)
             r->unconfirmed |= UINT64_C(1) << i;
         if (by_placement)

@@ -67,7 +67,9 @@ static int look_at_lease(struct session *s, struct error *err)
         return -1;
     if (lease_check(api, s->lease_owner, &gone, &e) == 0 || gone || s->options->take_over)
         return e.result == RESULT_INTERRUPTED ? error_move(err, &e) : 0;
-    error_next(&e, "the same command with --take-over, if that run is surely no longer at work");
+    if (e.result == RESULT_REFUSED)
+        error_next(&e,
+                   "the same command with --take-over, if that run is surely no longer at work");
     return error_move(err, &e);
 }
 
@@ -347,6 +349,14 @@ int engine_plan(const struct encrypt_options *o, enum encrypt_plan_of what,
         out->command = command_as_called(o, open                              ? "resume"
                                             : what == ENCRYPT_PLAN_ROTATE_KEY ? "rotate-key"
                                                                               : "up");
+    if (out->command && (o->write_config || o->forget_node || o->ssh_agent_auth)) {
+        char *more = mem_printf(
+            "%s%s%s%s%s", out->command, o->write_config ? " --write-config" : "",
+            o->forget_node ? " --forget-node " : "", o->forget_node ? o->forget_node : "",
+            o->ssh_agent_auth ? " --ssh-agent-auth" : "");
+        mem_free(out->command);
+        out->command = more;
+    }
     if (rc < 0 && (err->result == RESULT_REFUSED || err->result == RESULT_FAILED)) {
         error_state(err,
                     open ? "as the last run left it: a transition is open" : "nothing was changed");

@@ -8,7 +8,7 @@
 
 #define CONTROLLER "apiserver_encryption_config_controller_"
 
-enum { ASK_MS = 10000, AN_HOUR_MS = 3600000 };
+enum { ASK_MS = 30000, ASK_TIMES = 2, AN_HOUR_MS = 3600000 };
 
 /* "sha256:" and 64 digits. */
 static bool read_hash(const char *text, char out[65])
@@ -74,16 +74,21 @@ int member_ask_reload(struct member *m, struct error *err)
     m->reload = (struct reload_seen){0};
     if (!m->seen.automatic_reload || !m->seen.running || !m->node.api.url || !m->node.api.cert)
         return 0;
-    struct http_request r CLEANUP(http_reset) = {.server = &m->node.api,
-                                                 .method = "GET",
-                                                 .path = mem_strdup("/metrics"),
-                                                 .accept = "text/plain",
-                                                 .timeout_ms = ASK_MS};
-    struct http_request *one[] = {&r};
-    if (http_perform_all(one, 1, err) < 0)
-        return -1;
-    if (r.status == 200)
-        reload_read(buf_str(&r.answer), &m->reload);
+    /* (A big cluster has tens of megabytes of them.) */
+    for (int i = 0; i < ASK_TIMES; i++) {
+        struct http_request r CLEANUP(http_reset) = {.server = &m->node.api,
+                                                     .method = "GET",
+                                                     .path = mem_strdup("/metrics"),
+                                                     .accept = "text/plain",
+                                                     .timeout_ms = ASK_MS};
+        struct http_request *one[] = {&r};
+        if (http_perform_all(one, 1, err) < 0)
+            return -1;
+        if (r.status == 200) {
+            reload_read(buf_str(&r.answer), &m->reload);
+            return 0;
+        }
+    }
     return 0;
 }
 

@@ -337,7 +337,7 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
     if (run_record(r, &e) < 0)
         return also_failed(err, &e);
     came = mem_printf(reloads ? "%s: taken back on node %s, where the file before is in force; no "
-                                "apiserver was restarted, none after it was touched"
+                                "apiserver was restarted"
                               : "%s: taken back on node %s, which serves again; no apiserver after "
                                 "it was touched",
                       form_name(failed), m->node.name);

@@ -145,9 +145,9 @@ int session_check_state_link(const char *path, struct error *err)
         return 0;
     error_set(err, RESULT_REFUSED, "%s leads to %s, which is not there", path, to);
     error_state(err, "unchanged");
-    error_next(err,
-               "bring back what it leads to (a disk that is not mounted?); or, where the state file "
-               "is lost: remove the link, then: encrypt doctor");
+    error_next(
+        err, "bring back what it leads to (a disk that is not mounted?); or, where the state file "
+             "is lost: remove the link, then: encrypt doctor");
     return -1;
 }
 

@@ -34,8 +34,8 @@
  * "" where it was made from none. After rotate-key it lags behind: cluster.yml does not have the
  * fresh key until it is written there.
  *
- * `owned` is there only while such a change is open, `kind` (the kind of cluster, as cluster_kind has
- * it) once it is known. With neither, version 4 is written, which knows them not.
+ * `owned` is there only while such a change is open, `kind` (the kind of cluster, as cluster_kind
+ * has it) once it is known. With neither, version 4 is written, which knows them not.
  *
  * sha256 "none" stands for "no file, no flag". A process identity is opaque text from the driver.
  * Texts are UTF-8 in one line; the members are these and no others.

@@ -13,8 +13,9 @@
 #include <string.h>
 
 /* Version 1 had neither `aborting` nor `reopened`, version 2 no `custom` and no node's `path`,
- * version 3 no `last`, `staged`, `requested`, `initial`, `before` and `started`, version 4 no `kind`.
- * A journal without what version 5 has is written as version 4: an older build can go on with it. */
+ * version 3 no `last`, `staged`, `requested`, `initial`, `before` and `started`, version 4 no
+ * `kind`. A journal without what version 5 has is written as version 4: an older build can go on
+ * with it. */
 enum { VERSION = 5, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
 /* What any reader of JSON keeps exactly. */
 #define MAX_NUMBER ((int64_t)1 << 53)

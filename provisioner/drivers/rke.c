@@ -354,6 +354,7 @@ const struct driver driver_rke = {
               .keep_off = "`rke`",
               .user = true},
     .needs_state = true,
+    .drops_reload = true,
     .mounts = true,
     .shell = rke_shell,
     .open = rke_open,

@@ -398,7 +398,8 @@ static void what_could_not_be_read_back_is_not_written(void **state)
     OK(journal_write(j, NULL, &err));
 }
 
-/* An older build refuses what it doesn't know as a newer journal's, and doesn't take it for damage. */
+/* An older build refuses what it doesn't know as a newer journal's, and doesn't take it for damage.
+ */
 static void a_kind_or_an_owned_change_makes_a_newer_version(void **state)
 {
     struct encryption_config *from CLEANUP(cleanup_encryption_config) = managed("old", 1);
