@@ -1,4 +1,5 @@
-/* The files of examples/: what they say is valid, and none can be deployed with a key out of it. */
+/* The files of examples/: what they say is valid, and none can be deployed with a key out of it;
+ * those of docs/sudoers/ allow no more than is run. */
 #include "state/cluster_edit.h"
 #include "state/cluster_yml.h"
 #include "support.h"
@@ -89,10 +90,71 @@ static void each_is_valid_with_a_key_of_ones_own(void **state)
     globfree(&found);
 }
 
+/* A command that would be as good as a shell of root's, or more than is run. */
+static void check_command(const char *path, const char *command)
+{
+    static const char *const shells[] = {"sh",   "bash", "dash", "busybox", "env",
+                                         "sudo", "su",   "vi",   "vim",     "ed",
+                                         "sed",  "awk",  "dd",   "less",    "python3"};
+    size_t len = strcspn(command, " ,\\\n");
+    const char *name = command + len;
+    while (name > command && name[-1] != '/')
+        name--;
+    if (command[0] != '/')
+        fail_msg("%s: not a program by its path: %.60s", path, command);
+    for (size_t i = 0; i < ARRAY_LEN(shells); i++) {
+        if (strlen(shells[i]) == (size_t)(command + len - name) &&
+            strncmp(name, shells[i], strlen(shells[i])) == 0)
+            fail_msg("%s: %.60s", path, command);
+    }
+}
+
+static void check_sudoers(const char *path)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    size_t commands = 0, rules = 0;
+    slurp(path, &text);
+    for (const char *line = text.data, *next; *line; line = next) {
+        size_t len = strcspn(line, "\n");
+        char *one CLEANUP(cleanup_mem) = mem_strndup(line, len);
+        next = line + len + (line[len] == '\n');
+        if (one[0] == '#')
+            continue;
+        /* sudo's own star would match spaces and slashes; an escaped one is a star. */
+        for (const char *c = one; *c; c++)
+            if ((*c == '*' || *c == '?') && (c == one || c[-1] != '\\'))
+                fail_msg("%s: a pattern: %s", path, one);
+        if (str_starts(one, "    ")) {
+            commands++;
+            check_command(path, one + 4);
+        } else if (strstr(one, "NOPASSWD:")) {
+            rules++;
+            const char *what = strstr(one, "NOPASSWD:") + strlen("NOPASSWD:");
+            if (!str_starts(what, " NOLOG_INPUT: NOLOG_OUTPUT: ENCRYPT_") || strstr(what, "ALL"))
+                fail_msg("%s: %s", path, one);
+        }
+    }
+    if (commands < 5 || rules != 1)
+        fail_msg("%s: %zu commands, %zu rules", path, commands, rules);
+}
+
+/* A sudo that logs what its commands read and say would keep keys. */
+static void sudoers_allow_no_more_and_log_no_key(void **state)
+{
+    (void)state;
+    glob_t found = {0};
+    assert_int_equal(glob("docs/sudoers/*", 0, NULL, &found), 0);
+    assert_true(found.gl_pathc >= 3);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        check_sudoers(found.gl_pathv[i]);
+    globfree(&found);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_is_valid_with_a_key_of_ones_own),
+        cmocka_unit_test(sudoers_allow_no_more_and_log_no_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
