@@ -47,6 +47,13 @@ static bool is_outdated_by_us(const struct session *s, const struct encryption_c
     return true;
 }
 
+/* By the journal; the kind's own place only where that doesn't say: all flags are gone. */
+static const char *file_that_was(const struct member *m, const struct journal *j)
+{
+    const struct node_record *n = journal_seen_node(j, m->node.name);
+    return n && n->path ? n->path : m->config_path;
+}
+
 int state_agrees(struct session *s, const struct encryption_config *running, struct error *err)
 {
     const char *text = rkestate_encryption_config(s->state);
@@ -85,9 +92,10 @@ int state_agrees(struct session *s, const struct encryption_config *running, str
                    "the flag was lost, %s%s",
                    s->options->config,
                    shared ? "`rke up` brings it back from the state file"
-                          : "give every kube-apiserver its flag and file back: "
+                          : "give every kube-apiserver its flag back, one node after the other, "
+                            "each ready before the next, and only where that file is there: "
                             "--encryption-provider-config=",
-                   shared ? "" : s->members[first].config_path);
+                   shared ? "" : file_that_was(&s->members[first], s->journal));
         return -1;
     }
     error_set(
