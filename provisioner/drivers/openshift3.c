@@ -425,16 +425,25 @@ static int openshift3_log_tail(struct node *n, size_t lines, struct buf *out, st
 /* Units by a pattern: they have another name in the product than in Origin. */
 #define UNITS "\"*-master-api.service\" \"*-master-controllers.service\""
 
+/* From 3.10 on there are no units of the master, but static pods. */
+#define PODS "if [ -x " OPENSHIFT_RESTART " ]; then "
+#define RESTART_PODS OPENSHIFT_RESTART " api && " OPENSHIFT_RESTART " controllers"
+
 const struct driver driver_openshift3 = {
     .kind = "openshift3",
     .words = {.apiserver = "OpenShift's master API (the unit origin-master-api)",
-              .logs = "journalctl -u \"*-master-api.service\" -n 50",
-              .start = "systemctl start origin-master-api origin-master-controllers",
-              .restart = "systemctl restart " UNITS,
-              .restart_checked = "was=$(systemctl show -p MainPID " UNITS ")\n"
-                                 "systemctl restart " UNITS "\n"
-                                 "[ \"$was\" != \"$(systemctl show -p MainPID " UNITS ")\" ]",
-              .take_away = "systemctl stop " UNITS "; mv " OPENSHIFT_CONFIG " /root/",
+              .logs = PODS OPENSHIFT_LOGS " api api --tail 50; "
+                                          "else journalctl -u \"*-master-api.service\" -n 50; fi",
+              .start = PODS "systemctl start \"*-node.service\"; "
+                            "else systemctl start origin-master-api origin-master-controllers; fi",
+              .restart = PODS RESTART_PODS "; else systemctl restart " UNITS "; fi",
+              .restart_checked = PODS RESTART_PODS
+              "\nelse was=$(systemctl show -p MainPID " UNITS ")\n"
+              "systemctl restart " UNITS "\n"
+              "[ \"$was\" != \"$(systemctl show -p MainPID " UNITS ")\" ]\nfi",
+              .take_away = PODS "mv /etc/origin/node/pods/apiserver.yaml "
+                                "/etc/origin/node/pods/controller.yaml /root/; "
+                                "else systemctl stop " UNITS "; fi; mv " OPENSHIFT_CONFIG " /root/",
               .left_over = "head -n 1 " OPENSHIFT_KEPT,
               .keep_off = "openshift-ansible's playbooks"},
     .admin_kubeconfig = OPENSHIFT_FOLDER "/admin.kubeconfig",
