@@ -62,6 +62,23 @@ int check_unchanged(struct session *s, struct error *err)
     return 0;
 }
 
+/* What a node refuses only when it is done is refused before anything is recorded or changed. */
+static int rehearse_all(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct member *m = &s->members[i];
+        if (m->node.driver->rehearse && m->seen.exists &&
+            m->node.driver->rehearse(&m->node, m->config_path, err) < 0) {
+            error_next(err,
+                       "mend that on node %s, then run the same command again; nothing was "
+                       "changed",
+                       m->node.name);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 int settle_all(struct session *s, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++) {
@@ -163,7 +180,8 @@ int transition_begin(struct session *s, const struct target *target,
     if (transition_check(s, from, to, err) < 0 || session_check_stop(s, err) < 0 ||
         take_lease(s, err) < 0)
         return -1;
-    if (check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 || settle_all(s, err) < 0) {
+    if (check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 || rehearse_all(s, err) < 0 ||
+        settle_all(s, err) < 0) {
         give_lease_back(s);
         return -1;
     }

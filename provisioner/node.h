@@ -160,6 +160,10 @@ struct driver {
      * to do. Changes nothing. */
     int (*check_place)(struct node *n, const char *path, struct error *err);
 
+    /* Called just before a change is opened: tries, without leaving anything, what put_file() does
+     * before it renames. What check_place() could only ask is seen so. NULL: nothing to try. */
+    int (*rehearse)(struct node *n, const char *path, struct error *err);
+
     /* Puts the file: 0600, owned by root, whole or not at all, on disk before it returns; then read
      * back and compared. `beside` (may be NULL) is another of the same folder, which gets into its
      * place first, in the same act. Left-over temporary files of killed runs are removed on the

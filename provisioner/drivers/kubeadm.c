@@ -224,6 +224,7 @@ const struct driver driver_kubeadm = {
     .read_node_file = kubeadm_read_node_file,
     .default_config_path = "/etc/kubernetes/enc/encryption.yaml",
     .check_place = kubeadm_check_place,
+    .rehearse = kubeadm_rehearse,
     .put_file = kubeadm_put_file,
     .remove_file = kubeadm_remove_file,
     .claim_file = kubeadm_claim_file,

@@ -70,6 +70,7 @@ int kubeadm_read_file(struct node *n, const char *path, struct buf *out, bool *m
 int kubeadm_read_node_file(struct node *n, const char *path, struct buf *out, bool *missing,
                            struct error *err);
 int kubeadm_check_place(struct node *n, const char *path, struct error *err);
+int kubeadm_rehearse(struct node *n, const char *path, struct error *err);
 int kubeadm_put_file(struct node *n, const struct node_text *file, const struct node_text *beside,
                      struct error *err);
 int kubeadm_claim_file(struct node *n, const struct node_text *file, bool *claimed,

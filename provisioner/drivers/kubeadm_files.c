@@ -94,7 +94,18 @@ int kubeadm_check_place(struct node *n, const char *path, struct error *err)
         (pod && check_reload(n, pod, path, err) < 0) ||
         host_check_may_put(kubeadm_host(n), host, err) < 0)
         return -1;
+    char *stamp CLEANUP(cleanup_mem) = mem_printf("%s.encrypt", host);
+    if (host_check_may_put(kubeadm_host(n), stamp, err) < 0)
+        return -1;
     return host_check_may(kubeadm_host(n), changes, err);
+}
+
+int kubeadm_rehearse(struct node *n, const char *path, struct error *err)
+{
+    char *host CLEANUP(cleanup_mem) = NULL;
+    if (kubeadm_host_path(n, path, &host, err) < 0)
+        return -1;
+    return host_file_rehearse(kubeadm_host(n), host, err);
 }
 
 int kubeadm_put_file(struct node *n, const struct node_text *file, const struct node_text *beside,

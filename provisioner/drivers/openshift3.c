@@ -318,10 +318,17 @@ static int openshift3_check_place(struct node *n, const char *path, struct error
                         "command again");
         return -1;
     }
+    char *stamp CLEANUP(cleanup_mem) = mem_printf("%s.encrypt", path);
     if (host_check_may_put(&o->host, path, err) < 0 ||
+        host_check_may_put(&o->host, stamp, err) < 0 ||
         host_check_may_put(&o->host, OPENSHIFT_KEPT, err) < 0)
         return -1;
     return check_may_restart(o, err);
+}
+
+static int openshift3_rehearse(struct node *n, const char *path, struct error *err)
+{
+    return host_file_rehearse(&of(n)->host, path, err);
 }
 
 static int openshift3_put_file(struct node *n, const struct node_text *file,
@@ -455,6 +462,7 @@ const struct driver driver_openshift3 = {
     .read_file = openshift3_read_file,
     .read_node_file = openshift3_read_file,
     .check_place = openshift3_check_place,
+    .rehearse = openshift3_rehearse,
     .put_file = openshift3_put_file,
     .remove_file = openshift3_remove_file,
     .claim_file = openshift3_claim_file,

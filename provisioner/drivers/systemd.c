@@ -109,6 +109,11 @@ static int systemd_read_file(struct node *n, const char *path, struct buf *out, 
     return host_file_read(&systemd_of(n)->host, path, out, missing, err);
 }
 
+static int systemd_rehearse(struct node *n, const char *path, struct error *err)
+{
+    return host_file_rehearse(&systemd_of(n)->host, path, err);
+}
+
 static int systemd_put_file(struct node *n, const struct node_text *file,
                             const struct node_text *beside, struct error *err)
 {
@@ -148,6 +153,7 @@ const struct driver driver_systemd = {
     .read_file = systemd_read_file,
     .default_config_path = "/etc/kubernetes/encryption.yaml",
     .check_place = systemd_check_place,
+    .rehearse = systemd_rehearse,
     .put_file = systemd_put_file,
     .remove_file = systemd_remove_file,
     .claim_file = systemd_claim_file,

@@ -129,8 +129,10 @@ int systemd_check_place(struct node *n, const char *path, struct error *err)
 {
     const struct systemd *s = n->driver_data;
     struct systemd_look l CLEANUP(systemd_look_free) = {0};
+    char *stamp CLEANUP(cleanup_mem) = mem_printf("%s.encrypt", path);
     if (systemd_look_at(n, &l, err) < 0 || check_sight(s, &l, path, err) < 0 ||
-        check_user(s, &l, err) < 0 || host_check_may_put(&s->host, path, err) < 0)
+        check_user(s, &l, err) < 0 || host_check_may_put(&s->host, path, err) < 0 ||
+        host_check_may_put(&s->host, stamp, err) < 0)
         return -1;
     if (!l.exists)
         return 0;

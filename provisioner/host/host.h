@@ -53,7 +53,8 @@ int host_next_sudo(const struct host *h, struct error *err);
 /* REFUSED where the user may not run each of these as root: commands with their arguments, words
  * with a space between; NULL-terminated. */
 int host_check_may(const struct host *h, const char *const *commands, struct error *err) MUST_CHECK;
-/* The same of what host_file_put() and host_file_remove() need for this path. */
+/* The same of what host_file_put() and host_file_remove() need for this path. (sync may be refused:
+ * then all disks are flushed, without sudo.) */
 int host_check_may_put(const struct host *h, const char *path, struct error *err) MUST_CHECK;
 
 /*
@@ -93,6 +94,10 @@ int host_file_is(const struct host *h, const char *type, const char *path, bool 
  */
 int host_file_put(const struct host *h, const struct node_text *file,
                   const struct node_text *beside, struct error *err) MUST_CHECK;
+/* Writes an empty file as host_file_put() would, under the name of its temporary file, and removes
+ * it: what sudo, or the disk, only refuses when it is done is seen before anything is changed. Does
+ * nothing where the folder isn't there. */
+int host_file_rehearse(const struct host *h, const char *path, struct error *err) MUST_CHECK;
 int host_file_claim(const struct host *h, const struct node_text *file, bool *claimed,
                     struct error *err) MUST_CHECK;
 int host_file_remove(const struct host *h, const char *path, struct error *err) MUST_CHECK;

@@ -38,32 +38,75 @@ int host_check_may(const struct host *h, const char *const *commands, struct err
     return missing.len ? refuse(h, buf_str(&missing), err) : 0;
 }
 
-int host_check_may_put(const struct host *h, const char *path, struct error *err)
+enum { MOST = 20 };
+
+/* The commands on one file. A path with a space can't be told to sudo so; it will be seen when it
+ * is written. (sync may be refused: then the whole disk is flushed, without sudo.) */
+struct wishes {
+    char *text[MOST + 1];
+    size_t count;
+};
+
+static void wishes_free(struct wishes *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        mem_free(w->text[i]);
+}
+
+static void wish(struct wishes *w, char *command)
+{
+    w->text[w->count++] = command;
+}
+
+static int ask(const struct host *h, const struct wishes *w, struct error *err)
+{
+    const char *commands[MOST + 1] = {NULL};
+    for (size_t i = 0; i < w->count; i++)
+        commands[i] = w->text[i];
+    return host_check_may(h, commands, err);
+}
+
+static bool can_be_told(const struct host *h, const char *path)
+{
+    return !h->root && path[0] == '/' && !strpbrk(path, " \t\n");
+}
+
+/* `temporary` is to be freed. */
+static int wish_to_write(const struct host *h, const char *path, struct wishes *w, char **temporary,
+                         struct error *err)
 {
     const char *slash = strrchr(path, '/');
-    /* (A path with a space can't be told to sudo so; it will be seen when it is written.) */
-    if (!slash || strpbrk(path, " \t"))
-        return 0;
+    bool there = false;
     char *folder CLEANUP(cleanup_mem) =
         slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
-    char *temporary CLEANUP(cleanup_mem) = mem_printf("%s/.%s.encrypt-00000000", folder, slash + 1);
-    char *text[] = {
-        mem_printf("ls -ldn %s/.", folder),
-        mem_printf("ls -A %s", folder),
-        mem_printf("touch %s", temporary),
-        mem_printf("ls -ldn %s", temporary),
-        mem_printf("tee %s", temporary),
-        mem_printf("cat %s", temporary),
-        mem_printf("mv -f %s %s", temporary, path),
-        mem_printf("rm -f %s", temporary),
-        mem_printf("rm -f %s", path),
-        mem_printf("cat %s", path),
-    };
-    const char *commands[ARRAY_LEN(text) + 1] = {NULL};
-    for (size_t i = 0; i < ARRAY_LEN(text); i++)
-        commands[i] = text[i];
-    int rc = host_check_may(h, commands, err);
-    for (size_t i = 0; i < ARRAY_LEN(text); i++)
-        mem_free(text[i]);
-    return rc;
+    if (host_file_is(h, "-d", folder, &there, err) < 0)
+        return -1;
+    const char *new = *temporary = mem_printf("%s/.%s.encrypt-00000000", folder, slash + 1);
+    if (!there)
+        wish(w, mem_printf("mkdir -p -m 0700 %s", folder));
+    wish(w, mem_printf("ls -ldn %s/.", folder));
+    wish(w, mem_printf("ls -A %s", folder));
+    wish(w, mem_printf("test -d %s", path));
+    wish(w, mem_printf("test ! -d %s", path));
+    wish(w, mem_printf("tee %s", new));
+    wish(w, mem_printf("cat %s", new));
+    wish(w, mem_printf("mv -f %s %s", new, path));
+    wish(w, mem_printf("rm -f %s", new));
+    wish(w, mem_printf("test ! -e %s", path));
+    wish(w, mem_printf("cat %s", path));
+    return 0;
+}
+
+int host_check_may_put(const struct host *h, const char *path, struct error *err)
+{
+    struct wishes w CLEANUP(wishes_free) = {0};
+    char *new CLEANUP(cleanup_mem) = NULL;
+    if (!can_be_told(h, path))
+        return 0;
+    if (wish_to_write(h, path, &w, &new, err) < 0)
+        return -1;
+    wish(&w, mem_printf("touch %s", new));
+    wish(&w, mem_printf("ls -ldn %s", new));
+    wish(&w, mem_printf("rm -f %s", path));
+    return ask(h, &w, err);
 }
