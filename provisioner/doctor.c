@@ -171,6 +171,17 @@ char *node_command(const struct doctor *d, const struct member *m, const char *s
     return mem_printf("%s%s %s", ssh, input ? "" : " -n", word);
 }
 
+char *doctor_host_path(const struct member *m, const char *path)
+{
+    struct error ignored CLEANUP(error_clear) = {0};
+    struct node n = m->node;
+    char *out = NULL;
+    /* (Where it can't be told now, the path that the apiserver knows is the best there is.) */
+    if (!n.driver->host_path || n.driver->host_path(&n, path, &out, &ignored) < 0)
+        return mem_strdup(path);
+    return out;
+}
+
 char *words_for(const struct member *m, const char *words)
 {
     static const char usual[] = "kube-apiserver.service";
@@ -211,8 +222,9 @@ void mend_logs(const struct doctor *d, struct encrypt_finding *f, const struct m
 void mend_remote_move(struct doctor *d, struct encrypt_finding *f, const struct member *m,
                       const char *path, const char *why)
 {
-    char *to CLEANUP(cleanup_mem) = mem_printf("%s.%s-%s", path, why, d->now);
-    char *from_word CLEANUP(cleanup_mem) = shell_word(path);
+    char *at CLEANUP(cleanup_mem) = doctor_host_path(m, path);
+    char *to CLEANUP(cleanup_mem) = mem_printf("%s.%s-%s", at, why, d->now);
+    char *from_word CLEANUP(cleanup_mem) = shell_word(at);
     char *to_word CLEANUP(cleanup_mem) = shell_word(to);
     char *script CLEANUP(cleanup_mem) = mem_printf("mv -n %s %s", from_word, to_word);
     char *command CLEANUP(cleanup_mem) = node_command(d, m, script, NULL, false);

@@ -79,6 +79,8 @@ char *doctor_command(const struct doctor *d, const char *name);
 char *words_for(const struct member *m, const char *words);
 /* A line that shows the last log lines of a node's apiserver, where the kind has words for it. */
 void mend_logs(const struct doctor *d, struct encrypt_finding *f, const struct member *m);
+/* Where a path that the apiserver knows lies for node_command(); to be freed. */
+char *doctor_host_path(const struct member *m, const char *path);
 /* True where a change of this state file is open. */
 bool doctor_open_change(const struct doctor *d);
 /* Every control-plane node was looked at, and what it has is known. */

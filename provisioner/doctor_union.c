@@ -94,9 +94,10 @@ static bool any_lacks_file(const struct doctor *d)
 static char *put_command(struct doctor *d, const struct member *m, const char *file,
                          const char *sha256)
 {
-    char *copy CLEANUP(cleanup_mem) = mem_printf("%s.before-%s", m->config_path, d->now);
-    char *fresh CLEANUP(cleanup_mem) = mem_printf("%s.new", m->config_path);
-    char *path CLEANUP(cleanup_mem) = shell_word(m->config_path);
+    char *at CLEANUP(cleanup_mem) = doctor_host_path(m, m->config_path);
+    char *copy CLEANUP(cleanup_mem) = mem_printf("%s.before-%s", at, d->now);
+    char *fresh CLEANUP(cleanup_mem) = mem_printf("%s.new", at);
+    char *path CLEANUP(cleanup_mem) = shell_word(at);
     char *kept CLEANUP(cleanup_mem) = shell_word(copy);
     char *new CLEANUP(cleanup_mem) = shell_word(fresh);
     char *word CLEANUP(cleanup_mem) = shell_word(file);
@@ -241,10 +242,12 @@ static const struct member *giver(const struct doctor *d, const struct forms *fo
 void mend_from_node(struct doctor *d, struct encrypt_finding *f, const struct member *from,
                     const struct member *to)
 {
-    char *copy CLEANUP(cleanup_mem) = mem_printf("%s.before-%s", to->config_path, d->now);
-    char *fresh CLEANUP(cleanup_mem) = mem_printf("%s.new", to->config_path);
-    char *source CLEANUP(cleanup_mem) = shell_word(from->config_path);
-    char *path CLEANUP(cleanup_mem) = shell_word(to->config_path);
+    char *there CLEANUP(cleanup_mem) = doctor_host_path(from, from->config_path);
+    char *at CLEANUP(cleanup_mem) = doctor_host_path(to, to->config_path);
+    char *copy CLEANUP(cleanup_mem) = mem_printf("%s.before-%s", at, d->now);
+    char *fresh CLEANUP(cleanup_mem) = mem_printf("%s.new", at);
+    char *source CLEANUP(cleanup_mem) = shell_word(there);
+    char *path CLEANUP(cleanup_mem) = shell_word(at);
     char *kept CLEANUP(cleanup_mem) = shell_word(copy);
     char *new CLEANUP(cleanup_mem) = shell_word(fresh);
     char *read CLEANUP(cleanup_mem) = mem_printf("cat %s", source);
@@ -315,8 +318,9 @@ static void tell_clash(struct doctor *d, struct encrypt_finding *f, const size_t
         const struct member *m = &d->s->members[which[i]];
         if (!m->seen.config_path)
             continue;
-        char *to CLEANUP(cleanup_mem) = mem_printf("%s.kept-%s", m->config_path, d->now);
-        char *from_word CLEANUP(cleanup_mem) = shell_word(m->config_path);
+        char *at CLEANUP(cleanup_mem) = doctor_host_path(m, m->config_path);
+        char *to CLEANUP(cleanup_mem) = mem_printf("%s.kept-%s", at, d->now);
+        char *from_word CLEANUP(cleanup_mem) = shell_word(at);
         char *to_word CLEANUP(cleanup_mem) = shell_word(to);
         char *script CLEANUP(cleanup_mem) = mem_printf("cp -p %s %s", from_word, to_word);
         char *command CLEANUP(cleanup_mem) = node_command(d, m, script, NULL, false);

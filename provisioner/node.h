@@ -133,6 +133,10 @@ struct driver {
      * of root's will do. */
     char *(*shell)(const char *script, bool input);
 
+    /* For `doctor` too, where `shell` is NULL: where a path that the apiserver knows lies on the
+     * node; to be freed. REFUSED where it lies nowhere there. NULL: by the same path. */
+    int (*host_path)(struct node *n, const char *path, char **out, struct error *err);
+
     /* Makes driver_data. Nothing on the node is changed. */
     int (*open)(struct node *n, struct error *err);
     void (*close)(struct node *n);

@@ -220,6 +220,7 @@ const struct driver driver_kubeadm = {
     .open = kubeadm_open,
     .close = kubeadm_close,
     .observe = kubeadm_observe,
+    .host_path = kubeadm_host_path,
     .read_file = kubeadm_read_file,
     .read_node_file = kubeadm_read_node_file,
     .default_config_path = "/etc/kubernetes/enc/encryption.yaml",
