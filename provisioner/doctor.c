@@ -102,7 +102,7 @@ char *doctor_command(const struct doctor *d, const char *name)
 
 bool doctor_open_change(const struct doctor *d)
 {
-    return d->s->journal && d->s->journal->transition;
+    return journal_is_open(d->s->journal);
 }
 
 bool doctor_knows_all_nodes(const struct doctor *d)
@@ -319,8 +319,10 @@ static int look(struct doctor *d, struct error *err)
     doctor_credentials(d);
     d->out->nodes = s->count + s->absent_count;
     d->out->nodes_seen = s->count;
-    if (session_driver(s)->owned)
+    if (session_driver(s)->owned) {
+        doctor_owned_state(d);
         return owned_tell_doctor(d, err);
+    }
     d->nodes = mem_alloc(s->count, sizeof(*d->nodes));
     if (doctor_nodes(d, err) < 0)
         return -1;

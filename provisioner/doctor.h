@@ -173,6 +173,8 @@ void doctor_describe(const struct encryption_config *c, const struct journal *jo
                      struct buf *out);
 
 /* --- doctor_rebuild.c --- */
+/* Of a kind whose servers own their configuration: what a state file that is not there means. */
+void doctor_owned_state(struct doctor *d);
 /* What of a lost state could be rebuilt; written where that was asked for. */
 int doctor_rebuild(struct doctor *d, struct error *err) MUST_CHECK;
 

@@ -143,7 +143,8 @@ static void read_journal(struct doctor *d)
         return;
     if (j->sequence > 0)
         saw(d, about, "%s: generation %lld, %zu keys in the history%s", s->state_path,
-            (long long)j->generation, j->key_count, j->transition ? "" : "; no change is open");
+            (long long)j->generation, j->key_count,
+            journal_is_open(j) ? "" : "; no change is open");
     else
         saw(d, about, "%s: encrypt has not changed this cluster yet", s->state_path);
 }

@@ -153,7 +153,7 @@ static void look_at_file(struct doctor *d, size_t i, const char *about)
 static void file_and_process(struct doctor *d, struct member *m, const char *about)
 {
     const struct journal *j = d->s->journal;
-    for (size_t i = 0; j && !j->transition && i < j->node_count; i++) {
+    for (size_t i = 0; j && !journal_is_open(j) && i < j->node_count; i++) {
         const struct node_record *n = &j->nodes[i];
         if (!str_eq(n->address, m->node.name) || !m->seen.process || m->file_missing ||
             m->seen.automatic_reload || !n->runs.sha256 ||
@@ -232,7 +232,7 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
         mend_logs(d, f, m);
         const char *words = m->node.driver->words.start;
         char *start CLEANUP(cleanup_mem) = words ? node_words(d, m, words) : NULL;
-        if (d->s->journal && d->s->journal->transition) {
+        if (doctor_open_change(d)) {
             char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
             mend(f, "%s", resume);
         } else if (start) {
@@ -332,7 +332,7 @@ static void left_overs(struct doctor *d)
         buf_printf(&text, "%s%s", text.len ? ", " : "", m->node.name);
         one = m->node.name;
     }
-    if (!one || (d->s->journal && d->s->journal->transition))
+    if (!one || doctor_open_change(d))
         return;
     const struct driver_words *words = &session_driver(d->s)->words;
     struct encrypt_finding *f = wrong(

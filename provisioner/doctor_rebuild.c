@@ -237,7 +237,7 @@ static bool is_on_a_node(const struct doctor *d, const struct key_record *k)
 /* What is on nodes is in force, what isn't has been retired. */
 static void set_key_dates(struct doctor *d, struct journal *j)
 {
-    for (size_t i = 0; !j->transition && i < j->key_count; i++) {
+    for (size_t i = 0; !journal_is_open(j) && i < j->key_count; i++) {
         struct key_record *k = &j->keys[i];
         bool there = is_on_a_node(d, k);
         if (there && !k->activated)
@@ -425,6 +425,17 @@ static bool is_new_to_us(const struct doctor *d)
     }
     return !session_shares_state(d->s) && all && !stamped &&
            !(d->s->journal && d->s->journal->sequence > 0);
+}
+
+void doctor_owned_state(struct doctor *d)
+{
+    if (!d->state_missing)
+        return;
+    saw(d, about,
+        "%s is not there. Servers of kind %s bear no stamp of ours, so whether encrypt has changed "
+        "this cluster before can't be told. Where it has: put the last state file there (0600), it "
+        "has the history of keys, which backups of etcd need. Where not: the first change makes it",
+        d->s->state_path, session_driver(d->s)->kind);
 }
 
 int doctor_rebuild(struct doctor *d, struct error *err)

@@ -188,7 +188,7 @@ static void stale(struct doctor *d, const struct resource *r, const struct prefi
         first = d->nodes[i].config;
         have = true;
     }
-    if (!have || !p->prefix || (d->s->journal && d->s->journal->transition))
+    if (!have || !p->prefix || doctor_open_change(d))
         return;
     char *want CLEANUP(cleanup_mem) = encryption_write_prefix(first, r->name);
     if (str_eq(want, p->prefix))

@@ -393,8 +393,9 @@ static int write_union(struct doctor *d, struct error *err)
     struct buf text CLEANUP(buf_free) = {0};
     if (doctor_open_change(d)) {
         char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
+        const struct journal *j = d->s->journal;
         error_set(err, RESULT_REFUSED, "no union is written while a change is open (%s)",
-                  d->s->journal->transition->why);
+                  j->transition ? j->transition->why : j->owned->why);
         error_next(err, "%s", resume);
         return -1;
     }
@@ -507,7 +508,7 @@ int doctor_union(struct doctor *d, struct error *err)
     size_t *order CLEANUP(cleanup_mem) = mem_alloc(total, sizeof(*order));
     size_t count = known(d, configs, which);
     bool open = doctor_open_change(d);
-    if (open)
+    if (open && d->s->journal->transition)
         differ_in_transition(d);
     if (count && !d->split && !open) {
         compare_cluster(d, configs[0]);

@@ -381,6 +381,12 @@ int session_reach_nodes(struct session *s, struct error *err)
             return refuse_to_open(s, err);
     }
     session_record_kind(s);
+    if (s->state_missing && !s->journal->sequence && session_driver(s)->owned)
+        tell(s, ENCRYPT_WARNING, NULL, NULL,
+             "there is no %s. Nodes of kind %s bear no stamp of ours, so whether encrypt has "
+             "changed this cluster before can't be told; where it has, put its last state file "
+             "there first: it has the history of keys, which backups of etcd need",
+             s->state_path, session_driver(s)->kind);
     return 0;
 }
 

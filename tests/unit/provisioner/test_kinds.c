@@ -2,6 +2,7 @@
  * that are made up. */
 #include "provisioner/cluster_state.h"
 #include "provisioner/config_file.h"
+#include "provisioner/credentials.h"
 #include "provisioner/kms.h"
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
@@ -296,9 +297,76 @@ static void an_apiserver_is_known_by_the_address_that_its_flags_tell(void **stat
     assert_false(apiserver_serves_at(&(struct apiserver){.args = none}, "10.2.2.2"));
 }
 
+/* No node is reached: what the journal has of the kind counts, and RKE is not guessed at where the
+ * state has nothing of RKE's. */
+static void test_the_recorded_kind_counts_where_nothing_is_seen(void **state)
+{
+    (void)state;
+    struct lab l;
+    lab_make(&l, &ours, NODES, NULL);
+    l.s.count = 0;
+    assert_false(session_shares_state(&l.s));
+    journal_set_kind(l.s.journal, "kubeadm");
+    assert_ptr_equal(session_driver(&l.s), &driver_kubeadm);
+    assert_false(session_shares_state(&l.s));
+    journal_set_kind(l.s.journal, "rke");
+    assert_true(session_shares_state(&l.s));
+    l.s.count = 1;
+    lab_free(&l);
+}
+
+/* In the middle of a change a cluster doesn't become one of another kind. */
+static void test_another_kind_than_the_open_changes_is_refused(void **state)
+{
+    (void)state;
+    struct lab l;
+    lab_make(&l, &ours, NODES "cluster_kind: systemd\n", CONFIG);
+    journal_set_kind(l.s.journal, "kubeadm");
+    assert_int_equal(session_find_kinds(&l.s, &l.err), 0);
+    session_record_kind(&l.s);
+    assert_string_equal(l.s.journal->kind, "systemd");
+    journal_set_kind(l.s.journal, "kubeadm");
+    journal_open(l.s.journal, "rotate-key", l.running, l.running, NULL);
+    refused(&l, session_find_kinds(&l.s, &l.err), "kind systemd", "cluster_kind: kubeadm");
+    lab_free(&l);
+}
+
+/* A lost disk is no new cluster. */
+static void test_a_state_file_that_leads_nowhere_is_refused(void **state)
+{
+    (void)state;
+    struct lab l;
+    lab_make(&l, &ours, NODES, NULL);
+    assert_int_equal(session_check_state_link(l.s.state_path, &l.err), 0);
+    assert_int_equal(symlink("/nowhere/cluster.rkestate", l.s.state_path), 0);
+    refused(&l, session_check_state_link(l.s.state_path, &l.err), "leads to /nowhere/", "");
+    lab_free(&l);
+}
+
+/* A path in it would be one of this machine's. */
+static void test_a_nodes_kubeconfig_names_no_file_of_ours(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\n"
+        "clusters: [{name: k, cluster: {certificate-authority-data: QQ==}}]\n"
+        "users: [{name: u, user: {client-certificate: /etc/hostname, client-key-data: QQ==}}]\n";
+    struct lab l;
+    struct credentials c = {0};
+    lab_make(&l, &ours, NODES, NULL);
+    refused(&l, credentials_from_remote(text, strlen(text), "10.0.0.1:/etc/admin.conf", &c, &l.err),
+            "client-certificate names a file", "--kubeconfig");
+    assert_null(c.ca);
+    lab_free(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_nodes_kubeconfig_names_no_file_of_ours),
+        cmocka_unit_test(test_a_state_file_that_leads_nowhere_is_refused),
+        cmocka_unit_test(test_another_kind_than_the_open_changes_is_refused),
+        cmocka_unit_test(test_the_recorded_kind_counts_where_nothing_is_seen),
         cmocka_unit_test(what_is_not_said_disables_nothing),
         cmocka_unit_test(a_node_that_tells_of_a_state_file_gets_no_new_one),
         cmocka_unit_test(nothing_to_do_makes_a_state_file_where_there_is_a_key_to_keep),
