@@ -11,7 +11,7 @@ enum {
      * end. */
     ACTS_MS = 60000,
     GRACE_SECONDS = 30,
-    APPEARS_MS = 60000,  /* the new one, once the old one is gone */
+    APPEARS_MS = 120000, /* the new one, once the old one is gone */
     RUNS_MS = 5000,      /* one whose container was started and that can't be seen: it ended */
     BY_ITSELF_MS = 15000 /* one that is down, and that the kubelet is to start anyway */
 };
