@@ -121,9 +121,9 @@ command_up() {
     all_of node_containers
     [ "$SPARE" -gt 0 ] || rm -rf "$DIR/image"
     for node in "${NODES[@]}"; do
-        until_true 90 "the apiserver of $node (testbed log $node kube-apiserver)" apiserver_is_ready "$node" || exit 1
+        until_true 240 "the apiserver of $node (testbed log $node kube-apiserver)" apiserver_is_ready "$node" || exit 1
     done
-    until_true 30 "all apiservers in default/kubernetes" endpoints_are_complete || exit 1
+    until_true 90 "all apiservers in default/kubernetes" endpoints_are_complete || exit 1
 
     per_kind cluster_made
     say "$COUNT node(s) of kind $KIND are up after $((SECONDS - started)) s; files in $DIR"
