@@ -90,11 +90,11 @@ static int read_texts(const struct host *h, char *const *paths, struct buf *text
                      h->name);
 }
 
-static void add_path(char ***paths, size_t *count, const char *path, size_t len)
+static void add_text(char ***texts, size_t *count, const char *text, size_t len)
 {
-    *paths = mem_realloc(*paths, *count + 2, sizeof(**paths));
-    (*paths)[(*count)++] = mem_strndup(path, len);
-    (*paths)[*count] = NULL;
+    *texts = mem_realloc(*texts, *count + 2, sizeof(**texts));
+    (*texts)[(*count)++] = mem_strndup(text, len);
+    (*texts)[*count] = NULL;
 }
 
 /* The unit and its drop-ins, ours left out. */
@@ -104,13 +104,13 @@ static void list_paths(struct systemd_look *l)
     l->paths = mem_alloc(1, sizeof(*l->paths));
     size_t count = 0;
     if (*fragment)
-        add_path(&l->paths, &count, fragment, strlen(fragment));
+        add_text(&l->paths, &count, fragment, strlen(fragment));
     for (const char *p = host_unit_get(&l->unit, "DropInPaths"); *p;) {
         size_t len = strcspn(p, " ");
         if (len == strlen(l->dropin) && strncmp(p, l->dropin, len) == 0)
             l->own_loaded = true;
         else if (len)
-            add_path(&l->paths, &count, p, len);
+            add_text(&l->paths, &count, p, len);
         p += len + (p[len] == ' ');
     }
     l->count = count;
@@ -190,16 +190,10 @@ static void set_flags(struct apiserver *a, char *const *args)
 static int read_flags(const struct host *h, struct systemd_look *l, struct error *err)
 {
     char **environment CLEANUP(cleanup_unit_args) = mem_alloc(1, sizeof(*environment));
-    for (size_t i = 0; l->service.environment[i]; i++) {
-        struct buf one CLEANUP(buf_free) = {0};
-        const char *text = l->service.environment[i];
-        const char *equals = strchr(text, '=');
-        size_t count = 0;
-        while (environment[count])
-            count++;
-        if (equals)
-            add_path(&environment, &count, text, strlen(text));
-    }
+    size_t count = 0;
+    for (size_t i = 0; l->service.environment[i]; i++)
+        add_text(&environment, &count, l->service.environment[i],
+                 strlen(l->service.environment[i]));
     if (read_environment(h, l, &environment, err) < 0)
         return -1;
     const char *command = l->service.count == 1 ? l->service.commands[0] : NULL;

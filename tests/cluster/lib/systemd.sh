@@ -60,6 +60,7 @@ systemd_unit() {
         cat <<-END
 			Restart=always
 			RestartSec=1
+			TimeoutStartSec=0
 			LimitNOFILE=65536
 
 			[Install]
