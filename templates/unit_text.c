@@ -184,7 +184,7 @@ static char *next_word(const char **s, bool *quoted, bool *whole, bool *bad)
                 *whole = false;
             }
         } else if (quote ? *p == quote : *p == '"' || *p == '\'') {
-            quote = quote ? '\0' : *p;
+            quote = (char)(quote ? '\0' : *p);
             *quoted = true;
         } else {
             buf_add(&word, p, 1);
@@ -437,7 +437,7 @@ static char *environment_value(const char **s, const char *end)
             plain = plain || !quote;
             keep = out.len;
         } else if (quote ? *p == quote : !plain && (*p == '"' || *p == '\'')) {
-            quote = quote ? '\0' : *p;
+            quote = (char)(quote ? '\0' : *p);
         } else if (quote || plain || !blank) {
             plain = plain || !quote;
             buf_add(&out, p, 1);
