@@ -116,13 +116,9 @@ static int check_single(const struct yaml *map, const char *path, struct error *
                      map->keys[second]->line, map->keys[second]->scalar);
 }
 
-/* The document, checked; its part that is kubernetesMasterConfig. */
-static int read_config(const char *text, size_t len, const char *path, struct yaml **out,
-                       const struct yaml **part, struct error *err)
+static int check_shape(const struct yaml *root, const char *path, const struct yaml **part,
+                       struct error *err)
 {
-    struct yaml *root CLEANUP(cleanup_yaml) = NULL;
-    if (yaml_read(text, len, path, &root, err) < 0)
-        return -1;
     if (root->kind != YAML_KIND_MAP)
         return error_set(err, RESULT_REFUSED, "%s: not a MasterConfig of OpenShift 3", path);
     *part = yaml_get(root, part_name);
@@ -136,17 +132,29 @@ static int read_config(const char *text, size_t len, const char *path, struct ya
     if (check_single(root, path, err) < 0 || check_single(*part, path, err) < 0 ||
         (args && check_single(args, path, err) < 0))
         return -1;
-    *out = STEAL(root);
     return 0;
+}
+
+/* The document, checked; its part that is kubernetesMasterConfig. NULL: error set. */
+static struct yaml *read_config(const char *text, size_t len, const char *path,
+                                const struct yaml **part, struct error *err)
+{
+    struct yaml *root = NULL;
+    if (yaml_read(text, len, path, &root, err) < 0)
+        return NULL;
+    if (check_shape(root, path, part, err) == 0)
+        return root;
+    yaml_tree_free(root);
+    return NULL;
 }
 
 int master_config_flags(const char *text, size_t len, const char *path, char ***out,
                         struct error *err)
 {
-    struct yaml *root CLEANUP(cleanup_yaml) = NULL;
     struct flags f CLEANUP(flags_free) = {0};
     const struct yaml *part = NULL;
-    if (read_config(text, len, path, &root, &part, err) < 0 || add_etcd(&f, root, path, err) < 0)
+    struct yaml *root CLEANUP(cleanup_yaml) = read_config(text, len, path, &part, err);
+    if (!root || !part || add_etcd(&f, root, path, err) < 0)
         return -1;
     add_address(&f, root);
     add_master(&f, part);
@@ -317,7 +325,7 @@ static int add_map(struct edit *e, const struct yaml *root, const struct yaml *p
 {
     const struct yaml *part_key = root->keys[member_index(root, part_name)];
     if (part->flow) {
-        if (key) {
+        if (key && args) {
             copy_to(e, args->begin);
             buf_adds(e->out, args->begin == key->end + 1 ? " {" : "{");
             skip_to(e, args->end);
@@ -335,7 +343,7 @@ static int add_map(struct edit *e, const struct yaml *root, const struct yaml *p
         return by_hand(e, part_key->line, config_path, "it is written in an unusual way", err);
     size_t indent = first->column - 1;
     size_t step = first->column > part_key->column ? first->column - part_key->column : 2;
-    if (key) {
+    if (key && args) {
         size_t from = args->begin;
         while (from > key->end + 1 && strchr(" \t", e->text[from - 1]))
             from--;
@@ -460,10 +468,11 @@ static bool says(const struct yaml *args, const char *name, const char *config_p
 static int check_edit(const struct edit *e, const struct yaml *root, const char *name,
                       const char *config_path, struct error *err)
 {
-    struct yaml *now CLEANUP(cleanup_yaml) = NULL;
     struct error unread CLEANUP(error_clear) = {0};
     const struct yaml *part = NULL;
-    if (read_config(buf_str(e->out), e->out->len, e->path, &now, &part, &unread) == 0) {
+    struct yaml *now CLEANUP(cleanup_yaml) =
+        read_config(buf_str(e->out), e->out->len, e->path, &part, &unread);
+    if (now) {
         const struct yaml *before = yaml_get(root, part_name);
         const struct yaml *args = yaml_get(part, args_name);
         if (same_but(root, now, part_name) && same_but(before, part, args_name) &&
@@ -513,10 +522,10 @@ static int edit_text(struct edit *e, const struct yaml *root, const struct yaml 
 int master_config_edit(const char *text, size_t len, const char *path, const char *config_path,
                        struct buf *out, bool *changed, struct error *err)
 {
-    struct yaml *root CLEANUP(cleanup_yaml) = NULL;
     const struct yaml *part = NULL;
     struct buf fresh CLEANUP(buf_free) = {0};
-    if (read_config(text, len, path, &root, &part, err) < 0)
+    struct yaml *root CLEANUP(cleanup_yaml) = read_config(text, len, path, &part, err);
+    if (!root || !part)
         return -1;
     const char *end = memchr(text, '\n', len);
     struct edit e = {.text = text,
@@ -526,7 +535,7 @@ int master_config_edit(const char *text, size_t len, const char *path, const cha
                      .out = &fresh};
     if (edit_text(&e, root, part, config_path, err) < 0)
         return -1;
-    *changed = fresh.len != len || memcmp(fresh.data, text, len) != 0;
-    buf_add(out, fresh.data, fresh.len);
+    *changed = fresh.len != len || memcmp(buf_str(&fresh), text, len) != 0;
+    buf_add(out, buf_str(&fresh), fresh.len);
     return 0;
 }

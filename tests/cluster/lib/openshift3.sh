@@ -157,6 +157,7 @@ openshift3_unit() {
 		SyslogIdentifier=$name
 		Restart=always
 		RestartSec=2s
+		TimeoutStartSec=300
 
 		[Install]
 		WantedBy=multi-user.target

@@ -249,7 +249,7 @@ static void test_flags_given_otherwise(void **state)
                                            "--etcd-prefix=/other",
                                            "--bind-address=::",
                                            "--secure-port=443",
-                                           "--" MASTER_CONFIG_FLAG "=/a",
+                                           "--experimental-encryption-provider-config=/a",
                                            "--v=1",
                                            "--v=2"};
     for (size_t i = 0; i < ARRAY_LEN(expected); i++)
