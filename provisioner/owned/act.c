@@ -74,9 +74,7 @@ static int before_command(struct owned_run *r, struct error *err)
                     : -1;
     for (size_t i = 0; i < s->count; i++) {
         const struct member *m = &s->members[i];
-        struct node_record *n = journal_node(s->journal, m->node.name);
-        node_record_placed(n, m->file_sha256, m->seen.process);
-        node_record_runs(n, NULL, NULL);
+        node_record_placed(journal_node(s->journal, m->node.name), m->file_sha256, m->seen.process);
     }
     s->journal->owned->stuck = false;
     return owned_record(r, err);
@@ -237,14 +235,12 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
 {
     struct session *s = r->s;
     struct member *m = &s->members[i];
-    struct node_record *n = journal_node(s->journal, m->node.name);
     int64_t until = loop_now() + patience(r);
     if (session_check_stop(s, err) < 0)
         return -1;
     char *start CLEANUP(cleanup_mem) = mem_strdup(r->seen[i].start);
     char *process CLEANUP(cleanup_mem) = mem_strdup(m->seen.process);
-    node_record_runs(n, NULL, NULL);
-    node_record_placed(n, m->file_sha256, process);
+    node_record_placed(journal_node(s->journal, m->node.name), m->file_sha256, process);
     if (owned_record(r, err) < 0)
         return -1;
     tell(s, ENCRYPT_STEP, "restart", m->node.name, "%s", r->kind->unit);

@@ -164,9 +164,9 @@ enum owned_file owned_file_of(const struct encryption_config *c, const struct ow
 
 /* --- what the planner is told --- */
 
-/* The journal saw it run that file, and whatever process has come since then found the same file
- * there. Or it came up after the restart that was noted before: a server takes up the file before
- * it starts its apiserver. */
+/* The journal saw this very process run it. Or it is another than the one that was noted before the
+ * last command, or before its restart: a server takes up the file before it starts its apiserver.
+ */
 static bool was_shown(const struct owned_run *r, size_t i)
 {
     const struct member *m = &r->s->members[i];
@@ -174,7 +174,7 @@ static bool was_shown(const struct owned_run *r, size_t i)
         r->s->journal ? journal_seen_node(r->s->journal, m->node.name) : NULL;
     if (!n || !m->seen.running || !m->seen.process || !r->seen[i].active)
         return false;
-    if (n->runs.sha256)
+    if (n->runs.sha256 && str_eq(n->runs.process, m->seen.process))
         return str_eq(n->runs.sha256, m->file_sha256);
     return n->placed.process && !str_eq(n->placed.process, m->seen.process);
 }
