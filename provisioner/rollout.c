@@ -310,7 +310,8 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
         return -1;
     }
     tell(s, ENCRYPT_WARNING, form_name(failed), m->node.name,
-         "the restart failed; going back to the last good configuration");
+         "%s; going back to the last good configuration",
+         m->seen.automatic_reload ? "the file did not come into force" : "the restart failed");
     if (put_back(r, m, f, &e) < 0)
         return also_failed(err, &e);
     err->result = RESULT_STOPPED;
