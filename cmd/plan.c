@@ -1,3 +1,4 @@
+#include "base/buf.h"
 #include "base/printable.h"
 #include "cmd/cmd.h"
 
@@ -6,13 +7,10 @@
 /* "10.0.0.11, 10.0.0.12"; to be freed. */
 static char *node_list(const struct encrypt_plan_step *s)
 {
-    char *list = NULL;
-    for (size_t i = 0; i < s->node_count; i++) {
-        char *longer = list ? mem_printf("%s, %s", list, s->nodes[i]) : mem_strdup(s->nodes[i]);
-        mem_free(list);
-        list = longer;
-    }
-    return make_printable(list);
+    struct buf list CLEANUP(buf_free) = {0};
+    for (size_t i = 0; i < s->node_count; i++)
+        buf_printf(&list, "%s%s", i ? ", " : "", s->nodes[i]);
+    return list.len ? make_printable(buf_str(&list)) : NULL;
 }
 
 static void print_steps(const struct command_line *l, const struct encrypt_plan_step *steps,
