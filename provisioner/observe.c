@@ -67,7 +67,8 @@ static form_set forms_that_run(struct run *r, struct member *m, form_set file, b
 {
     const struct node_record *n = journal_node(r->s->journal, m->node.name);
     *by_placement = false;
-    if (!m->seen.running || !m->seen.process)
+    /* (In doubt: its settings were changed after it had started.) */
+    if (!m->seen.running || !m->seen.process || m->seen.doubt)
         return 0;
     if (!m->seen.config_path)
         return forms_of(&r->forms, NULL);

@@ -138,9 +138,25 @@ int kubeadm_claim_file(struct node *n, const struct node_text *file, bool *claim
 
 int kubeadm_remove_file(struct node *n, const char *path, struct error *err)
 {
+    struct kubeadm_view v CLEANUP(kubeadm_view_free) = {0};
     char *host CLEANUP(cleanup_mem) = NULL;
-    if (kubeadm_host_path(n, path, &host, err) < 0)
+    if (kubeadm_look(n, &v, err) < 0 || kubeadm_host_path(n, path, &host, err) < 0)
         return -1;
+    /* A kubelet that was down has not acted on the manifest yet, and will: the process that runs
+     * says nothing of that. */
+    if (v.pod && str_eq(static_pod_config(v.pod), path)) {
+        error_set(
+            err, RESULT_FAILED,
+            "node %s: %s still names %s: the next kube-apiserver that the kubelet starts would "
+            "not start without it",
+            n->name, KUBEADM_MANIFEST, path);
+        error_next(
+            err,
+            "on node %s: see that the kubelet runs (systemctl status kubelet) and has acted on "
+            "the manifest; then the same command again",
+            n->name);
+        return -1;
+    }
     return host_file_remove(kubeadm_host(n), host, err);
 }
 

@@ -445,8 +445,11 @@ static int restart_those_that_differ(struct owned_run *r, struct error *err)
         any = any || !r->servers[i].up || !r->servers[i].same || !r->seen[i].status.hash_match;
     if (!any || !r->seen[r->leader].config)
         return nothing(r);
-    /* Nothing is changed by it: what is recorded of the nodes is all there is to record. */
-    int rc = take_lease(s, err);
+    /* A restart replaces a server's file by the datastore's: no key may be in that file alone. */
+    for (size_t i = 0; i < s->count; i++)
+        if (r->seen[i].config)
+            journal_add_config_keys(s->journal, r->seen[i].config);
+    int rc = take_lease(s, err) < 0 || owned_record(r, err) < 0 ? -1 : 0;
     for (size_t i = 0; rc == 0 && i < s->count; i++)
         rc = owned_restart(r, i, err);
     if (s->lease_held)
