@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/user.h"
 #include "provisioner/credentials.h"
+#include "provisioner/kind.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -181,6 +182,9 @@ static int read_files(struct session *s, bool initial, struct error *err)
         return -1;
     bool missing = access(s->state_path, F_OK) != 0;
     s->state_missing = missing && !initial;
+    const struct driver *named = s->cluster->kind ? kind_driver(s->cluster->kind) : NULL;
+    if (s->state_missing && named && named->needs_state)
+        return refuse_no_state(s, err);
     if (take_lock(s, err) < 0)
         return -1;
     if (rkestate_read(s->state_path, &s->state, err) < 0)
