@@ -376,6 +376,8 @@ static int go_on(struct owned_run *r, enum owned_command command, struct error *
     /* A proof is had anew by who goes on: etcd may have been restored since. */
     if (at == OWNED_FILE_ROTATED)
         o->proved = false;
+    if (at == OWNED_FILE_TO)
+        o->gone = false;
     return owned_carry_out(r, err);
 }
 

@@ -116,9 +116,16 @@ static struct owned_step at_rotated(const struct owned_server *s, size_t count, 
 static struct owned_step at_to(const struct owned_server *s, size_t count, size_t leader,
                                struct owned_facts f)
 {
-    if (is_at_work(s[leader].stage))
+    /* Its file has the fresh key alone, its process may still read the old one: what is left under
+     * that is counted before anything is restarted. */
+    bool counts = f.change == OWNED_ROTATE_KEY && !f.gone;
+    if (is_at_work(s[leader].stage) && !(counts && f.stuck))
         return on(f.stuck ? OWNED_RESTART : OWNED_WAIT, leader, NULL);
-    if (f.change == OWNED_ROTATE_KEY && !f.gone)
+    /* One that still writes with the old key would do so after any count. */
+    for (size_t i = 0; counts && i < count; i++)
+        if (s[i].file == OWNED_FILE_FROM || s[i].file == OWNED_FILE_PREPARED)
+            return refuse(i, "it still writes with the key that another server has dropped");
+    if (counts)
         return on(OWNED_COUNT, leader, NULL);
     size_t i = to_restart(s, count, leader);
     if (i < count)

@@ -374,6 +374,35 @@ static void what_fits_nothing_is_refused(void **state)
     refuses(s, 2, f, "does not say `prepare`");
 }
 
+/* rotate-keys that somebody gave on one of several servers: a count says nothing while another
+ * writes with what was dropped. */
+static void no_count_while_the_dropped_key_is_written_with(void **state)
+{
+    (void)state;
+    struct owned_facts f = {.change = OWNED_ROTATE_KEY};
+    struct owned_server s[2] = {at(STAGE_REENCRYPT_FINISHED, OWNED_FILE_TO),
+                                at(STAGE_START, OWNED_FILE_FROM)};
+    s[1].same = false;
+    refuses(s, 2, f, "still writes with the key");
+    s[1] = at(STAGE_PREPARE, OWNED_FILE_PREPARED);
+    s[1].same = false;
+    refuses(s, 2, f, "still writes with the key");
+    s[1] = at(STAGE_ROTATE, OWNED_FILE_ROTATED);
+    s[1].same = false;
+    assert_int_equal(owned_plan(s, 2, f).act, OWNED_COUNT);
+}
+
+/* The process that can still read what is left under the old key is not ended before the count. */
+static void what_is_stuck_is_counted_before_it_is_restarted(void **state)
+{
+    (void)state;
+    struct owned_facts f = {.change = OWNED_ROTATE_KEY, .stuck = true};
+    struct owned_server s[1] = {at(STAGE_REENCRYPT_ACTIVE, OWNED_FILE_TO)};
+    assert_int_equal(owned_plan(s, 1, f).act, OWNED_COUNT);
+    f.gone = true;
+    assert_int_equal(owned_plan(s, 1, f).act, OWNED_RESTART);
+}
+
 static void the_leader_restarts_first(void **state)
 {
     (void)state;
@@ -432,6 +461,8 @@ int main(void)
         cmocka_unit_test(one_server_at_once),
         cmocka_unit_test(the_leader_restarts_first),
         cmocka_unit_test(what_fits_nothing_is_refused),
+        cmocka_unit_test(no_count_while_the_dropped_key_is_written_with),
+        cmocka_unit_test(what_is_stuck_is_counted_before_it_is_restarted),
         cmocka_unit_test(enabling_and_disabling),
     };
     return cmocka_run_group_tests_name("owned_plan", tests, NULL, NULL);
