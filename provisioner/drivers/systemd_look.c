@@ -320,6 +320,11 @@ bool systemd_needs_dropin(const struct systemd_look *l, const char *config_path)
 {
     if (!str_eq(l->says.config_path, config_path))
         return true;
+    /* The flag that ours takes away comes from where the files don't tell it, or nothing that runs
+     * shows that it is gone: without ours it would be back. */
+    if (!config_path && l->own_there && !l->own_foreign && !l->own_value &&
+        (!l->whole || !l->running))
+        return true;
     /* A script or a variable may give a flag that the files don't show. */
     return l->running && !str_eq(l->runs.config_path, config_path) && !is_accounted_for(l);
 }

@@ -64,6 +64,21 @@ static void a_drop_in_is_there_only_where_the_unit_does_not_say_it_itself(void *
     }
 }
 
+/* Ours says that there is no flag, since one comes from where the files don't tell it: it would be
+ * back with the next start. */
+static void what_takes_a_hidden_flag_away_stays(void **state)
+{
+    (void)state;
+    struct systemd_look l CLEANUP(systemd_look_free) = {.exists = true, .own_there = true};
+    set_args(&l.says, "--a");
+    set_args(&l.runs, "--a");
+    assert_true(systemd_needs_dropin(&l, NULL));
+    l.whole = true; /* nothing runs that would show it */
+    assert_true(systemd_needs_dropin(&l, NULL));
+    l.running = true;
+    assert_false(systemd_needs_dropin(&l, NULL));
+}
+
 static void what_a_unit_does_not_see_is_known(void **state)
 {
     (void)state;
@@ -132,6 +147,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_drop_in_is_there_only_where_the_unit_does_not_say_it_itself),
+        cmocka_unit_test(what_takes_a_hidden_flag_away_stays),
         cmocka_unit_test(what_a_unit_does_not_see_is_known),
         cmocka_unit_test(the_last_words_are_the_apiservers_own),
     };
