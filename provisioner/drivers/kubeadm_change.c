@@ -23,6 +23,7 @@ struct change {
     char **before; /* the identities that are to be gone; owned */
     size_t before_count;
     struct buf logs; /* as they were listed before the change */
+    bool late;       /* the kubelet was waited for in vain */
 };
 
 static void change_free(struct change *c)
@@ -149,8 +150,9 @@ static int look_again(struct change *c, struct sight *out, struct error *err)
     return 0;
 }
 
-static int not_done(const struct change *c, const char *what, int64_t ms, struct error *err)
+static int not_done(struct change *c, const char *what, int64_t ms, struct error *err)
 {
+    c->late = true;
     error_set(err, RESULT_FAILED, "node %s: %s was changed, and within %lld s %s", c->n->name,
               KUBEADM_MANIFEST, (long long)ms / 1000, what);
     error_next(err,
@@ -193,9 +195,9 @@ static int wait_replaced(struct change *c, bool *acted, struct error *err)
     }
 }
 
-/* The manifest becomes `text`; where the kubelet does nothing at all, it is put back: it must not
- * act on it later, when nobody looks. */
-static int write_and_wait(struct change *c, const struct buf *text, struct error *err)
+/* The manifest becomes `text`; where the kubelet does nothing at all, it is put back (not where
+ * this is the way `back`): it must not act on it later, when nobody looks. */
+static int write_and_wait(struct change *c, const struct buf *text, bool back, struct error *err)
 {
     bool acted = false;
     all_before(c);
@@ -203,7 +205,9 @@ static int write_and_wait(struct change *c, const struct buf *text, struct error
         return -1;
     if (wait_replaced(c, &acted, err) == 0)
         return 0;
-    if (acted || err->result != RESULT_FAILED)
+    /* (What failed otherwise, a look that found no way to the node, says nothing of the kubelet.
+     * And going back, what is to come is what lies there.) */
+    if (acted || !c->late || back)
         return -1;
     struct error e CLEANUP(error_clear) = {0};
     if (host_file_replace(kubeadm_host(c->n), KUBEADM_MANIFEST, &c->v.text, true, text, &e) < 0)
@@ -267,7 +271,7 @@ static int start_anew(struct change *c, const char *process, struct error *err)
     }
     if (edit(c, mark, &text, err) < 0)
         return -1;
-    return write_and_wait(c, &text, err);
+    return write_and_wait(c, &text, false, err);
 }
 
 static int start(struct change *c, const char *process, struct error *err)
@@ -281,7 +285,7 @@ static int start(struct change *c, const char *process, struct error *err)
     /* (A manifest without the flag is what it was before there was one.) */
     if (edit(c, c->want.pod.config_path ? mark : NULL, &text, err) < 0 || keep(c, err) < 0)
         return -1;
-    return write_and_wait(c, &text, err);
+    return write_and_wait(c, &text, false, err);
 }
 
 int kubeadm_start(struct node *n, const struct apiserver_want *want, const char *process,
@@ -333,7 +337,7 @@ static int go_back(struct change *c, struct error *err)
         if (edit(c, mark, &text, err) < 0)
             return -1;
     }
-    return write_and_wait(c, &text, err);
+    return write_and_wait(c, &text, true, err);
 }
 
 int kubeadm_go_back(struct node *n, const struct apiserver_want *want, struct error *err)
