@@ -62,20 +62,19 @@ int check_unchanged(struct session *s, struct error *err)
     return 0;
 }
 
-/* What a node refuses only when it is done is refused before anything is recorded or changed. */
+int rehearse(struct member *m, struct error *err)
+{
+    if (!m->node.driver->rehearse || m->node.driver->rehearse(&m->node, m->config_path, err) == 0)
+        return 0;
+    error_next(err, "mend that on node %s, then run the same command again", m->node.name);
+    return -1;
+}
+
 static int rehearse_all(struct session *s, struct error *err)
 {
-    for (size_t i = 0; i < s->count; i++) {
-        struct member *m = &s->members[i];
-        if (m->node.driver->rehearse && m->seen.exists &&
-            m->node.driver->rehearse(&m->node, m->config_path, err) < 0) {
-            error_next(err,
-                       "mend that on node %s, then run the same command again; nothing was "
-                       "changed",
-                       m->node.name);
+    for (size_t i = 0; i < s->count; i++)
+        if (s->members[i].seen.exists && rehearse(&s->members[i], err) < 0)
             return -1;
-        }
-    }
     return 0;
 }
 
@@ -102,40 +101,6 @@ static bool is_recorded(const struct session *s)
     return journal && journal->transition;
 }
 
-/* An apiserver with that flag and no configuration does not start: it would be seen when narrowing
- * has begun. Some drivers take it away with the other; what deploys the apiservers would not. */
-static int check_reload_can_go(const struct session *s, const struct encryption_config *to,
-                               struct error *err)
-{
-    static const char flag[] = "encryption-provider-config-automatic-reload";
-    const struct yaml *told =
-        yaml_path(s->cluster->document, "services", "kube-api", "extra_args", flag, NULL);
-    const char *where = NULL;
-    if (to && to->item_count)
-        return 0;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct member *m = &s->members[i];
-        if (m->seen.automatic_reload && !m->node.driver->drops_reload)
-            where = m->node.name;
-    }
-    if (!where && yaml_is_null(told))
-        return 0;
-    if (where)
-        error_set(err, RESULT_REFUSED,
-                  "node %s: its kube-apiserver has --%s, and does not start with that and without "
-                  "a configuration",
-                  where, flag);
-    else
-        error_set(err, RESULT_REFUSED,
-                  "%s:%zu: extra_args has %s: a kube-apiserver that is deployed with that and "
-                  "without a configuration does not start",
-                  s->cluster->path, told->line, flag);
-    error_next(err,
-               "take that flag away where kube-apiserver has it from, on one node after the other, "
-               "each ready before the next; then run the same command again");
-    return -1;
-}
-
 int transition_check(struct session *s, const struct encryption_config *from,
                      const struct encryption_config *to, struct error *err)
 {
@@ -145,7 +110,7 @@ int transition_check(struct session *s, const struct encryption_config *from,
     forms_free(&forms);
     tell(s, ENCRYPT_STEP, "check", NULL, "can every value that is stored be read, is there room");
     if (preflight_cluster(s, err) < 0 || preflight_version(s, to, err) < 0 ||
-        check_reload_can_go(s, to, err) < 0 || state_agrees(s, from, err) < 0 ||
+        reload_check_can_go(s, to, err) < 0 || state_agrees(s, from, err) < 0 ||
         kms_check(s, from, to, err) < 0 || preflight_store(s, from, to, err) < 0)
         return -1;
     for (size_t i = 0; i < s->count; i++)

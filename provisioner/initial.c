@@ -195,7 +195,7 @@ static int check_files(struct session *s, const struct encryption_config *c, str
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         if (!m->seen.exists && (m->node.driver->check_place(&m->node, m->config_path, err) < 0 ||
-                                start_check_file(s, m, c, err) < 0))
+                                start_check_file(s, m, c, err) < 0 || rehearse(m, err) < 0))
             return -1;
     }
     return 0;

@@ -450,6 +450,15 @@ static int check(struct session *s, const struct encryption_config *runs, struct
     return kms_check(s, NULL, runs, err) < 0 ? -1 : preflight_store(s, runs, runs, err);
 }
 
+/* Only nodes that join are given a file. */
+static int rehearse_joining(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->members[i].joins && rehearse(&s->members[i], err) < 0)
+            return -1;
+    return 0;
+}
+
 /* Nothing is encrypted: a node that comes needs nothing of us. */
 static int join_plain(struct session *s, struct encrypt_report *report, struct error *err)
 {
@@ -468,7 +477,8 @@ int join_nodes(struct session *s, const struct encryption_config *runs,
         return join_plain(s, report, err);
     if (check(s, runs, err) < 0 || session_check_stop(s, err) < 0 || take_lease(s, err) < 0)
         return -1;
-    int rc = check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 || settle_all(s, err) < 0
+    int rc = check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 ||
+                     rehearse_joining(s, err) < 0 || settle_all(s, err) < 0
                  ? -1
                  : bring(s, runs, report, &flagless, err);
     if (rc == 0 && flagless && !report->start.node_count)

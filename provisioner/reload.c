@@ -115,3 +115,35 @@ int reload_check_in_force(struct session *s, struct error *err)
     }
     return 0;
 }
+
+int reload_check_can_go(const struct session *s, const struct encryption_config *to,
+                        struct error *err)
+{
+    static const char flag[] = "encryption-provider-config-automatic-reload";
+    const struct yaml *told =
+        yaml_path(s->cluster->document, "services", "kube-api", "extra_args", flag, NULL);
+    const char *where = NULL;
+    if (to && to->item_count)
+        return 0;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        if (m->seen.automatic_reload && !m->node.driver->drops_reload)
+            where = m->node.name;
+    }
+    if (!where && yaml_is_null(told))
+        return 0;
+    if (where)
+        error_set(err, RESULT_REFUSED,
+                  "node %s: its kube-apiserver has --%s, and does not start with that and without "
+                  "a configuration",
+                  where, flag);
+    else
+        error_set(err, RESULT_REFUSED,
+                  "%s:%zu: extra_args has %s: a kube-apiserver that is deployed with that and "
+                  "without a configuration does not start",
+                  s->cluster->path, told->line, flag);
+    error_next(err,
+               "take that flag away where kube-apiserver has it from, on one node after the other, "
+               "each ready before the next; then run the same command again");
+    return -1;
+}

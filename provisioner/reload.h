@@ -36,6 +36,7 @@ void reload_read(const char *metrics, struct reload_seen *out);
  * What can't be read counts as one hour. */
 int64_t reload_request_timeout_ms(const char *flag);
 
+struct encryption_config;
 struct member;
 struct session;
 
@@ -47,5 +48,12 @@ int member_ask_reload(struct member *m, struct error *err) MUST_CHECK;
 /* REFUSED where what some apiserver with automatic reload has in force is told, and is another file
  * than lies on its node: it was changed a moment ago, or failed to load. Asks each of them. */
 int reload_check_in_force(struct session *s, struct error *err) MUST_CHECK;
+
+/* An apiserver with that flag and no configuration does not start: it would be seen when narrowing
+ * has begun. So, where `to` (NULL: none) is to have none, REFUSED where an apiserver has the flag
+ * and its driver doesn't take it away with the other; and where cluster.yml gives it, since what
+ * deploys the apiservers would not take it away. */
+int reload_check_can_go(const struct session *s, const struct encryption_config *to,
+                        struct error *err) MUST_CHECK;
 
 #endif

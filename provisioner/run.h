@@ -136,6 +136,8 @@ void explain_not_begun(struct session *s, const char *why, enum stage_command co
                        struct error *err);
 /* What was judged before the lock in the cluster was had is still so. */
 int check_unchanged(struct session *s, struct error *err) MUST_CHECK;
+/* What a node refuses only when it is done is refused before anything is recorded or changed. */
+int rehearse(struct member *m, struct error *err) MUST_CHECK;
 /* Removes what killed runs left. */
 int settle_all(struct session *s, struct error *err) MUST_CHECK;
 

@@ -357,6 +357,84 @@ static void what_lies_there_must_be_in_force(void **state)
     assert_int_equal(reload_check_in_force(&l->session, &err), 0);
 }
 
+/* One that took the file up by itself is as one that was restarted with it: what it had encrypted
+ * before may come in still, so the proof waits from then on. Noted once, and not where it runs
+ * another file than lies there. */
+static void a_file_taken_up_unasked_counts_from_when_it_is_seen(void **state)
+{
+    struct lab *l = *state;
+    const char *new = l->run.sha256[FORM_SWITCH], *old = l->run.sha256[FORM_WIDEN];
+    l->file = l->run.text[FORM_SWITCH];
+    l->hash = old;
+    node_record_runs(record(l), old, "one");
+    l->run.switched_at = -1;
+    (void)observed(l);
+    assert_int_equal(l->run.switched_at, -1);
+    assert_string_equal(record(l)->runs.sha256, old);
+    l->hash = new;
+    int64_t before = loop_now();
+    (void)observed(l);
+    assert_true(l->run.switched_at >= before && l->run.switched_at <= loop_now());
+    assert_string_equal(record(l)->runs.sha256, new);
+    assert_string_equal(record(l)->runs.process, "one");
+    assert_string_equal(record(l)->placed.sha256, new);
+    l->run.switched_at = -1;
+    (void)observed(l);
+    assert_int_equal(l->run.switched_at, -1);
+    /* Another process with the same file. */
+    l->process = "two";
+    (void)observed(l);
+    assert_true(l->run.switched_at >= before);
+    assert_string_equal(record(l)->runs.process, "two");
+}
+
+static int check_can_go(struct lab *l, bool encrypted, struct error *err)
+{
+    struct encryption_config *to CLEANUP(cleanup_encryption_config) =
+        encrypted ? managed('b') : NULL;
+    error_clear(err);
+    return reload_check_can_go(&l->session, to, err);
+}
+
+/* Disabling ends with no configuration, and an apiserver with the flag alone does not start. */
+static void the_flag_has_to_go_before_the_configuration(void **state)
+{
+    static const struct driver drops = {.kind = "fake",
+                                        .observe = observe,
+                                        .read_file = read_file,
+                                        .default_config_path = "/etc/enc.yaml",
+                                        .drops_reload = true};
+    static const char text[] = "services:\n  kube-api:\n    extra_args:\n"
+                               "      encryption-provider-config-automatic-reload: \"true\"\n";
+    struct lab *l = *state;
+    struct error err CLEANUP(error_clear) = {0};
+    struct yaml *document CLEANUP(cleanup_yaml) = NULL;
+    l->file = l->run.text[FORM_FROM];
+    (void)observed(l);
+    if (check_can_go(l, true, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(check_can_go(l, false, &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    assert_non_null(strstr(err.message, "node 10.0.0.1: its kube-apiserver has"));
+    assert_non_null(strstr(err.next, "take that flag away"));
+    /* A driver that takes both away needs nothing... */
+    l->member.node.driver = &drops;
+    assert_int_equal(check_can_go(l, false, &err), 0);
+    /* ...but that what deploys the apiservers doesn't give it. */
+    if (yaml_read(text, strlen(text), "cluster.yml", &document, &err) < 0)
+        fail_msg("%s", err.message);
+    l->cluster.document = document;
+    l->cluster.path = (char[]){"cluster.yml"};
+    assert_int_equal(check_can_go(l, false, &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    assert_non_null(strstr(err.message, "cluster.yml:4: extra_args has"));
+    assert_int_equal(check_can_go(l, true, &err), 0);
+    l->cluster.document = NULL;
+    l->member.node.driver = &fake;
+    l->member.seen.automatic_reload = false;
+    assert_int_equal(check_can_go(l, false, &err), 0);
+}
+
 int main(void)
 {
 #define LAB(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -370,6 +448,8 @@ int main(void)
         LAB(a_rollout_waits_until_the_file_is_taken_up),
         LAB(a_file_that_fails_to_load_ends_the_wait),
         LAB(what_lies_there_must_be_in_force),
+        LAB(a_file_taken_up_unasked_counts_from_when_it_is_seen),
+        LAB(the_flag_has_to_go_before_the_configuration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
