@@ -286,8 +286,9 @@ static int check_may_restart(const struct openshift3 *o, struct error *err)
                    "/.master-config.yaml.encrypt-00000000"),
         mem_strdup("mv -f " OPENSHIFT_FOLDER
                    "/.master-config.yaml.encrypt-00000000 " OPENSHIFT_CONFIG),
-        o->pods ? mem_strdup(OPENSHIFT_RESTART " api")
-                : mem_printf("systemctl restart --no-block %s", o->api ? o->api : ""),
+        o->pods  ? mem_strdup(OPENSHIFT_RESTART " api")
+        : o->api ? mem_printf("systemctl restart --no-block %s", o->api)
+                 : NULL, /* not installed yet: before its first start */
         o->pods          ? mem_strdup(OPENSHIFT_RESTART " controllers")
         : o->controllers ? mem_printf("systemctl restart --no-block %s", o->controllers)
                          : NULL,

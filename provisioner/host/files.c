@@ -61,11 +61,15 @@ enum {
     "  done\n"                                                                                     \
     "}\n"
 
-/* $1 the folder, $2 the mode of one that has to be made (and its name flushed). Only root may write
- * into it; where there is an ACL, the group's bits are its mask. */
+/* $1 the folder, $2 the mode of one that has to be made (and its name flushed): with what is above
+ * it, others must be able to look in there as before, and a folder of /etc itself is not ours alone
+ * (may.c asks for the same). Only root may write into it; where there is an ACL, the group's bits
+ * are its mask. */
 #define FOLDER                                                                                     \
     "folder() {\n"                                                                                 \
-    "  is -d \"$1\" || { as_root mkdir -p -m \"$2\" \"$1\" && flush \"${1%/*}\"; } || exit 1\n"    \
+    "  case $1 in /etc/*/*) ;; /etc/*) set -- \"$1\" 0755 ;; esac\n"                               \
+    "  is -d \"$1\" || { (umask 022; as_root mkdir -p -m \"$2\" \"$1\") && flush \"${1%/*}\"; } "  \
+    "|| exit 1\n"                                                                                  \
     "  line=$(as_root ls -ldn \"$1/.\") || exit 1\n"                                               \
     "  case $line in d[r-][w-][xsS-][r-]-[xsS-][r-]-*) ;; *) exit 85 ;; esac\n"                    \
     "  set -- $line\n"                                                                             \

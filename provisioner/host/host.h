@@ -65,8 +65,8 @@ int host_check_may_put(const struct host *h, const char *path, struct error *err
  *
  *   read:    test ! -e FILE | cat FILE
  *   is:      test TYPE FILE | test ! TYPE FILE
- *   folder:  test -d FOLDER | test ! -d FOLDER | mkdir -p -m 0700 FOLDER | sync FOLDER/..'s name |
- *            ls -ldn FOLDER/.
+ *   folder:  test -d FOLDER | test ! -d FOLDER | mkdir -p -m 0700 FOLDER (0755 just below /etc) |
+ *            sync FOLDER/..'s name | ls -ldn FOLDER/.
  *   write:   tee NEW | cat NEW | sync NEW | rm -f NEW | sync FOLDER
  *   put:     folder, write, read | ls -A FOLDER | test -d FILE | test ! -d FILE | touch NEW |
  *            ls -ldn NEW | mv -f NEW FILE; for `beside` the same
@@ -89,7 +89,8 @@ int host_file_is(const struct host *h, const char *type, const char *path, bool 
                  struct error *err) MUST_CHECK;
 
 /* As struct driver's put_file(), claim_file(), remove_file(). A folder that is missing is made
- * (root's, 0700); REFUSED where others than root may write into it, or could open a file that root
+ * (root's, 0700; 0755 those above it, and one that lies in /etc itself, which others use too);
+ * REFUSED where others than root may write into it, or could open a file that root
  * makes there before it is locked. A symbolic link in the file's place is replaced, not followed.
  */
 int host_file_put(const struct host *h, const struct node_text *file,

@@ -71,6 +71,13 @@ static bool can_be_told(const struct host *h, const char *path)
     return !h->root && path[0] == '/' && !strpbrk(path, " \t\n");
 }
 
+/* As files.c makes a folder that is missing. */
+static const char *mode_of(const char *folder)
+{
+    static const char shared[] = "/etc/";
+    return str_starts(folder, shared) && !strchr(folder + strlen(shared), '/') ? "0755" : "0700";
+}
+
 /* `temporary` is to be freed. */
 static int wish_to_write(const struct host *h, const char *path, struct wishes *w, char **temporary,
                          struct error *err)
@@ -83,7 +90,7 @@ static int wish_to_write(const struct host *h, const char *path, struct wishes *
         return -1;
     const char *new = *temporary = mem_printf("%s/.%s.encrypt-00000000", folder, slash + 1);
     if (!there)
-        wish(w, mem_printf("mkdir -p -m 0700 %s", folder));
+        wish(w, mem_printf("mkdir -p -m %s %s", mode_of(folder), folder));
     wish(w, mem_printf("ls -ldn %s/.", folder));
     wish(w, mem_printf("ls -A %s", folder));
     wish(w, mem_printf("test -d %s", path));

@@ -93,6 +93,24 @@ static int do_claim(struct run *r, struct error *err)
     return 0;
 }
 
+/* rehearse PATH */
+static int do_rehearse(struct run *r, struct error *err)
+{
+    if (host_file_rehearse(&r->host, r->args[0], err) < 0)
+        return -1;
+    printf("rehearsed\n");
+    return 0;
+}
+
+/* may PATH */
+static int do_may(struct run *r, struct error *err)
+{
+    if (host_check_may_put(&r->host, r->args[0], err) < 0)
+        return -1;
+    printf("may\n");
+    return 0;
+}
+
 /* remove PATH */
 static int do_remove(struct run *r, struct error *err)
 {
@@ -178,10 +196,20 @@ static int act(struct run *r, const char *name, struct error *err)
         int (*fn)(struct run *, struct error *);
         int args; /* at least */
     } actions[] = {
-        {"user", do_user, 0},       {"read", do_read, 2},       {"must", do_must, 1},
-        {"is", do_is, 2},           {"put", do_put, 2},         {"claim", do_claim, 2},
-        {"remove", do_remove, 1},   {"replace", do_replace, 3}, {"processes", do_processes, 1},
-        {"process", do_process, 1}, {"run", do_run, 1},         {"do", do_do, 1},
+        {"user", do_user, 0},
+        {"read", do_read, 2},
+        {"must", do_must, 1},
+        {"is", do_is, 2},
+        {"put", do_put, 2},
+        {"claim", do_claim, 2},
+        {"remove", do_remove, 1},
+        {"replace", do_replace, 3},
+        {"processes", do_processes, 1},
+        {"process", do_process, 1},
+        {"run", do_run, 1},
+        {"do", do_do, 1},
+        {"rehearse", do_rehearse, 1},
+        {"may", do_may, 1},
     };
     int given = 0;
     while (r->args[given])
