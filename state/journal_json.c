@@ -1,4 +1,5 @@
-#include "state/journal_json.h"
+/* The journal as JSON, read. */
+#include "state/journal_json_parts.h"
 
 #include "base/buf.h"
 #include "state/json_text.h"
@@ -12,15 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Version 1 had neither `aborting` nor `reopened`, version 2 no `custom` and no node's `path`,
- * version 3 no `last`, `staged`, `requested`, `initial`, `before` and `started`, version 4 no
- * `kind`. A journal without what version 5 has is written as version 4: an older build can go on
- * with it. */
-enum { VERSION = 5, MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
+enum { MAX_TEXT = 4096, MAX_CONFIG = 4 << 20, MAX_SECRET = 32, MAX_BASE64 = 44 };
 /* What any reader of JSON keeps exactly. */
 #define MAX_NUMBER ((int64_t)1 << 53)
 
-static const char *const stage_names[] = {"open", "narrowing"};
 static const char *const forms[] = {"widen", "switch", "narrow", "from"};
 
 struct reader {
@@ -246,7 +242,7 @@ static int get_transition(struct reader *r, const json_t *json, struct journal *
         get_text(r, json, where, "why", LINE, &t->why) != 0 ||
         get_moment(r, json, where, "opened", &t->opened) != 0 ||
         get_text(r, json, where, "by", LINE, &t->by) != 0 ||
-        get_one_of(r, json, where, "stage", stage_names, ARRAY_LEN(stage_names), &stage) != 0 ||
+        get_one_of(r, json, where, "stage", journal_stage_names, JOURNAL_STAGES, &stage) != 0 ||
         get_config(r, json, where, "from", &t->from) != 0 ||
         get_config(r, json, where, "to", &t->to) != 0 ||
         (r->version > 2 && get_config(r, json, where, "custom", &t->custom) != 0) ||
@@ -342,13 +338,6 @@ static int get_nodes(struct reader *r, const json_t *json, struct journal *j)
     return 0;
 }
 
-static void add_base64(struct buf *out, const unsigned char *data, size_t len)
-{
-    size_t room = (len + 2) / 3 * 4 + 1;
-    unsigned char *to = (unsigned char *)buf_reserve(out, room);
-    out->len += (size_t)EVP_EncodeBlock(to, data, (int)len);
-}
-
 /* Only the canonical form: libcrypto's decoder alone forgives too much. */
 static int get_secret(struct reader *r, const json_t *from, const char *where,
                       enum provider_type type, struct encryption_key *out)
@@ -363,7 +352,7 @@ static int get_secret(struct reader *r, const json_t *from, const char *where,
     int decoded = EVP_DecodeBlock(secret, (const unsigned char *)text, (int)len);
     decoded -= (text[len - 1] == '=') + (text[len - 2] == '=');
     if (decoded > 0)
-        add_base64(&again, secret, (size_t)decoded);
+        journal_add_base64(&again, secret, (size_t)decoded);
     if (again.len != len || CRYPTO_memcmp(again.data, text, len) != 0)
         return damaged(r, "%s.secret is not the base64 of a key", where);
     if (decoded != 32 && (type == PROVIDER_SECRETBOX || (decoded != 16 && decoded != 24)))
@@ -441,11 +430,11 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
         return damaged(&r, "the journal is not an object");
     if (get_number(&r, json, "journal", "version", 1, &r.version) != 0)
         return -1;
-    if (r.version > VERSION)
+    if (r.version > JOURNAL_VERSION)
         return error_set(err, RESULT_REFUSED,
                          "%s: written by a newer encrypt (version %lld of the journal; this one "
                          "knows %d)",
-                         name, (long long)r.version, VERSION);
+                         name, (long long)r.version, JOURNAL_VERSION);
     for (; members[count]; count++)
         latest[count] = members[count];
     if (owned)
@@ -467,158 +456,5 @@ int journal_from_json(const json_t *json, const char *name, struct journal **out
         get_keys(&r, json_object_get(json, "keys"), j) != 0)
         return -1;
     *out = STEAL(j);
-    return 0;
-}
-
-/* Writing. A text that isn't UTF-8 makes json_string() give NULL: *ok tells. */
-static void put_text(json_t *object, const char *member, const char *text, bool *ok)
-{
-    json_t *json = text ? json_string(text) : json_null();
-    *ok = *ok && json;
-    json_put(object, member, json ? json : json_null());
-}
-
-static void put_config(json_t *object, const char *member, const struct encryption_config *c,
-                       bool *ok)
-{
-    struct buf yaml CLEANUP(buf_free) = {0};
-    if (c)
-        encryption_config_write(c, &yaml);
-    put_text(object, member, buf_str(&yaml), ok);
-}
-
-static json_t *proof_to_json(bool proved, int64_t revision, int64_t values, const char *at,
-                             bool *ok)
-{
-    if (!proved)
-        return json_null();
-    json_t *proof = json_object();
-    json_put(proof, "revision", json_integer(revision));
-    json_put(proof, "values", json_integer(values));
-    put_text(proof, "at", at, ok);
-    return proof;
-}
-
-static json_t *transition_to_json(const struct transition *t, bool *ok)
-{
-    if (!t)
-        return json_null();
-    json_t *json = json_object();
-    put_text(json, "id", t->id, ok);
-    put_text(json, "why", t->why, ok);
-    put_text(json, "opened", t->opened, ok);
-    put_text(json, "by", t->by, ok);
-    put_text(json, "stage", stage_names[t->stage == TRANSITION_NARROWING], ok);
-    put_config(json, "from", t->from, ok);
-    put_config(json, "to", t->to, ok);
-    put_config(json, "custom", t->custom, ok);
-    json_put(json, "aborting", json_boolean(t->aborting));
-    json_put(json, "reopened", json_boolean(t->reopened));
-    json_put(json, "staged", json_boolean(t->staged));
-    json_put(json, "requested", json_boolean(t->requested));
-    json_put(json, "initial", json_boolean(t->initial));
-    put_config(json, "before", t->before, ok);
-    put_text(json, "started", t->started, ok);
-    json_put(json, "switched", json_boolean(t->switched));
-    json_put(json, "rewritten", json_boolean(t->rewritten));
-    json_put(json, "proved",
-             proof_to_json(t->proved, t->proof_revision, t->proof_values, t->proved_at, ok));
-    return json;
-}
-
-static json_t *owned_to_json(const struct owned_record *o, bool *ok)
-{
-    json_t *json = json_object();
-    put_text(json, "why", o->why, ok);
-    put_text(json, "opened", o->opened, ok);
-    put_text(json, "by", o->by, ok);
-    put_config(json, "from", o->from, ok);
-    json_put(json, "staged", json_boolean(o->staged));
-    json_put(json, "at_once", json_boolean(o->at_once));
-    json_put(json, "gone", json_boolean(o->gone));
-    json_put(json, "stuck", json_boolean(o->stuck));
-    json_put(json, "proved",
-             proof_to_json(o->proved, o->proof_revision, o->proof_values, o->proved_at, ok));
-    return json;
-}
-
-static json_t *last_to_json(const struct finished *f, bool *ok)
-{
-    if (!f->why)
-        return json_null();
-    json_t *json = json_object();
-    put_text(json, "why", f->why, ok);
-    json_put(json, "aborted", json_boolean(f->aborted));
-    put_text(json, "closed", f->closed, ok);
-    return json;
-}
-
-/* An object of two texts, or null where the first is NULL. */
-static json_t *pair_to_json(const char *first, const char *value, const char *process, bool *ok)
-{
-    if (!value)
-        return json_null();
-    json_t *json = json_object();
-    put_text(json, first, value, ok);
-    put_text(json, "process", process, ok);
-    return json;
-}
-
-static json_t *node_to_json(const struct node_record *n, bool *ok)
-{
-    json_t *json = json_object();
-    json_put(json, "intent", pair_to_json("form", n->intent_form, n->intent_process, ok));
-    json_put(json, "placed", pair_to_json("sha256", n->placed.sha256, n->placed.process, ok));
-    json_put(json, "runs", pair_to_json("sha256", n->runs.sha256, n->runs.process, ok));
-    put_text(json, "path", n->path, ok);
-    return json;
-}
-
-static json_t *key_to_json(const struct key_record *k, bool *ok)
-{
-    struct buf secret CLEANUP(buf_free) = {0};
-    char fingerprint[13];
-    add_base64(&secret, k->key.secret, k->key.secret_len);
-    encryption_key_fingerprint(&k->key, fingerprint);
-    json_t *json = json_object();
-    put_text(json, "name", k->key.name, ok);
-    put_text(json, "type", provider_type_name(k->type), ok);
-    put_text(json, "secret", buf_str(&secret), ok);
-    put_text(json, "fingerprint", fingerprint, ok);
-    put_text(json, "created", k->created, ok);
-    put_text(json, "activated", k->activated, ok);
-    put_text(json, "retired", k->retired, ok);
-    return json;
-}
-
-int journal_to_json(const struct journal *j, json_t **out, struct error *err)
-{
-    json_t *json CLEANUP(cleanup_json) = json_object();
-    json_t *nodes = json_object(), *keys = json_array();
-    bool ok = true;
-    json_put(json, "version", json_integer(j->owned || j->kind ? VERSION : VERSION - 1));
-    json_put(json, "sequence", json_integer(j->sequence));
-    put_text(json, "cluster", j->cluster_id, &ok);
-    json_put(json, "generation", json_integer(j->generation));
-    json_put(json, "transition", transition_to_json(j->transition, &ok));
-    if (j->owned)
-        json_put(json, "owned", owned_to_json(j->owned, &ok));
-    if (j->kind)
-        put_text(json, "kind", j->kind, &ok);
-    json_put(json, "last", last_to_json(&j->last, &ok));
-    json_put(json, "nodes", nodes);
-    put_config(json, "custom", j->custom, &ok);
-    json_put(json, "keys", keys);
-    for (size_t i = 0; i < j->node_count; i++) {
-        json_t *node = node_to_json(&j->nodes[i], &ok);
-        if (json_object_set_new(nodes, j->nodes[i].address, node) != 0)
-            ok = false;
-    }
-    for (size_t i = 0; i < j->key_count; i++)
-        if (json_array_append_new(keys, key_to_json(&j->keys[i], &ok)) != 0)
-            abort();
-    if (!ok)
-        return error_set(err, RESULT_FAILED, "the journal: a text to be written is not UTF-8");
-    *out = STEAL(json);
     return 0;
 }
