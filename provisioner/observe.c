@@ -127,7 +127,8 @@ int run_observe(struct run *r, struct error *err)
         form_set runs = forms_that_run(r, m, file, &by_placement);
         if (runs)
             note_taken_up(r, m);
-        if (by_placement || m->seen.unsettled)
+        /* (In doubt there is nothing to wait for: it is brought to what it is to run.) */
+        if (by_placement || (m->seen.unsettled && !m->seen.doubt))
             r->unconfirmed |= UINT64_C(1) << i;
         if (by_placement)
             r->placed |= UINT64_C(1) << i;

@@ -148,6 +148,8 @@ static int show_file(struct run *r, struct member *m, enum form f, struct error 
     if (r->text[f] && !(run_file_forms(r, m) & FORM_BIT(f)))
         return error_set(err, RESULT_FAILED, "node %s: %s is not the file that was put there",
                          m->node.name, m->config_path);
+    if (m->seen.doubt)
+        return error_set(err, RESULT_FAILED, "node %s: %s", m->node.name, m->seen.doubt);
     record_shown(r, m);
     return 0;
 }
@@ -322,7 +324,9 @@ static int take_back(struct run *r, struct member *m, enum form failed, const ch
         return also_failed(err, &e);
     if (before && str_eq(m->seen.process, before) && !m->seen.automatic_reload) {
         /* It was never ended: what failed came before that. */
-        came = mem_printf("%s: node %s still runs what it ran", form_name(failed), m->node.name);
+        came = mem_printf("%s: node %s still runs what it ran%s%s", form_name(failed), m->node.name,
+                          m->seen.doubt ? ", and its next kube-apiserver would be another: " : "",
+                          m->seen.doubt ? m->seen.doubt : "");
         add_line(err, came);
         return -1;
     }

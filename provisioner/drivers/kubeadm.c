@@ -1,5 +1,6 @@
 #include "provisioner/drivers/kubeadm.h"
 
+#include "base/sha256.h"
 #include "provisioner/docker/binds.h"
 #include "state/cluster_yml.h"
 #include "templates/encryption_features.h"
@@ -61,7 +62,38 @@ int kubeadm_look(struct node *n, struct kubeadm_view *v, struct error *err)
     kubeadm_view_free(v);
     if (kubeadm_manifest(n, &v->text, &v->pod, err) < 0)
         return -1;
-    return host_processes(kubeadm_host(n), "kube-apiserver", &v->list, &v->count, err);
+    return kubeadm_processes(n, &v->list, &v->count, err);
+}
+
+/* Of a program that is every one of Kubernetes': "/hyperkube apiserver --…". */
+static bool is_apiserver(const struct host_process *p)
+{
+    const char *first = p->args[0] ? p->args[1] : NULL;
+    return str_eq(first, "apiserver") || str_eq(first, "kube-apiserver");
+}
+
+int kubeadm_processes(struct node *n, struct host_process **out, size_t *count, struct error *err)
+{
+    const struct host *h = kubeadm_host(n);
+    struct host_process *list = NULL;
+    size_t all = 0, kept = 0;
+    if (host_processes(h, "kube-apiserver", out, count, err) < 0)
+        return -1;
+    if (*count)
+        return 0;
+    host_processes_free(*out, *count);
+    *out = NULL;
+    if (host_processes(h, "hyperkube", &list, &all, err) < 0)
+        return -1;
+    for (size_t i = 0; i < all; i++) {
+        if (is_apiserver(&list[i]))
+            list[kept++] = list[i];
+        else
+            host_process_free(&list[i]);
+    }
+    *out = list;
+    *count = kept;
+    return 0;
 }
 
 char **kubeadm_flags(const struct host_process *p)
@@ -76,6 +108,52 @@ char **kubeadm_flags(const struct host_process *p)
     for (size_t i = from; i < count; i++)
         out[i - from] = mem_strdup(p->args[i]);
     return out;
+}
+
+/* "/kubepods/burstable/pod<uid>/<container>", "…/kubepods-burstable-pod<uid>.slice/…", where dashes
+ * of the uid are underscores. */
+char *kubeadm_pod_uid(const char *cgroup)
+{
+    enum { SHORTEST = 32 };
+    for (const char *at = cgroup; (at = strstr(at, "pod")); at += 3) {
+        size_t len = strspn(at + 3, "0123456789abcdef-_");
+        if (at == cgroup || !strchr("/-", at[-1]) || len < SHORTEST)
+            continue;
+        char *uid = mem_strndup(at + 3, len);
+        for (char *c = uid; *c; c++)
+            *c = *c == '_' ? '-' : *c;
+        return uid;
+    }
+    return NULL;
+}
+
+void kubeadm_mark(const char *text, char out[11])
+{
+    char sha256[65];
+    sha256_hex(text, strlen(text), sha256);
+    memcpy(out, sha256, 10);
+    out[10] = '\0';
+}
+
+char *kubeadm_doubt(const struct static_pod *pod, const struct host_process *p)
+{
+    struct apiserver a CLEANUP(apiserver_free) = {0};
+    char mark[11];
+    if (!pod)
+        return mem_strdup("there is no " KUBEADM_MANIFEST ", and a kube-apiserver runs: it is "
+                          "being ended, or the kubelet does not run");
+    apiserver_set_args(&a, kubeadm_flags(p));
+    const char *says = static_pod_config(pod);
+    if (!str_eq(says, a.config_path))
+        return mem_printf(KUBEADM_MANIFEST " says %s%s, and the kube-apiserver that runs was "
+                                           "started with %s: the kubelet has not acted on it",
+                          says ? "--encryption-provider-config=" : "nothing of encryption",
+                          says ? says : "", a.config_path ? a.config_path : "none");
+    kubeadm_mark(p->identity, mark);
+    if (str_eq(mark, pod->restart))
+        return mem_strdup(KUBEADM_MANIFEST " asks for another kube-apiserver than the one that "
+                                           "runs: the kubelet has not acted on it");
+    return NULL;
 }
 
 static char **copy_of(char *const *args)
@@ -108,22 +186,48 @@ static int look_at_one(struct node *n, struct kubeadm_view *v, struct error *err
     }
 }
 
+/* A manifest that was moved out of the kubelet's folder, or what it was before our change: the node
+ * has an apiserver all the same, whatever stands in it. *pod: NULL where that can't be read. */
+static int look_elsewhere(struct node *n, bool *there, struct static_pod **pod, struct error *err)
+{
+    static const char *const places[] = {KUBEADM_AWAY, KUBEADM_KEPT};
+    *there = false;
+    for (size_t i = 0; i < ARRAY_LEN(places) && !*there; i++) {
+        struct buf text CLEANUP(buf_free) = {0};
+        struct error unread CLEANUP(error_clear) = {0};
+        bool missing = false;
+        if (host_file_read(kubeadm_host(n), places[i], &text, &missing, err) < 0)
+            return -1;
+        *there = !missing;
+        if (!missing && static_pod_read(buf_str(&text), text.len, places[i], pod, &unread) < 0)
+            *pod = NULL;
+    }
+    return 0;
+}
+
 static int kubeadm_observe(struct node *n, struct apiserver *out, struct error *err)
 {
     struct kubeadm_view v CLEANUP(kubeadm_view_free) = {0};
+    struct static_pod *elsewhere CLEANUP(cleanup_static_pod) = NULL;
     struct buf logs CLEANUP(buf_free) = {0};
-    if (look_at_one(n, &v, err) < 0)
+    bool moved = false, kept = false;
+    long restarts = 0;
+    if (look_at_one(n, &v, err) < 0 || kubeadm_logs(n, &logs, &restarts, err) < 0 ||
+        host_file_is(kubeadm_host(n), "-e", KUBEADM_KEPT, &kept, err) < 0 ||
+        (!v.pod && look_elsewhere(n, &moved, &elsewhere, err) < 0))
         return -1;
-    *out = (struct apiserver){.exists = v.pod || v.count, .running = v.count};
-    if (kubeadm_logs(n, &logs, &out->restarts, err) < 0 ||
-        host_file_is(kubeadm_host(n), "-e", KUBEADM_KEPT, &out->unsettled, err) < 0)
-        return -1;
+    *out = (struct apiserver){.exists = v.pod || v.count || moved,
+                              .running = v.count,
+                              .restarts = restarts,
+                              .unsettled = kept};
+    const struct static_pod *pod = v.pod ? v.pod : elsewhere;
     if (v.count) {
+        out->doubt = kubeadm_doubt(v.pod, &v.list[0]);
         out->process = STEAL(v.list[0].identity);
         out->since = STEAL(v.list[0].since);
         apiserver_set_args(out, kubeadm_flags(&v.list[0]));
-    } else if (v.pod) {
-        apiserver_set_args(out, copy_of(v.pod->args));
+    } else if (pod) {
+        apiserver_set_args(out, copy_of(pod->args));
     }
     return 0;
 }

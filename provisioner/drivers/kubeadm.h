@@ -21,6 +21,8 @@
 #define KUBEADM_TEMPORARY "/etc/kubernetes/manifests/.kube-apiserver.yaml.encrypt-00000000"
 #define KUBEADM_KEPT_TEMPORARY "/etc/kubernetes/..encrypt-kube-apiserver.yaml.encrypt-00000000"
 #define KUBEADM_LOGS "/var/log/pods"
+/* Where the manifest lies while somebody restarts the apiserver by hand, by the driver's words. */
+#define KUBEADM_AWAY "/etc/kubernetes/kube-apiserver.yaml"
 
 struct kubeadm {
     struct host host;
@@ -36,6 +38,23 @@ struct kubeadm_view {
 };
 void kubeadm_view_free(struct kubeadm_view *v); /* also for CLEANUP */
 int kubeadm_look(struct node *n, struct kubeadm_view *v, struct error *err) MUST_CHECK;
+
+/* The processes of kube-apiserver on the node, hyperkube's too; as host_processes() gives them. */
+int kubeadm_processes(struct node *n, struct host_process **out, size_t *count,
+                      struct error *err) MUST_CHECK;
+
+/* Why that process is not what the manifest says (the kubelet has not acted on it), as struct
+ * apiserver's doubt; to be freed. NULL: nothing speaks against it. `pod` NULL: there is no
+ * manifest.
+ */
+char *kubeadm_doubt(const struct static_pod *pod, const struct host_process *p);
+
+/* The uid of the pod that /proc/PID/cgroup tells, as the names of its logs have it; to be freed.
+ * NULL: it tells none. */
+char *kubeadm_pod_uid(const char *cgroup);
+
+/* Short, and another for each text (the process that is to end): what the annotation says. */
+void kubeadm_mark(const char *text, char out[11]);
 
 /* The manifest alone: NULL where there is none. `text` may be NULL. */
 int kubeadm_manifest(struct node *n, struct buf *text, struct static_pod **out,

@@ -1,5 +1,4 @@
 /* The manifest changed, the kubelet's doing awaited, and the way back. */
-#include "base/sha256.h"
 #include "provisioner/drivers/kubeadm.h"
 
 #include <stdlib.h>
@@ -23,6 +22,7 @@ struct change {
     char **before; /* the identities that are to be gone; owned */
     size_t before_count;
     struct buf logs; /* as they were listed before the change */
+    char *pod;       /* the uid of the pod that is to go; NULL: not known, or no manifest written */
     bool late;       /* the kubelet was waited for in vain */
 };
 
@@ -33,7 +33,20 @@ static void change_free(struct change *c)
     for (size_t i = 0; i < c->before_count; i++)
         mem_free(c->before[i]);
     mem_free(c->before);
+    mem_free(c->pod);
     buf_free(&c->logs);
+}
+
+static int refuse_without(const struct node *n, struct error *err)
+{
+    error_set(err, RESULT_REFUSED, "node %s: there is no %s", n->name, KUBEADM_MANIFEST);
+    error_next(err,
+               "on node %s: put it back where somebody moved it (" KUBEADM_AWAY "; what it was "
+               "before a change that is open: " KUBEADM_KEPT "; `ln` and not `mv`, which would "
+               "overwrite): ln " KUBEADM_AWAY " " KUBEADM_MANIFEST "; then run the same command "
+               "again",
+               n->name);
+    return -1;
 }
 
 static int look(struct node *n, const struct apiserver_want *want, struct change *c,
@@ -44,7 +57,7 @@ static int look(struct node *n, const struct apiserver_want *want, struct change
     if (kubeadm_look(n, &c->v, err) < 0 || kubeadm_logs(n, &c->logs, &restarts, err) < 0)
         return -1;
     if (!c->v.pod)
-        return error_set(err, RESULT_REFUSED, "node %s: there is no %s", n->name, KUBEADM_MANIFEST);
+        return refuse_without(n, err);
     kubeadm_want_of(n, c->v.pod, want, &c->want);
     return 0;
 }
@@ -55,11 +68,29 @@ static void add_before(struct change *c, const char *identity)
     c->before[c->before_count++] = mem_strdup(identity);
 }
 
-/* Those that run now are to end. */
-static void all_before(struct change *c)
+/* The pod that a process is of, by its cgroup; *out NULL: it doesn't tell. */
+static int pod_of(struct change *c, const struct host_process *p, char **out, struct error *err)
 {
+    static const char script[] = "cat \"/proc/$1/cgroup\" 2>/dev/null\nexit 0";
+    struct buf text CLEANUP(buf_free) = {0};
+    char *pid CLEANUP(cleanup_mem) = mem_printf("%ld", p->pid);
+    const char *args[] = {pid, NULL};
+    *out = NULL;
+    if (host_do(kubeadm_host(c->n), "looking for the pod of kube-apiserver", script, args, NULL,
+                &text, err) < 0)
+        return -1;
+    *out = kubeadm_pod_uid(buf_str(&text));
+    return 0;
+}
+
+/* Those that run now are to end, and their pod: a kubelet gives what another manifest says another
+ * uid (unless the manifest names one). */
+static int all_before(struct change *c, struct error *err)
+{
+    bool named = !yaml_is_null(yaml_path(c->v.pod->document, "metadata", "uid", NULL));
     for (size_t i = 0; i < c->v.count; i++)
         add_before(c, c->v.list[i].identity);
+    return c->v.count == 1 && !named ? pod_of(c, &c->v.list[0], &c->pod, err) : 0;
 }
 
 static bool is_before(const struct change *c, const char *identity)
@@ -76,15 +107,6 @@ static bool runs_wanted(const struct change *c, const struct host_process *p)
     struct apiserver a CLEANUP(apiserver_free) = {0};
     apiserver_set_args(&a, kubeadm_flags(p));
     return str_eq(a.config_path, c->want.pod.config_path);
-}
-
-/* Short, and another for each process that is to end. */
-static void mark_of(const char *text, char out[11])
-{
-    char sha256[65];
-    sha256_hex(text, strlen(text), sha256);
-    memcpy(out, sha256, 10);
-    out[10] = '\0';
 }
 
 static int write_manifest(struct change *c, const struct buf *text, struct error *err)
@@ -110,13 +132,14 @@ static long grace_ms(const struct change *c)
     return (seconds < 0 || seconds > 3600 ? GRACE_SECONDS : seconds) * 1000;
 }
 
-/* A container of the pod was started since: its log has a name that wasn't there. */
+/* A container was started since: its log has a name that wasn't there. (One of the pod that is to
+ * go came up again by itself.) */
 static bool has_new_log(const struct change *c, const char *now)
 {
     while (*now) {
         size_t len = strcspn(now, "\n");
         char *line CLEANUP(cleanup_mem) = mem_strndup(now, len);
-        if (!strstr(buf_str(&c->logs), line))
+        if (!strstr(buf_str(&c->logs), line) && !(c->pod && strstr(line, c->pod)))
             return true;
         now += len + (now[len] == '\n');
     }
@@ -127,6 +150,20 @@ struct sight {
     bool old_there, new_there, new_log;
 };
 
+/* What ran before; what has other flags, or is of the same pod: it came up again by itself, and the
+ * kubelet, which has not acted on the manifest yet, will end it too. */
+static int is_to_go(struct change *c, const struct host_process *p, bool *out, struct error *err)
+{
+    char *pod CLEANUP(cleanup_mem) = NULL;
+    *out = is_before(c, p->identity) || !runs_wanted(c, p);
+    if (*out || !c->pod)
+        return 0;
+    if (pod_of(c, p, &pod, err) < 0)
+        return -1;
+    *out = str_eq(pod, c->pod);
+    return 0;
+}
+
 static int look_again(struct change *c, struct sight *out, struct error *err)
 {
     struct host_process *list = NULL;
@@ -134,17 +171,17 @@ static int look_again(struct change *c, struct sight *out, struct error *err)
     struct buf logs CLEANUP(buf_free) = {0};
     long restarts = 0;
     *out = (struct sight){0};
-    if (host_processes(kubeadm_host(c->n), "kube-apiserver", &list, &count, err) < 0)
+    if (kubeadm_processes(c->n, &list, &count, err) < 0)
         return -1;
-    for (size_t i = 0; i < count; i++) {
-        bool old = is_before(c, list[i].identity);
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        bool old = false;
+        rc = is_to_go(c, &list[i], &old, err);
         out->old_there = out->old_there || old;
-        /* (One with other flags will be replaced, too: the kubelet has not read the manifest.) */
-        out->new_there = out->new_there || (!old && runs_wanted(c, &list[i]));
-        out->old_there = out->old_there || (!old && !runs_wanted(c, &list[i]));
+        out->new_there = out->new_there || !old;
     }
     host_processes_free(list, count);
-    if (kubeadm_logs(c->n, &logs, &restarts, err) < 0)
+    if (rc < 0 || kubeadm_logs(c->n, &logs, &restarts, err) < 0)
         return -1;
     out->new_log = has_new_log(c, buf_str(&logs));
     return 0;
@@ -200,8 +237,7 @@ static int wait_replaced(struct change *c, bool *acted, struct error *err)
 static int write_and_wait(struct change *c, const struct buf *text, bool back, struct error *err)
 {
     bool acted = false;
-    all_before(c);
-    if (write_manifest(c, text, err) < 0)
+    if (all_before(c, err) < 0 || write_manifest(c, text, err) < 0)
         return -1;
     if (wait_replaced(c, &acted, err) == 0)
         return 0;
@@ -259,10 +295,10 @@ static int start_anew(struct change *c, const char *process, struct error *err)
         }
         if (s.new_there)
             return 0;
-        mark_of(c->v.pod->restart ? c->v.pod->restart : "down", mark);
+        kubeadm_mark(c->v.pod->restart ? c->v.pod->restart : "down", mark);
     } else {
         const char *ends = process && *process ? process : c->v.list[0].identity;
-        mark_of(ends, mark);
+        kubeadm_mark(ends, mark);
         if (str_eq(mark, c->v.pod->restart) || !runs_wanted(c, &c->v.list[0])) {
             /* A run that was killed had asked for it. */
             add_before(c, ends);
@@ -281,7 +317,7 @@ static int start(struct change *c, const char *process, struct error *err)
     if (static_pod_has(c->v.pod, &c->want.pod))
         return start_anew(c, process, err);
     const char *ends = c->v.count ? c->v.list[0].identity : process ? process : "";
-    mark_of(ends, mark);
+    kubeadm_mark(ends, mark);
     /* (A manifest without the flag is what it was before there was one.) */
     if (edit(c, c->want.pod.config_path ? mark : NULL, &text, err) < 0 || keep(c, err) < 0)
         return -1;
@@ -297,6 +333,20 @@ int kubeadm_start(struct node *n, const struct apiserver_want *want, const char 
 
 int kubeadm_settle(struct node *n, struct error *err)
 {
+    struct kubeadm_view v CLEANUP(kubeadm_view_free) = {0};
+    bool kept = false;
+    if (kubeadm_look(n, &v, err) < 0 ||
+        (!v.pod && host_file_is(kubeadm_host(n), "-e", KUBEADM_KEPT, &kept, err) < 0))
+        return -1;
+    /* Without a manifest it may be the last copy. */
+    if (kept)
+        return 0;
+    /* What is in force is what was kept as long as the kubelet has not acted. */
+    for (size_t i = 0; i < v.count; i++) {
+        char *doubt CLEANUP(cleanup_mem) = kubeadm_doubt(v.pod, &v.list[i]);
+        if (doubt)
+            return 0;
+    }
     return host_file_remove(kubeadm_host(n), KUBEADM_KEPT, err);
 }
 
@@ -329,10 +379,10 @@ static int go_back(struct change *c, struct error *err)
         return -1;
     if (text.len == c->v.text.len && memcmp(text.data, c->v.text.data, text.len) == 0) {
         const char *restart = c->v.pod->restart;
-        mark_of(c->v.count ? c->v.list[0].identity : restart ? restart : "down", mark);
+        kubeadm_mark(c->v.count ? c->v.list[0].identity : restart ? restart : "down", mark);
         /* It was asked for before, and may have been had: once more. */
         if (str_eq(mark, restart))
-            mark_of(restart, mark);
+            kubeadm_mark(restart, mark);
         buf_reset(&text);
         if (edit(c, mark, &text, err) < 0)
             return -1;

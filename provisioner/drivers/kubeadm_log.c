@@ -9,7 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* (As root where that may be: the folder may be root's alone.) */
 static const char list_script[] =
+    "if logs=$(as_root find " KUBEADM_LOGS " -path '" KUBEADM_LOGS
+    "/kube-system_kube-apiserver-*/kube-apiserver/*.log' 2>/dev/null); then\n"
+    "  echo \"$logs\"\n"
+    "  exit 0\n"
+    "fi\n"
     "set +f\n"
     "for log in " KUBEADM_LOGS "/kube-system_kube-apiserver-*/kube-apiserver/*.log; do\n"
     "  echo \"$log\"\n"

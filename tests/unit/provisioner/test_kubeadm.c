@@ -71,6 +71,31 @@ static void a_process_without_its_name_is_its_flags(void **state)
     mem_free(flags);
 }
 
+static void the_pod_is_told_by_the_cgroup(void **state)
+{
+    (void)state;
+#define UID "6f5a0123456789abcdef0123456789ab"
+    static const struct {
+        const char *text, *uid;
+    } table[] = {
+        {"11:memory:/kubepods/burstable/pod" UID "/4b5c\n10:cpu:/\n", UID},
+        {"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" UID
+         ".slice/cri-containerd-4b5c.scope\n",
+         UID},
+        {"0::/kubepods.slice/kubepods-pod1b2c3d4e_0000_1111_2222_333344445555.slice/x\n",
+         "1b2c3d4e-0000-1111-2222-333344445555"},
+        {"0::/docker/4b5c\n", NULL},
+        {"0::/kubepods/pods/podx/pod12\n", NULL},
+        {"pod" UID, NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char *uid CLEANUP(cleanup_mem) = kubeadm_pod_uid(table[i].text);
+        if (!str_eq(uid, table[i].uid))
+            fail_msg("%s: %s", table[i].text, uid ? uid : "none");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -78,6 +103,7 @@ int main(void)
         cmocka_unit_test(what_is_no_line_of_a_log_is_left_out),
         cmocka_unit_test(restarts_are_counted_by_the_numbers_of_logs),
         cmocka_unit_test(a_process_without_its_name_is_its_flags),
+        cmocka_unit_test(the_pod_is_told_by_the_cgroup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
