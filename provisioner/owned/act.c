@@ -9,6 +9,7 @@ enum {
     READY_MS = 300000,     /* a server's restart, where --timeout does not say */
     RELOAD_MS = 75000,     /* automatic reload looks once a minute */
     SNAPSHOT_MS = 1800000, /* a snapshot that also goes to S3 */
+    LISTEN_MS = 60000,     /* an active server that doesn't tell its state */
     POLL_MS = 1000,
 };
 
@@ -36,7 +37,10 @@ static void add_log(struct member *m, struct error *err)
 
 int owned_record(struct owned_run *r, struct error *err)
 {
-    return journal_write(r->s->journal, r->s->state, err);
+    if (journal_write(r->s->journal, r->s->state, err) < 0)
+        return -1;
+    r->unrecorded = false;
+    return 0;
 }
 
 /* --- commands --- */
@@ -268,6 +272,47 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
     return 0;
 }
 
+/* systemctl restart starts what is not active. */
+int owned_start(struct owned_run *r, size_t i, struct error *err)
+{
+    const struct owned_seen *seen = &r->seen[i];
+    if (seen->active)
+        return 0;
+    if (str_eq(seen->unit, "activating") || str_eq(seen->unit, "deactivating") ||
+        str_eq(seen->unit, "reloading")) {
+        tell(r->s, ENCRYPT_NODE, "restart", r->s->members[i].node.name, "%s is %s: waited for",
+             r->kind->unit, seen->unit);
+        return wait_for_unit(r, i, "", loop_now() + patience(r), err);
+    }
+    return owned_restart(r, i, err);
+}
+
+int owned_listen(struct owned_run *r, size_t i, struct error *err)
+{
+    struct member *m = &r->s->members[i];
+    const struct owned_seen *seen = &r->seen[i];
+    int64_t until = loop_now() + LISTEN_MS;
+    tell(r->s, ENCRYPT_NODE, "check", m->node.name, "its server does not tell its state: %s",
+         seen->silence);
+    while (seen->active && !r->servers[i].up && loop_now() < until)
+        if (pause_and_check(r, POLL_MS, err) < 0 || owned_look(r, err) < 0)
+            return -1;
+    if (!seen->active || r->servers[i].up)
+        return 0;
+    error_set(err, RESULT_STOPPED,
+              "node %s: %s is active, and does not tell its state: %s. It is not restarted: that "
+              "could end what it is at",
+              m->node.name, r->kind->unit, seen->silence);
+    if (seen->remedy)
+        error_next(err, "%s; then: %s", seen->remedy, r->again);
+    else
+        error_next(err,
+                   "see to it on that node (%s secrets-encrypt status; journalctl -u %s), then: %s",
+                   r->kind->program, r->kind->unit, r->again);
+    add_log(m, err);
+    return -1;
+}
+
 /* --- their reencrypt --- */
 
 static char *new_complaint(struct owned_run *r, size_t i)
@@ -291,11 +336,30 @@ static int tell_stuck(struct owned_run *r, size_t i, const char *why, struct err
         return -1;
     error_set(err, RESULT_STOPPED, "node %s: its reencrypt stopped half-way: %s", m->node.name,
               why);
-    error_next(err,
-               "%s    (it restarts %s there, which takes the stage back to rotate, and asks for "
-               "it again)",
-               r->again, r->kind->unit);
+    if (r->s->journal->owned->at_once)
+        error_next(err,
+                   "%s    (it rewrites and proves what is stored, restarts nothing, and tells how "
+                   "the old key goes)",
+                   r->again);
+    else
+        error_next(err,
+                   "%s    (it restarts %s there, which takes the stage back to rotate, and asks "
+                   "for it again)",
+                   r->again, r->kind->unit);
     return -1;
+}
+
+/* How many secrets there are; 0 where nobody tells. */
+static size_t count_stored(struct owned_run *r)
+{
+    struct error ignored CLEANUP(error_clear) = {0};
+    const struct http_server *api = NULL;
+    int64_t revision = 0;
+    if (!r->stored &&
+        (session_ready_api(r->s, &api, &ignored) < 0 ||
+         kube_count(api, resource_find("secrets"), &r->stored, &revision, &ignored) < 0))
+        r->stored = 0;
+    return r->stored ? r->stored : (size_t)r->s->journal->owned->proof_values;
 }
 
 int owned_wait(struct owned_run *r, size_t i, struct error *err)
@@ -305,8 +369,7 @@ int owned_wait(struct owned_run *r, size_t i, struct error *err)
     struct member *m = &s->members[i];
     int64_t began = loop_now();
     /* Versions before 1.28 rewrite five secrets a second. */
-    int64_t values = r->stored ? (int64_t)r->stored : s->journal->owned->proof_values;
-    int64_t until = began + LEAST_MS + values * A_SECRET_MS;
+    int64_t until = began + LEAST_MS + (int64_t)count_stored(r) * A_SECRET_MS;
     for (long turn = 1;; turn++) {
         if (owned_look(r, err) < 0)
             return -1;

@@ -385,12 +385,8 @@ static int give_up(struct owned_run *r, struct error *err)
 {
     struct session *s = r->s;
     const struct owned_record *o = s->journal->owned;
-    bool untouched = true;
-    for (size_t i = 0; i < s->count; i++)
-        untouched =
-            untouched && r->servers[i].file == OWNED_FILE_FROM &&
-            (r->servers[i].stage == STAGE_START || r->servers[i].stage == STAGE_REENCRYPT_FINISHED);
-    if (!untouched) {
+    bool half_way = r->servers[r->leader].file != OWNED_FILE_FROM;
+    if (!owned_may_abort(r)) {
         error_set(err, RESULT_REFUSED,
                   "%s can't be taken back: %s has no command for that; from here is only on",
                   o->why, r->kind->program);
@@ -408,7 +404,12 @@ static int give_up(struct owned_run *r, struct error *err)
     r->report->aborted = r->report->resumed = true;
     (void)nothing(r);
     r->report->nothing_to_do = false;
-    journal_close_owned(s->journal, NULL, true);
+    if (half_way)
+        tell(s, ENCRYPT_WARNING, NULL, NULL,
+             "what %s did is not taken back: both keys stay on the server and in the key history "
+             "of %s, and a rotation needs one alone. How the old one goes: docs/kinds/rke2.md",
+             r->kind->program, s->state_path);
+    journal_close_owned(s->journal, half_way ? r->seen[r->leader].config : NULL, true);
     if (owned_record(r, err) < 0)
         return -1;
     give_lease_back(s);

@@ -10,6 +10,7 @@ void owned_seen_free(struct owned_seen *o)
     mem_free(o->start);
     mem_free(o->tried);
     mem_free(o->silence);
+    mem_free(o->remedy);
     owned_status_free(&o->status);
     encryption_config_free(o->config);
     *o = (struct owned_seen){0};
@@ -80,8 +81,10 @@ static int ask_status(const struct owned_kind *kind, const struct host *h, struc
         host_explain(h, what, &a, &why);
     else if (owned_status_read(buf_str(&a.out), a.out.len, &out->status, &why) == 0)
         out->answers = true;
-    if (!out->answers)
+    if (!out->answers) {
         out->silence = STEAL(why.message);
+        out->remedy = STEAL(why.next);
+    }
     return 0;
 }
 
@@ -185,6 +188,7 @@ void owned_judge(struct owned_run *r)
     for (size_t i = 0; i < r->s->count; i++) {
         const struct owned_seen *seen = &r->seen[i];
         r->servers[i] = (struct owned_server){
+            .active = seen->active,
             .up = seen->active && seen->answers,
             .stage = seen->status.stage,
             .hash_match = seen->status.hash_match,

@@ -62,7 +62,8 @@ struct owned_seen {
     char *tried;  /* the same of its last start, be it active or not */
     bool answers; /* `status` did: */
     struct owned_status status;
-    char *silence;                    /* why it did not */
+    char *silence;                    /* why it did not, or what lies there can't be read */
+    char *remedy;                     /* what mends that, where it is known; or NULL */
     struct encryption_config *config; /* what lies there; NULL: none, or not to be read */
 };
 
@@ -79,6 +80,7 @@ struct owned_run {
                                 this run */
     char *complaints;        /* their log's lines on a failed reencrypt, before it was asked for */
     size_t stored;           /* how many values there are, 0: not counted */
+    bool unrecorded;         /* keys were seen that are not in the state file yet */
 };
 void owned_run_free(struct owned_run *r); /* also for CLEANUP */
 
@@ -113,6 +115,11 @@ struct owned_facts owned_facts_of(const struct owned_record *o);
 /* act.c: on the servers. */
 int owned_give(struct owned_run *r, size_t i, const char *command, struct error *err) MUST_CHECK;
 int owned_restart(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
+/* For a server that is not active: one that is coming up is waited for, another is started. */
+int owned_start(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
+/* For an active one that doesn't tell its state: waits for a while. STOPPED where that is silent
+ * still. */
+int owned_listen(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 int owned_wait(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 int owned_snapshot(struct owned_run *r, struct error *err) MUST_CHECK;
 
@@ -127,6 +134,9 @@ int owned_check_store(struct owned_run *r, const struct encryption_config *from,
 /* run.c: from whatever is found to the end, or as far as r->upto goes. */
 int owned_carry_out(struct owned_run *r, struct error *err) MUST_CHECK;
 int owned_record(struct owned_run *r, struct error *err) MUST_CHECK;
+/* Whether `abort` can close it: nothing was changed yet; or rotate-keys ended half-way, where both
+ * keys stay. Pure but for r. */
+bool owned_may_abort(const struct owned_run *r);
 /* "stage prepare", "2 of 3 servers have it": how far the open change is; to be freed. */
 char *owned_how_far(const struct owned_record *o, enum owned_file at, size_t have, size_t count);
 const char *owned_stage_of(enum owned_file at);

@@ -83,18 +83,21 @@ static struct owned_step at_prepared(const struct owned_server *s, size_t count,
     return on(OWNED_COMMAND, leader, "rotate");
 }
 
-/* rotate-keys does it all by itself, on one server; where it was interrupted, their commands know
- * no way on. Nothing is lost: both keys are there. */
-static struct owned_step half_way(const struct owned_server *s, size_t leader, struct owned_facts f)
+/* rotate-keys does it all by itself, on one server. A restart would end its rewriting, and in
+ * versions that save the fresh key at the end alone (k3s#13763) it would take that from the server:
+ * never one. Where it was interrupted both keys are there, and the operator is told how to go on.
+ * (Whether its apiserver runs the file is told by the rewriting itself.) */
+static struct owned_step half_way(const struct owned_server *s, size_t count, size_t leader,
+                                  struct owned_facts f)
 {
-    if (is_at_work(s[leader].stage))
-        return on(f.stuck ? OWNED_RESTART : OWNED_WAIT, leader, NULL);
-    if (!s[leader].shown)
-        return on(OWNED_RESTART, leader, NULL);
-    if (!f.proved)
+    if (is_at_work(s[leader].stage) && !f.stuck)
+        return on(OWNED_WAIT, leader, NULL);
+    for (size_t i = 0; i < count; i++)
+        if (!s[i].same)
+            return refuse(i, "rotate-keys was given on one of several servers, and ended half-way");
+    if (s[leader].file == OWNED_FILE_ROTATED && !f.proved)
         return on(OWNED_PROVE, leader, NULL);
-    return refuse(leader,
-                  "rotate-keys ended half-way, and their commands have no way on from there");
+    return refuse(leader, "rotate-keys ended half-way");
 }
 
 static struct owned_step at_rotated(const struct owned_server *s, size_t count, size_t leader,
@@ -119,6 +122,9 @@ static struct owned_step at_to(const struct owned_server *s, size_t count, size_
     /* Its file has the fresh key alone, its process may still read the old one: what is left under
      * that is counted before anything is restarted. */
     bool counts = f.change == OWNED_ROTATE_KEY && !f.gone;
+    if (f.way == OWNED_AT_ONCE && is_at_work(s[leader].stage))
+        return f.stuck ? refuse(leader, "rotate-keys ended half-way")
+                       : on(OWNED_WAIT, leader, NULL);
     if (is_at_work(s[leader].stage) && !(counts && f.stuck))
         return on(f.stuck ? OWNED_RESTART : OWNED_WAIT, leader, NULL);
     /* One that still writes with the old key would do so after any count. */
@@ -147,8 +153,11 @@ struct owned_step owned_plan(const struct owned_server *servers, size_t count,
     struct owned_step step = {0};
     enum owned_file at = servers[leader].file;
     for (size_t i = 0; i < count; i++)
-        if (!servers[i].up)
+        if (!servers[i].active)
             return (struct owned_step){.act = OWNED_START, .server = i, .at = at};
+    for (size_t i = 0; i < count; i++)
+        if (!servers[i].up)
+            return (struct owned_step){.act = OWNED_LISTEN, .server = i, .at = at};
     for (size_t i = 0; i < count; i++)
         if (servers[i].file == OWNED_FILE_OTHER)
             return refuse(i, "its configuration is none of this change");
@@ -157,10 +166,11 @@ struct owned_step owned_plan(const struct owned_server *servers, size_t count,
         step = at_from(servers, count, facts);
         break;
     case OWNED_FILE_PREPARED:
-        step = at_prepared(servers, count, leader);
+        step = facts.way == OWNED_AT_ONCE ? half_way(servers, count, leader, facts)
+                                          : at_prepared(servers, count, leader);
         break;
     case OWNED_FILE_ROTATED:
-        step = facts.way == OWNED_AT_ONCE ? half_way(servers, leader, facts)
+        step = facts.way == OWNED_AT_ONCE ? half_way(servers, count, leader, facts)
                                           : at_rotated(servers, count, leader, facts);
         break;
     case OWNED_FILE_TO:

@@ -38,7 +38,8 @@ enum owned_file {
 };
 
 struct owned_server {
-    bool up; /* its unit is active, its status command answers */
+    bool active; /* its unit */
+    bool up;     /* that, its status command answers, and what lies there can be read */
     enum stage stage;
     bool hash_match;      /* of all servers, by its own word */
     enum owned_file file; /* that lies there */
@@ -56,7 +57,9 @@ struct owned_facts {
 };
 
 enum owned_act {
-    OWNED_START,   /* the server is down: start it */
+    OWNED_START,   /* the server's unit is not active: start it */
+    OWNED_LISTEN,  /* it is active, and what it has can't be told: wait for it, and never restart it
+                    */
     OWNED_RESTART, /* restart the server, until it is shown to run the leader's file */
     OWNED_COMMAND, /* give `command` on the leader */
     OWNED_WAIT,    /* they are at work: ask again in a moment */

@@ -49,7 +49,8 @@ static bool ends_before(const struct owned_run *r, struct owned_step step)
         return step.act == OWNED_PROVE ||
                (step.act == OWNED_COMMAND && step.at == OWNED_FILE_ROTATED);
     case STAGE_COMMAND_RESTART:
-        return step.act != OWNED_START && step.act != OWNED_RESTART && step.act != OWNED_DONE;
+        return step.act != OWNED_START && step.act != OWNED_LISTEN && step.act != OWNED_RESTART &&
+               step.act != OWNED_DONE;
     case STAGE_COMMAND_NONE:
     case STAGE_COMMAND_REENCRYPT:
         break;
@@ -101,6 +102,57 @@ static int finish(struct owned_run *r, struct error *err)
     return 0;
 }
 
+bool owned_may_abort(const struct owned_run *r)
+{
+    const struct owned_record *o = r->s->journal->owned;
+    bool untouched = true, at_work = false;
+    for (size_t i = 0; i < r->s->count; i++) {
+        enum stage stage = r->servers[i].stage;
+        untouched = untouched && r->servers[i].file == OWNED_FILE_FROM &&
+                    (stage == STAGE_START || stage == STAGE_REENCRYPT_FINISHED);
+        at_work = at_work || stage == STAGE_REENCRYPT_REQUEST || stage == STAGE_REENCRYPT_ACTIVE;
+    }
+    enum owned_file at = r->servers[r->leader].file;
+    return untouched || (o->at_once && (at == OWNED_FILE_PREPARED || at == OWNED_FILE_ROTATED) &&
+                         (!at_work || o->stuck));
+}
+
+/* rotate-keys can't be gone on with by their own stages. */
+static void tell_half_way(struct owned_run *r, const struct owned_step *step, struct error *err)
+{
+    const struct owned_record *o = r->s->journal->owned;
+    const char *node = r->s->members[step->server].node.name;
+    char *abort CLEANUP(cleanup_mem) = run_command_line("abort", r->s->options);
+    if (step->at == OWNED_FILE_TO) {
+        error_state(err,
+                    "%s is open; the old key has gone from the server's file, and is in the key "
+                    "history of %s",
+                    o->why, r->s->state_path);
+        error_next(err,
+                   "don't restart %s on %s before its stage is reencrypt_finished (%s "
+                   "secrets-encrypt status; journalctl -u %s); then: %s",
+                   r->kind->unit, node, r->kind->program, r->kind->unit, r->again);
+        return;
+    }
+    error_state(err,
+                "%s is open; both keys are on the server and in the key history of %s%s; a restart "
+                "of %s may take the fresh key from the server, where its version saves it at the "
+                "end alone",
+                o->why, r->s->state_path,
+                o->proved ? ", and everything is rewritten and proved under the fresh one" : "",
+                r->kind->unit);
+    if (step->at == OWNED_FILE_ROTATED && o->proved)
+        error_next(err,
+                   "on %s: %s secrets-encrypt reencrypt --force    (it drops the old key, which "
+                   "nothing needs), then: %s; or leave both keys there, and close it: %s",
+                   node, r->kind->program, r->again, abort);
+    else
+        error_next(err,
+                   "journalctl -u %s on %s tells why; then: %s; or leave both keys there, and "
+                   "close it: %s",
+                   r->kind->unit, node, r->again, abort);
+}
+
 /* Words of theirs may come a moment after a restart: what is refused is looked at again first. */
 static int refuse(struct owned_run *r, struct owned_step step, struct error *err)
 {
@@ -120,6 +172,8 @@ static int refuse(struct owned_run *r, struct owned_step step, struct error *err
               status->hash_match   ? "all hashes match"
               : status->hash_error ? status->hash_error
                                    : "the hashes don't match");
+    if (r->s->journal->owned->at_once && step.at != OWNED_FILE_FROM)
+        tell_half_way(r, &step, err);
     error_next(err,
                "%s secrets-encrypt status on each server, and docs/kinds/rke2.md (when something "
                "is stuck); then: %s",
@@ -127,24 +181,13 @@ static int refuse(struct owned_run *r, struct owned_step step, struct error *err
     return -1;
 }
 
-/* A server that is down is started; one that only does not answer yet is waited for. */
-static int start(struct owned_run *r, size_t i, struct error *err)
-{
-    struct session *s = r->s;
-    int64_t until = loop_now() + SETTLE_MS;
-    while (r->seen[i].active && !r->servers[i].up && loop_now() < until) {
-        if (session_check_stop(s, err) < 0 || loop_pause(s->loop, POLL_MS, err) < 0 ||
-            owned_look(r, err) < 0)
-            return -1;
-    }
-    return r->servers[i].up ? 0 : owned_restart(r, i, err);
-}
-
 static int act(struct owned_run *r, struct owned_step step, bool *done, struct error *err)
 {
     switch (step.act) {
     case OWNED_START:
-        return start(r, step.server, err);
+        return owned_start(r, step.server, err);
+    case OWNED_LISTEN:
+        return owned_listen(r, step.server, err);
     case OWNED_RESTART:
         return owned_restart(r, step.server, err);
     case OWNED_COMMAND:

@@ -43,6 +43,11 @@ static void tell_step(struct owned_run *r, struct encrypt_plan *p, struct owned_
                      mem_printf("%s secrets-encrypt %s", r->kind->program, step.command)),
                  node);
         return;
+    case OWNED_LISTEN:
+        add_node(add(p, "wait",
+                     mem_strdup("wait until the server tells its state; it is not restarted")),
+                 node);
+        return;
     case OWNED_WAIT:
         add_node(add(p, "wait", mem_strdup("wait until the server has finished")), node);
         return;
@@ -81,7 +86,10 @@ static void pretend(struct owned_server *servers, size_t count, struct owned_ste
 {
     struct owned_server *s = &servers[step.server];
     size_t leader = owned_leader(servers, count);
-    if (step.act == OWNED_START || step.act == OWNED_RESTART) {
+    if (step.act == OWNED_LISTEN) {
+        s->up = true;
+    } else if (step.act == OWNED_START || step.act == OWNED_RESTART) {
+        s->active = true;
         s->up = s->same = s->shown = true;
         s->file = servers[leader].file;
         s->stage = stage_at(s->file);
