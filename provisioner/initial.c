@@ -190,6 +190,16 @@ static int check_same_target(struct session *s, struct error *err)
     return -1;
 }
 
+/* (With a configuration in the state file it is that one's key that the nodes get: a cluster may be
+ * made anew from its state.) */
+static int check_fresh(struct session *s, struct error *err)
+{
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    if (read_state_config(s, &c, err) < 0)
+        return -1;
+    return is_none(c) ? start_check_no_cluster(s, err) : 0;
+}
+
 static int check_files(struct session *s, const struct encryption_config *c, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++) {
@@ -344,9 +354,9 @@ static int provide(struct session *s, bool opened, struct encrypt_start *out, st
 static int begin(struct session *s, struct encrypt_start *out, struct error *err)
 {
     struct target t CLEANUP(target_free) = {0};
-    if (make_target(s, &t, err) < 0 || kms_check(s, NULL, t.to, err) < 0 ||
-        check_files(s, t.to, err) < 0 || session_check_stop(s, err) < 0 ||
-        open_transition(s, &t, err) < 0)
+    if (check_fresh(s, err) < 0 || make_target(s, &t, err) < 0 ||
+        kms_check(s, NULL, t.to, err) < 0 || check_files(s, t.to, err) < 0 ||
+        session_check_stop(s, err) < 0 || open_transition(s, &t, err) < 0)
         return -1;
     return provide(s, true, out, err);
 }

@@ -144,6 +144,12 @@ struct driver {
     /* Looks; changes nothing. A node without an apiserver is no error: exists is false. */
     int (*observe)(struct node *n, struct apiserver *out, struct error *err);
 
+    /* For `up --initial`, of a node without an apiserver: what shows that it was of a cluster all
+     * the same (etcd's data, an administrator's kubeconfig), whose secrets a fresh key could not
+     * read: *sign is a path on the node (not owned), NULL where nothing is seen. Changes nothing.
+     * NULL: the kind's own files tell nothing of that. */
+    int (*find_cluster)(struct node *n, const char **sign, struct error *err);
+
     /* In what follows, files and sockets are reached as the apiserver would find them where it
      * isn't there yet, too. */
 

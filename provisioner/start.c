@@ -69,6 +69,33 @@ int start_check_file(struct session *s, const struct member *m, const struct enc
     return -1;
 }
 
+int start_check_no_cluster(struct session *s, struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct node *n = &s->members[i].node;
+        const char *sign = NULL;
+        if (!n->driver->find_cluster || s->members[i].seen.exists)
+            continue;
+        if (n->driver->find_cluster(n, &sign, err) < 0)
+            return -1;
+        if (!sign)
+            continue;
+        char *up CLEANUP(cleanup_mem) = run_command_line("up", s->options);
+        error_set(err, RESULT_REFUSED,
+                  "node %s has no kube-apiserver, and %s: it was of a cluster that was there "
+                  "before, and what that has encrypted a fresh key could not read",
+                  n->name, sign);
+        error_next(
+            err,
+            "start its kube-apiserver as it was, then: %s; where that cluster is gone for "
+            "good, or has never had one: on node %s: mv %s %s.old, then run the same command "
+            "again",
+            up, n->name, sign, sign);
+        return -1;
+    }
+    return 0;
+}
+
 int start_put(struct session *s, struct member *m, const char *text, size_t len, struct error *err)
 {
     char *path CLEANUP(cleanup_mem) = stamp_path(m);

@@ -17,6 +17,10 @@
 int start_check_file(struct session *s, const struct member *m, const struct encryption_config *c,
                      struct error *err) MUST_CHECK;
 
+/* For a fresh key: REFUSED where a node without an apiserver shows that it was of a cluster that
+ * was there before (driver.find_cluster), whose secrets that key could not read. */
+int start_check_no_cluster(struct session *s, struct error *err) MUST_CHECK;
+
 /* Puts `text` (of `len` bytes, which are on disk here by now), with the stamp of this generation,
  * looks at the node again, and notes it in the journal, which is the caller's to write. */
 int start_put(struct session *s, struct member *m, const char *text, size_t len,

@@ -232,6 +232,19 @@ static int kubeadm_observe(struct node *n, struct apiserver *out, struct error *
     return 0;
 }
 
+static int kubeadm_find_cluster(struct node *n, const char **sign, struct error *err)
+{
+    static const char *const signs[] = {KUBEADM_ADMIN, "/var/lib/etcd/member"};
+    *sign = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(signs) && !*sign; i++) {
+        bool there = false;
+        if (host_file_is(kubeadm_host(n), "-e", signs[i], &there, err) < 0)
+            return -1;
+        *sign = there ? signs[i] : NULL;
+    }
+    return 0;
+}
+
 void kubeadm_want_free(struct kubeadm_want *w)
 {
     for (size_t i = 0; w->texts && w->texts[i]; i++)
@@ -312,7 +325,8 @@ const struct driver driver_kubeadm = {
     .words = {.apiserver = "the static pod kube-apiserver",
               .logs =
                   "tail -n 40 " KUBEADM_LOGS "/kube-system_kube-apiserver-*/kube-apiserver/*.log",
-              .start = "systemctl restart kubelet",
+              .start = "[ -e " KUBEADM_MANIFEST " ] || ln " KUBEADM_AWAY " " KUBEADM_MANIFEST
+                       "; systemctl restart kubelet",
               .restart = "mv " KUBEADM_MANIFEST " /etc/kubernetes/ && "
                          "while pgrep -x kube-apiserver >/dev/null; do sleep 1; done; "
                          "mv /etc/kubernetes/kube-apiserver.yaml " KUBEADM_MANIFEST " && "
@@ -320,10 +334,11 @@ const struct driver driver_kubeadm = {
               .left_over = "diff " KUBEADM_KEPT " " KUBEADM_MANIFEST,
               .keep_off = "`kubeadm upgrade`"},
     .mounts = true,
-    .admin_kubeconfig = "/etc/kubernetes/admin.conf",
+    .admin_kubeconfig = KUBEADM_ADMIN,
     .open = kubeadm_open,
     .close = kubeadm_close,
     .observe = kubeadm_observe,
+    .find_cluster = kubeadm_find_cluster,
     .host_path = kubeadm_host_path,
     .read_file = kubeadm_read_file,
     .read_node_file = kubeadm_read_node_file,

@@ -21,6 +21,7 @@
 #define KUBEADM_TEMPORARY "/etc/kubernetes/manifests/.kube-apiserver.yaml.encrypt-00000000"
 #define KUBEADM_KEPT_TEMPORARY "/etc/kubernetes/..encrypt-kube-apiserver.yaml.encrypt-00000000"
 #define KUBEADM_LOGS "/var/log/pods"
+#define KUBEADM_ADMIN "/etc/kubernetes/admin.conf"
 /* Where the manifest lies while somebody restarts the apiserver by hand, by the driver's words. */
 #define KUBEADM_AWAY "/etc/kubernetes/kube-apiserver.yaml"
 

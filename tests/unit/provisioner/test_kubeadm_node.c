@@ -370,6 +370,22 @@ static void a_manifest_that_was_moved_away_is_an_apiserver(void **state)
     }
 }
 
+static void a_cluster_that_was_there_before_shows(void **state)
+{
+    (void)state;
+    struct error err CLEANUP(error_clear) = {0};
+    const char *sign = "";
+    assert_int_equal(driver_kubeadm.find_cluster(node, &sign, &err), 0);
+    assert_null(sign);
+    char *etcd CLEANUP(cleanup_mem) = mem_printf("mkdir -p %s/var/lib/etcd/member", root);
+    sh(etcd);
+    assert_int_equal(driver_kubeadm.find_cluster(node, &sign, &err), 0);
+    assert_string_equal(sign, "/var/lib/etcd/member");
+    put("/etc/kubernetes/admin.conf", "x");
+    assert_int_equal(driver_kubeadm.find_cluster(node, &sign, &err), 0);
+    assert_string_equal(sign, "/etc/kubernetes/admin.conf");
+}
+
 static void without_its_manifest_nothing_is_started(void **state)
 {
     (void)state;
@@ -468,6 +484,7 @@ int main(void)
         ON_A_NODE(a_manifest_that_is_not_acted_on_is_a_doubt),
         ON_A_NODE(what_was_kept_goes_when_the_new_one_runs),
         ON_A_NODE(a_manifest_that_was_moved_away_is_an_apiserver),
+        ON_A_NODE(a_cluster_that_was_there_before_shows),
         ON_A_NODE(without_its_manifest_nothing_is_started),
         ON_A_NODE(hyperkube_is_an_apiserver_by_its_first_word),
         ON_A_NODE(a_file_that_the_next_apiserver_reads_is_not_removed),

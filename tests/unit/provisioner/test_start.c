@@ -200,6 +200,39 @@ static void one_server_in_common_that_is_no_loopback_is_enough(void **state)
     assert_false(join_shares_server("", ""));
 }
 
+static const char *sign_of_a_cluster;
+
+static int find_sign(struct node *n, const char **sign, struct error *err)
+{
+    (void)n;
+    (void)err;
+    *sign = sign_of_a_cluster;
+    return 0;
+}
+
+static void a_fresh_key_is_for_a_fresh_cluster(void **state)
+{
+    (void)state;
+    struct error err CLEANUP(error_clear) = {0};
+    const struct driver d = {.find_cluster = find_sign};
+    const struct driver blind = {.kind = "rke"};
+    struct encrypt_options o = {.config = "cluster.yml"};
+    struct member m[] = {{.node = {.name = "n1", .driver = &blind}},
+                         {.node = {.name = "n2", .driver = &d}}};
+    struct session s = {.options = &o, .members = m, .count = 2};
+    sign_of_a_cluster = NULL;
+    assert_int_equal(start_check_no_cluster(&s, &err), 0);
+    sign_of_a_cluster = "/var/lib/etcd/member";
+    assert_int_equal(start_check_no_cluster(&s, &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    assert_non_null(strstr(err.message, "node n2"));
+    assert_non_null(strstr(err.next, "encrypt up --config cluster.yml"));
+    /* What is there has its key. */
+    m[1].seen.exists = true;
+    error_clear(&err);
+    assert_int_equal(start_check_no_cluster(&s, &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +243,7 @@ int main(void)
         cmocka_unit_test(etcd_servers_are_compared_in_any_order),
         cmocka_unit_test(one_server_in_common_that_is_no_loopback_is_enough),
         cmocka_unit_test(an_ordinary_enable_is_not_gone_on_with_by_initial),
+        cmocka_unit_test(a_fresh_key_is_for_a_fresh_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
