@@ -84,8 +84,25 @@ int settle_all(struct session *s, struct error *err)
         struct member *m = &s->members[i];
         if (m->seen.unsettled && m->node.driver->settle(&m->node, err) < 0)
             return error_wrap(err, "node %s: removing what an earlier run left", m->node.name);
+        if (m->seen.next_start)
+            tell(s, ENCRYPT_WARNING, "check", m->node.name,
+                 "%s. Mended: its next start has what it has now", m->seen.next_start);
     }
     return 0;
+}
+
+int settle_next_starts(struct session *s, struct error *err)
+{
+    bool any = false;
+    for (size_t i = 0; i < s->count; i++)
+        any = any || s->members[i].seen.next_start;
+    if (!any)
+        return 0;
+    if (take_lease(s, err) < 0)
+        return -1;
+    int rc = check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 ? -1 : settle_all(s, err);
+    give_lease_back(s);
+    return rc;
 }
 
 /* Whether a write of the journal that failed has left the transition open on disk all the same. */
@@ -101,6 +118,19 @@ static bool is_recorded(const struct session *s)
     return journal && journal->transition;
 }
 
+/* What the nodes' own files refuse is refused before anything is changed: in the last step of
+ * disabling there is no way back. */
+static int check_without(struct session *s, const struct encryption_config *to, struct error *err)
+{
+    for (size_t i = 0; i < s->count && !(to && to->item_count); i++) {
+        struct member *m = &s->members[i];
+        const struct driver *d = m->node.driver;
+        if (d->check_without && m->seen.exists && d->check_without(&m->node, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int transition_check(struct session *s, const struct encryption_config *from,
                      const struct encryption_config *to, struct error *err)
 {
@@ -110,8 +140,9 @@ int transition_check(struct session *s, const struct encryption_config *from,
     forms_free(&forms);
     tell(s, ENCRYPT_STEP, "check", NULL, "can every value that is stored be read, is there room");
     if (preflight_cluster(s, err) < 0 || preflight_version(s, to, err) < 0 ||
-        reload_check_can_go(s, to, err) < 0 || state_agrees(s, from, err) < 0 ||
-        kms_check(s, from, to, err) < 0 || preflight_store(s, from, to, err) < 0)
+        check_without(s, to, err) < 0 || reload_check_can_go(s, to, err) < 0 ||
+        state_agrees(s, from, err) < 0 || kms_check(s, from, to, err) < 0 ||
+        preflight_store(s, from, to, err) < 0)
         return -1;
     for (size_t i = 0; i < s->count; i++)
         if (check_no_stray_file(&s->members[i], err) < 0)

@@ -120,7 +120,8 @@ static int nothing_to_do(struct session *s, const struct encryption_config *runn
                          struct encrypt_report *report, struct error *err)
 {
     report->nothing_to_do = true;
-    if (state_agrees(s, running, err) < 0 || state_bring_up_to_date(s, running, err) < 0)
+    if (state_agrees(s, running, err) < 0 || state_bring_up_to_date(s, running, err) < 0 ||
+        settle_next_starts(s, err) < 0)
         return -1;
     return record_flags(s, running, err);
 }

@@ -244,6 +244,13 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
         char *restart CLEANUP(cleanup_mem) = node_words(d, m, m->node.driver->words.restart);
         mend(wrong(d, about, "%s", m->seen.doubt), "%s", restart);
     }
+    if (m->seen.next_start && !doctor_open_change(d)) {
+        char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
+        mend(means(wrong(d, about, "%s", m->seen.next_start),
+                   "it must not be restarted before that is mended; `encrypt up` brings it about "
+                   "that its next start has what it has now, without a restart"),
+             "%s", up);
+    }
     if (!d->admin)
         return 0;
     if (kube_ready(&m->node.api, &d->nodes[i].ready, &why, err) < 0)
@@ -327,7 +334,7 @@ static void left_overs(struct doctor *d)
     const char *one = NULL;
     for (size_t i = 0; i < d->s->count; i++) {
         const struct member *m = &d->s->members[i];
-        if (!m->seen.unsettled)
+        if (!m->seen.unsettled || m->seen.next_start)
             continue;
         buf_printf(&text, "%s%s", text.len ? ", " : "", m->node.name);
         one = m->node.name;
@@ -342,7 +349,7 @@ static void left_overs(struct doctor *d)
           words->left_over_is ? "are stopped and " : "",
           words->left_over ? ": look at them with" : "");
     for (size_t i = 0; words->left_over && i < d->s->count; i++) {
-        if (!d->s->members[i].seen.unsettled)
+        if (!d->s->members[i].seen.unsettled || d->s->members[i].seen.next_start)
             continue;
         char *command CLEANUP(cleanup_mem) = node_words(d, &d->s->members[i], words->left_over);
         mend(f, "%s", command);

@@ -37,9 +37,13 @@ struct apiserver {
     bool automatic_reload;
     long restarts;  /* how often it came up by itself, as far as the kind counts it */
     bool gave_up;   /* it ended, and what starts it won't do so again by itself */
-    bool unsettled; /* left-overs of an interrupted change lie on the node: settle() clears them */
-    char *doubt;    /* why `args` may not be what its process runs with (its settings were changed
-                       after it had started, and not by us); NULL: there is none */
+    bool unsettled; /* left-overs of an interrupted change lie on the node, or `next_start` is set:
+                       settle() clears them */
+    char *next_start; /* in what its next start would have another configuration than its process
+                         has, by itself and by nobody's wish; settle() makes it the same. NULL: in
+                         nothing, as far as it is known */
+    char *doubt;      /* why `args` may not be what its process runs with (its settings were changed
+                         after it had started, and not by us); NULL: there is none */
 };
 void apiserver_free(struct apiserver *a);
 /* The value of a flag (`--name=value` or `--name value`; name without dashes), or NULL. The last
@@ -169,6 +173,11 @@ struct driver {
     /* REFUSED where put_file() can't put a file there: the path does not lie on the node; says what
      * to do. Changes nothing. */
     int (*check_place)(struct node *n, const char *path, struct error *err);
+
+    /* REFUSED where start() could not take the flag away from the apiserver that is there, for what
+     * stands in the files by which it is started; says what to do. (That it can give it is
+     * check_place's.) Changes nothing. NULL: nothing to ask. */
+    int (*check_without)(struct node *n, struct error *err);
 
     /* Called just before a change is opened: tries, without leaving anything, what put_file() does
      * before it renames. What check_place() could only ask is seen so. NULL: nothing to try. */

@@ -290,12 +290,22 @@ static void plan_join(struct session *s, struct encrypt_plan *p)
     }
 }
 
+/* What is mended without a step of the planner's. */
+static void tell_next_starts(const struct session *s, struct encrypt_plan *p)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->members[i].seen.next_start)
+            plan_note(p, "node %s: %s. `up` mends that, without a restart", s->members[i].node.name,
+                      s->members[i].seen.next_start);
+}
+
 static int plan_closed(struct session *s, enum encrypt_plan_of what, struct encrypt_plan *p,
                        struct error *err)
 {
     struct decision d CLEANUP(decision_free) = {0};
     if ((what == ENCRYPT_PLAN_UP ? decide_up(s, &d, err) : decide_rotation(s, &d, err)) < 0)
         return -1;
+    tell_next_starts(s, p);
     if (d.target.lags)
         plan_note(p, "the keys that run are written into the custom_config of %s",
                   s->cluster->path);

@@ -140,6 +140,9 @@ int check_unchanged(struct session *s, struct error *err) MUST_CHECK;
 int rehearse(struct member *m, struct error *err) MUST_CHECK;
 /* Removes what killed runs left. */
 int settle_all(struct session *s, struct error *err) MUST_CHECK;
+/* The same where nothing else is to be done, for what the next start of an apiserver would lack;
+ * under the lock in the cluster. */
+int settle_next_starts(struct session *s, struct error *err) MUST_CHECK;
 
 /* --- rollout.c --- */
 int rollout_put(struct run *r, enum form form, uint64_t nodes, struct error *err) MUST_CHECK;

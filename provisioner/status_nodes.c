@@ -142,6 +142,9 @@ static int ask_ready(struct status *d, size_t i, struct error *err)
     }
     if (m->seen.doubt)
         status_problem(d, "node %s: %s", name, m->seen.doubt);
+    /* (A change that is open may be just about to restart it.) */
+    if (m->seen.next_start && !(d->s->journal && d->s->journal->transition))
+        status_problem(d, "node %s: %s. `encrypt up` mends that", name, m->seen.next_start);
     if (d->no_credentials)
         return 0;
     if (kube_ready(&m->node.api, &n->ready, &n->why, err) < 0)

@@ -83,19 +83,27 @@ static int refuse_later(const char *path, const char *flag, const char *value, s
     return -1;
 }
 
+const char *unit_dropin_overruled_by(const struct unit_file *files, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct unit_service one CLEANUP(unit_service_free) = {0};
+        struct error ignored CLEANUP(error_clear) = {0};
+        if (strcmp(name_of(files[i].path), UNIT_DROPIN_NAME) <= 0)
+            continue;
+        /* (All of them were read together before: none fails.) */
+        if (unit_service_read(&files[i], 1, &one, &ignored) < 0 || one.says_start)
+            return files[i].path;
+    }
+    return NULL;
+}
+
 int unit_dropin_check(const struct unit_file *files, size_t count,
                       const struct unit_service *service, const char *flag, const char *value,
                       struct error *err)
 {
-    for (size_t i = 1; i < count; i++) {
-        struct unit_service one CLEANUP(unit_service_free) = {0};
-        if (strcmp(name_of(files[i].path), UNIT_DROPIN_NAME) <= 0)
-            continue;
-        if (unit_service_read(&files[i], 1, &one, err) < 0)
-            return -1;
-        if (one.says_start)
-            return refuse_later(files[i].path, flag, value, err);
-    }
+    const char *later = unit_dropin_overruled_by(files, count);
+    if (later)
+        return refuse_later(later, flag, value, err);
     const char *path = count ? files[0].path : "the unit";
     bool whole = true;
     char **args CLEANUP(cleanup_unit_args) =

@@ -20,6 +20,10 @@ void unit_dropin_write(const char *command, const char *flag, const char *value,
  * NULL for none; to be freed. */
 bool unit_dropin_read(const char *text, size_t len, char **value);
 
+/* The drop-in that says ExecStart= and is read after ours, which has no effect then; NULL: there is
+ * none. One of `files`, which are those of the unit without ours. */
+const char *unit_dropin_overruled_by(const struct unit_file *files, size_t count);
+
 /* REFUSED where a drop-in of ours would not do: there is no ExecStart= or more than one, a drop-in
  * of a later name says ExecStart= too, or an argument at the end would not reach kube-apiserver.
  * `files` are those of the unit without ours, `service` what they say. The error's next says what

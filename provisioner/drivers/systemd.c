@@ -79,6 +79,22 @@ static void take_what_it_says(const struct systemd_look *l, struct apiserver *ou
     out->config_path = mem_strdup(l->own_value);
 }
 
+/* (Ours is a left-over of an interrupted change where it says so: that is told as such.) */
+static char *what_the_next_start_lacks(const struct systemd *s, const struct systemd_look *l)
+{
+    const char *next = NULL;
+    if (!systemd_next_differs(l) || !systemd_next(l, &next) || systemd_own_counts(l))
+        return NULL;
+    const char *runs = l->runs.config_path;
+    if (!next)
+        return mem_printf("its kube-apiserver reads %s, and the files of %s no longer say so "
+                          "(was " UNIT_DROPIN_NAME " removed, or a flag in an environment file?): "
+                          "started anew as they are, it could read nothing that is encrypted",
+                          runs, s->unit);
+    return mem_printf("its kube-apiserver reads %s, and the files of %s name %s for its next start",
+                      runs ? runs : "no configuration", s->unit, next);
+}
+
 static int systemd_observe(struct node *n, struct apiserver *out, struct error *err)
 {
     struct systemd *s = systemd_of(n);
@@ -97,9 +113,8 @@ static int systemd_observe(struct node *n, struct apiserver *out, struct error *
     } else {
         take_what_it_says(&l, out);
     }
-    bool ours = l.own_there && !l.own_foreign;
-    out->unsettled = (ours && l.running && !str_eq(l.own_value, l.runs.config_path)) ||
-                     (!l.own_foreign && l.own_there != l.own_loaded);
+    out->next_start = what_the_next_start_lacks(s, &l);
+    out->unsettled = systemd_next_differs(&l) || (!l.own_foreign && l.own_there != l.own_loaded);
     return 0;
 }
 
@@ -153,6 +168,7 @@ const struct driver driver_systemd = {
     .read_file = systemd_read_file,
     .default_config_path = "/etc/kubernetes/encryption.yaml",
     .check_place = systemd_check_place,
+    .check_without = systemd_check_without,
     .rehearse = systemd_rehearse,
     .put_file = systemd_put_file,
     .remove_file = systemd_remove_file,

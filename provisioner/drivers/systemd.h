@@ -6,8 +6,10 @@
  * environment file, a script. What is to run is set by a drop-in of ours (templates/unit_dropin.h),
  * and by none where the unit says the same without it. Nothing else on the node is changed. A
  * drop-in is made again from what is wanted, so nothing is kept of what was before: `unsettled` is
- * a drop-in that says other than what runs (a run was killed between it and the restart), or that
- * systemd doesn't know of yet.
+ * where the next start would have another flag than the process (a run was killed between drop-in
+ * and restart; the drop-in was purged, or a flag was taken out of an environment file, under an
+ * apiserver that runs on with it), or a drop-in that systemd doesn't know of yet. The process is
+ * right then: settle() gives the next start what it has.
  */
 #ifndef ENCRYPT_PROVISIONER_DRIVERS_SYSTEMD_H
 #define ENCRYPT_PROVISIONER_DRIVERS_SYSTEMD_H
@@ -43,12 +45,24 @@ struct systemd_look {
     struct unit_service service;
     struct apiserver says; /* what that comes to without ours: the flags */
     bool whole;            /* all of it could be told */
+    char *program;         /* of its command; NULL: not known */
+    bool flag_told;        /* `says` has the flag that the files give, or none: the command is the
+                              program that runs, and nothing that could hold the flag was out of
+                              sight */
     bool running;
     struct host_process process; /* kube-apiserver's own */
     struct apiserver runs;       /* its flags */
 };
 int systemd_look_at(struct node *n, struct systemd_look *l, struct error *err) MUST_CHECK;
 void systemd_look_free(struct systemd_look *l); /* also for CLEANUP */
+
+/* True where a drop-in of ours lies there, and none after it says ExecStart=. */
+bool systemd_own_counts(const struct systemd_look *l);
+/* Whether it is known which configuration the unit's next start would have, by the files as they
+ * lie there; *path: which, NULL for none; not owned. */
+bool systemd_next(const struct systemd_look *l, const char **path);
+/* True where that is another than its process has. */
+bool systemd_next_differs(const struct systemd_look *l);
 
 /* The name of the flag that this apiserver knows: it was another before 1.13. */
 const char *systemd_flag_name(const struct node *n, const struct systemd_look *l);
@@ -66,6 +80,7 @@ int systemd_check_dropin(const struct node *n, const struct systemd_look *l,
 const char *systemd_what_hides(const struct host_unit *u, const char *path);
 
 int systemd_check_place(struct node *n, const char *path, struct error *err);
+int systemd_check_without(struct node *n, struct error *err);
 int systemd_start_with(struct node *n, const struct apiserver_want *want, char ***flags,
                        char ***mounts, struct error *err);
 int systemd_find_socket(struct node *n, const char *path, char *const *binds,

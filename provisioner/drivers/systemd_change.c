@@ -140,8 +140,9 @@ int systemd_settle(struct node *n, struct error *err)
         return -1;
     if (!l.exists || l.own_foreign)
         return 0;
-    /* A run that was killed before the restart: what runs is what a restart is to give. */
-    if (l.own_there && l.running && !str_eq(l.own_value, l.runs.config_path))
+    /* What runs is what a restart is to give; also where systemd doesn't know yet that ours was
+     * purged: to tell it alone would make the next start another. */
+    if (l.running && (systemd_next_differs(&l) || l.own_there != l.own_loaded))
         return bring_dropin(n, &l, l.runs.config_path, err);
     return l.own_there == l.own_loaded ? 0 : reload(n, &l, err);
 }

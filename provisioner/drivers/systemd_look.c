@@ -19,6 +19,7 @@ void systemd_look_free(struct systemd_look *l)
     unit_args_free(l->paths);
     mem_free(l->files);
     unit_service_free(&l->service);
+    mem_free(l->program);
     apiserver_free(&l->says);
     apiserver_free(&l->runs);
     host_process_free(&l->process);
@@ -158,13 +159,17 @@ static int read_environment(const struct host *h, struct systemd_look *l, char *
     char **paths CLEANUP(cleanup_mem) = mem_alloc(count + 1, sizeof(*paths));
     enum text_is *is CLEANUP(cleanup_mem) = mem_alloc(count, sizeof(*is));
     struct buf *texts CLEANUP(cleanup_mem) = mem_alloc(count, sizeof(*texts));
+    l->flag_told = !*host_unit_get(&l->unit, "PassEnvironment");
     for (size_t i = 0; i < count; i++)
         paths[i] = l->service.files[i] + (l->service.files[i][0] == '-');
     int rc = count ? read_texts(h, paths, texts, is, err) : 0;
     for (size_t i = 0; i < count; i++) {
+        /* (A pattern, or a specifier: which files those are is systemd's to know.) */
+        bool unknown = is[i] == TEXT_UNKNOWN || strpbrk(paths[i], "*?[%");
         if (rc == 0 && is[i] == TEXT_THERE)
             unit_environment_add(environment, buf_str(&texts[i]), texts[i].len);
-        l->whole = l->whole && (rc < 0 || is[i] != TEXT_UNKNOWN);
+        l->whole = l->whole && (rc < 0 || !unknown);
+        l->flag_told = l->flag_told && !unknown;
         buf_free(&texts[i]);
     }
     return rc;
@@ -200,16 +205,23 @@ static int read_flags(const struct host *h, struct systemd_look *l, struct error
     char **args CLEANUP(cleanup_unit_args) =
         command ? unit_command_args(command, environment, &l->whole) : NULL;
     l->whole = l->whole && args;
+    l->flag_told = l->flag_told && args;
+    l->program = args ? mem_strdup(args[0]) : NULL;
     set_flags(&l->says, args);
     return 0;
 }
 
 /* --- the process --- */
 
+static const char *name_of(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    return slash ? slash + 1 : path;
+}
+
 static bool is_apiserver(const struct host_process *p)
 {
-    const char *slash = p->args[0] ? strrchr(p->args[0], '/') : NULL;
-    const char *name = slash ? slash + 1 : p->args[0];
+    const char *name = name_of(p->args[0]);
     bool flags = false;
     for (size_t i = 1; name && p->args[i]; i++)
         flags = flags || str_starts(p->args[i], "--");
@@ -243,6 +255,9 @@ static int find_process(const struct host *h, struct systemd_look *l, struct err
     }
     if (l->running)
         set_flags(&l->runs, l->process.args);
+    /* A script that starts it may give what the files don't show. */
+    l->flag_told = l->flag_told && l->running && l->says.args[0] &&
+                   str_eq(name_of(l->program), name_of(l->process.args[0]));
     return 0;
 }
 
@@ -276,6 +291,26 @@ int systemd_look_at(struct node *n, struct systemd_look *l, struct error *err)
     if (read_unit(&s->host, l, err) < 0 || read_flags(&s->host, l, err) < 0)
         return -1;
     return find_process(&s->host, l, err);
+}
+
+/* --- what the next start would have --- */
+
+bool systemd_own_counts(const struct systemd_look *l)
+{
+    return l->own_there && !l->own_foreign && !unit_dropin_overruled_by(l->files, l->count);
+}
+
+bool systemd_next(const struct systemd_look *l, const char **path)
+{
+    bool ours = systemd_own_counts(l);
+    *path = ours ? l->own_value : l->says.config_path;
+    return ours || (l->flag_told && !l->own_foreign);
+}
+
+bool systemd_next_differs(const struct systemd_look *l)
+{
+    const char *next = NULL;
+    return l->running && systemd_next(l, &next) && !str_eq(next, l->runs.config_path);
 }
 
 /* --- what a drop-in is needed for --- */

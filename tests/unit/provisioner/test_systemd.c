@@ -79,6 +79,77 @@ static void what_takes_a_hidden_flag_away_stays(void **state)
     assert_false(systemd_needs_dropin(&l, NULL));
 }
 
+/* A drop-in that was purged, or a flag that was taken out of a file, while the apiserver runs on
+ * with it: the next start could read nothing. */
+static void a_next_start_that_would_lack_the_configuration_is_seen(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *says, *runs, *own; /* own NULL: no drop-in of ours; "": of an empty value */
+        bool told, differs;
+    } table[] = {
+        {"--a", "--a " FLAG "/e", NULL, true, true},     /* purged */
+        {"--a", "--a " FLAG "/e --b", NULL, true, true}, /* out of the environment file */
+        {"--a --new", "--a " FLAG "/e", NULL, true, true},
+        {"--a", "--a " FLAG "/e", NULL, false, false}, /* a script may give it */
+        {"--a", "--a " FLAG "/e", "/e", true, false},
+        {"--a", "--a " FLAG "/e", "/e", false, false},
+        {"--a", "--a " FLAG "/e", "/f", false, true},
+        {"--a", "--a", "/e", true, true}, /* killed before the restart */
+        {"--a " FLAG "/e", "--a " FLAG "/e", NULL, true, false},
+        {"--a " FLAG "/f", "--a " FLAG "/e", NULL, true, true},
+        {"--a " FLAG "/e", "--a " FLAG "/e " FLAG, "", true, false},
+        {"--a " FLAG "/e", "--a " FLAG "/e " FLAG, NULL, true, true}, /* ours took it away */
+        {"--a", NULL, NULL, true, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        const char *own = table[i].own;
+        struct systemd_look l CLEANUP(systemd_look_free) = {
+            .exists = true,
+            .running = table[i].runs,
+            .flag_told = table[i].told,
+            .own_there = own,
+            .own_value = own && *own ? mem_strdup(own) : NULL};
+        set_args(&l.says, table[i].says);
+        set_args(&l.runs, table[i].runs ? table[i].runs : "");
+        if (systemd_next_differs(&l) != table[i].differs)
+            fail_msg("row %zu", i);
+        /* What is somebody else's is told when a change is to be made. */
+        l.own_foreign = true;
+        assert_false(systemd_next_differs(&l));
+    }
+}
+
+/* Ours lies there, and another after it says ExecStart=: that one counts. */
+static void a_later_drop_in_is_what_the_next_start_has(void **state)
+{
+    (void)state;
+    static const char unit[] = "[Service]\nExecStart=/k --a\n";
+    const char *path = NULL;
+    char *own = mem_strdup("/e");
+    struct unit_file files[] = {{"/u/k.service", unit, strlen(unit)},
+                                {"/u/k.service.d/60-x.conf", "[Service]\nLimitNOFILE=1\n", 24}};
+    struct systemd_look l = {
+        .exists = true, .running = true, .flag_told = true, .own_there = true, .own_value = own};
+    l.files = files;
+    l.count = ARRAY_LEN(files);
+    set_args(&l.says, "--a");
+    set_args(&l.runs, "--a " FLAG "/e");
+    assert_true(systemd_own_counts(&l));
+    assert_false(systemd_next_differs(&l));
+    files[1].text = unit;
+    files[1].len = strlen(unit);
+    assert_false(systemd_own_counts(&l));
+    assert_true(systemd_next(&l, &path));
+    assert_null(path);
+    assert_true(systemd_next_differs(&l));
+    files[1].path = "/u/k.service.d/40-x.conf";
+    assert_false(systemd_next_differs(&l));
+    apiserver_free(&l.says);
+    apiserver_free(&l.runs);
+    mem_free(own);
+}
+
 static void what_a_unit_does_not_see_is_known(void **state)
 {
     (void)state;
@@ -148,6 +219,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_drop_in_is_there_only_where_the_unit_does_not_say_it_itself),
         cmocka_unit_test(what_takes_a_hidden_flag_away_stays),
+        cmocka_unit_test(a_next_start_that_would_lack_the_configuration_is_seen),
+        cmocka_unit_test(a_later_drop_in_is_what_the_next_start_has),
         cmocka_unit_test(what_a_unit_does_not_see_is_known),
         cmocka_unit_test(the_last_words_are_the_apiservers_own),
     };
