@@ -42,7 +42,27 @@ static bool has_new_form(void *ctx, const struct resource *r, const unsigned cha
     return prefix && str_eq(prefix, j->want);
 }
 
-/* As many in etcd as the API lists at that same revision, all in the new form. */
+int proof_census(struct session *s, const struct resource *res, census_fn *want, void *ctx,
+                 int64_t *revision, struct census *out, struct error *err)
+{
+    const struct http_server *api = NULL;
+    size_t listed = 0;
+    if (session_check_stop(s, err) < 0 || session_ready_api(s, &api, err) < 0)
+        return -1;
+    if (kube_count(api, res, &listed, revision, err) < 0)
+        return objects_explain_list(s, res, err);
+    if (census_resource(s, res, *revision, want, ctx, out, err) < 0)
+        return -1;
+    if (out->values == listed)
+        return 0;
+    return error_set(err, RESULT_STOPPED,
+                     "the API lists %zu %s and etcd holds %zu under %s/%s/ at the same "
+                     "revision (%lld): this is not where they are stored",
+                     listed, res->name, out->values, s->etcd_prefix, res->etcd_dir,
+                     (long long)*revision);
+}
+
+/* All of it in the new form. */
 static int prove_resource(struct run *r, const struct resource *res, int64_t *revision,
                           struct error *err)
 {
@@ -51,20 +71,8 @@ static int prove_resource(struct run *r, const struct resource *res, int64_t *re
     struct judge j = {.want = want};
     for (int round = 0; round < ROUNDS; round++) {
         struct census c CLEANUP(census_free) = {0};
-        const struct http_server *api = NULL;
-        size_t listed = 0;
-        if (session_check_stop(s, err) < 0 || session_ready_api(s, &api, err) < 0)
+        if (proof_census(s, res, has_new_form, &j, revision, &c, err) < 0)
             return -1;
-        if (kube_count(api, res, &listed, revision, err) < 0)
-            return objects_explain_list(s, res, err);
-        if (census_resource(s, res, *revision, has_new_form, &j, &c, err) < 0)
-            return -1;
-        if (c.values != listed)
-            return error_set(err, RESULT_STOPPED,
-                             "the API lists %zu %s and etcd holds %zu under %s/%s/ at the same "
-                             "revision (%lld): this is not where they are stored",
-                             listed, res->name, c.values, s->etcd_prefix, res->etcd_dir,
-                             (long long)*revision);
         char *text CLEANUP(cleanup_mem) = census_text(&c);
         tell(s, ENCRYPT_NODE, "prove", NULL, "%s at revision %lld: %s", res->name,
              (long long)*revision, text);

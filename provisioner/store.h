@@ -36,7 +36,13 @@ enum { CENSUS_MAX_EXAMPLES = 1000 };
 int census_resource(struct session *s, const struct resource *r, int64_t revision, census_fn *want,
                     void *ctx, struct census *out, struct error *err) MUST_CHECK;
 
-/* The same: `refused` are those that this configuration (NULL: none) can't read. */
+/* The same at the revision of the API's own list (*revision is set to it), of which etcd must hold
+ * as many values; STOPPED where it doesn't: they are stored elsewhere, and nothing is proved.
+ * (proof.c) */
+int proof_census(struct session *s, const struct resource *r, census_fn *want, void *ctx,
+                 int64_t *revision, struct census *out, struct error *err) MUST_CHECK;
+
+/* As census_resource(): `refused` are those that this configuration (NULL: none) can't read. */
 int census_unreadable(struct session *s, const struct resource *r,
                       const struct encryption_config *by, int64_t revision, struct census *out,
                       struct error *err) MUST_CHECK;

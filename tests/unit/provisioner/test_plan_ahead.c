@@ -1,35 +1,9 @@
 /* All steps to come, and how they are told. */
 #include "provisioner/plan.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/unit/provisioner/forms.h"
 
 static const char *const names[] = {"a", "b", "c"};
-
-static struct encryption_config *managed(char letter)
-{
-    unsigned char secret[32];
-    memset(secret, letter, sizeof(secret));
-    char name[] = {'k', letter, '\0'};
-    return encryption_config_managed(PROVIDER_AESCBC, NULL,
-                                     &(struct encryption_key){name, secret, sizeof(secret)});
-}
-
-static struct forms make(struct encryption_config *from, struct encryption_config *to)
-{
-    struct error err CLEANUP(error_clear) = {0};
-    struct forms f = {0};
-    if (forms_make(from, to, &f, &err) != 0)
-        fail_msg("%s", err.message);
-    encryption_config_free(from);
-    encryption_config_free(to);
-    return f;
-}
 
 /* Every node has and runs this form. */
 static void all(const struct forms *f, enum form form, struct plan_node *nodes)

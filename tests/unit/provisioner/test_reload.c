@@ -6,6 +6,7 @@
 #include "provisioner/reload.h"
 
 #include "provisioner/run.h"
+#include "tests/unit/provisioner/forms.h"
 #include "tests/unit/provisioner/standin.h"
 
 #define ID                                                                                         \
@@ -175,15 +176,6 @@ static void answer(void *ctx, const struct asked *q, struct buf *out)
         buf_printf(&text, C "automatic_reloads_total{" ID ",status=\"failure\"} %.0f\n",
                    l->scrapes > 1 ? l->failures : 0);
     standin_answer(out, 200, NULL, buf_str(&text));
-}
-
-static struct encryption_config *managed(char letter)
-{
-    unsigned char secret[32];
-    memset(secret, letter, sizeof(secret));
-    char name[] = {'k', letter, '\0'};
-    return encryption_config_managed(PROVIDER_AESCBC, NULL,
-                                     &(struct encryption_key){name, secret, sizeof(secret)});
 }
 
 static int set_up(void **state)

@@ -2,36 +2,13 @@
  */
 #include "provisioner/status.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/unit/provisioner/forms.h"
+
 #include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define F FORM_BIT(FORM_FROM)
-#define W FORM_BIT(FORM_WIDEN)
-#define S FORM_BIT(FORM_SWITCH)
-#define T FORM_BIT(FORM_TO)
-
-static struct encryption_config *managed(char letter)
-{
-    unsigned char secret[32];
-    memset(secret, letter, sizeof(secret));
-    char name[] = {'k', letter, '\0'};
-    return encryption_config_managed(PROVIDER_AESCBC, NULL,
-                                     &(struct encryption_key){name, secret, sizeof(secret)});
-}
 
 static struct forms rotation(bool back)
 {
-    struct encryption_config *from CLEANUP(cleanup_encryption_config) = managed('a');
-    struct encryption_config *to CLEANUP(cleanup_encryption_config) = managed('b');
-    struct error err CLEANUP(error_clear) = {0};
-    struct forms f = {0};
-    assert_int_equal(forms_make(from, to, &f, &err), 0);
+    struct forms f = make(managed('a'), managed('b'));
     if (back)
         forms_turn_back(&f);
     return f;
