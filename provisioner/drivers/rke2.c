@@ -18,7 +18,9 @@ static const struct owned_kind rke2 = {
     .unit = "rke2-server.service",
     .config = RKE2 "/cred/encryption-config.json",
     .settings = "/etc/rancher/rke2/config.yaml",
+    .tls = RKE2 "/",
     .always_etcd = true,
+    .apart = true,
 };
 
 static const struct owned_kind k3s = {
@@ -26,6 +28,7 @@ static const struct owned_kind k3s = {
     .unit = "k3s.service",
     .config = K3S "/cred/encryption-config.json",
     .settings = "/etc/rancher/k3s/config.yaml",
+    .tls = K3S "/",
 };
 
 const struct host *owned_host(const struct node *n)
@@ -55,6 +58,21 @@ static void take(struct apiserver *out, struct host_process *p)
     out->since = STEAL(p->since);
 }
 
+/* By its encryption configuration; one that has none, by another file of the server's. */
+bool owned_is_servers(char *const *args, const struct owned_kind *kind)
+{
+    struct apiserver a CLEANUP(apiserver_free) = {0};
+    size_t count = 0;
+    bool names = false;
+    while (args && args[count])
+        names = strstr(args[count++], kind->tls) || names;
+    char **copy = mem_alloc(count + 1, sizeof(char *));
+    for (size_t i = 0; i < count; i++)
+        copy[i] = mem_strdup(args[i]);
+    apiserver_set_args(&a, copy);
+    return a.config_path ? str_eq(a.config_path, kind->config) : names;
+}
+
 /* The one that came last: a restart may have two for a moment. */
 static int rke2_observe(struct node *n, struct apiserver *out, struct error *err)
 {
@@ -64,14 +82,17 @@ static int rke2_observe(struct node *n, struct apiserver *out, struct error *err
     bool server = false;
     if (host_processes(h, "kube-apiserver", &list, &count, err) < 0)
         return -1;
-    if (count) {
-        take(out, &list[count - 1]);
-        apiserver_set_args(out, STEAL(list[count - 1].args));
+    size_t own = count;
+    while (own && !owned_is_servers(list[own - 1].args, &rke2))
+        own--;
+    if (own) {
+        take(out, &list[own - 1]);
+        apiserver_set_args(out, STEAL(list[own - 1].args));
     }
     host_processes_free(list, count);
-    if (!count && host_file_is(h, "-d", RKE2, &server, err) < 0)
+    if (!own && host_file_is(h, "-d", RKE2, &server, err) < 0)
         return -1;
-    out->exists = count || server;
+    out->exists = own || server;
     return 0;
 }
 

@@ -63,21 +63,42 @@ static int run_command(struct owned_run *r, size_t i, const char *const *args, i
     return host_do(&h, what, script, args, NULL, out, err);
 }
 
-/* The lock, and what a command is about to change: where everybody is now is what restarts are told
- * by later. */
-static int before_command(struct owned_run *r, struct error *err)
+int owned_hold_lock(struct owned_run *r, struct error *err)
 {
     struct session *s = r->s;
     bool gone = false;
     const struct http_server *api = NULL;
+    struct error e CLEANUP(error_clear) = {0};
+    if (session_ready_api(s, &api, &e) < 0) {
+        if (e.result != RESULT_FAILED)
+            return error_move(err, &e);
+        tell(s, ENCRYPT_DEBUG, NULL, NULL, "the lock in the cluster can't be looked at: %s",
+             e.message);
+        return 0;
+    }
+    if (!s->lease_held)
+        return take_lease(s, err) < 0 ? -1 : preflight_addresses(s, err);
+    if (lease_check(api, s->lease_owner, &gone, err) == 0)
+        return 0;
+    return gone ? error_set(err, RESULT_STOPPED,
+                            "the lock in the cluster (Lease kube-system/encrypt) was removed while "
+                            "this ran: who did so may be at work on the same")
+                : -1;
+}
+
+/* The lock, and what a command is about to change: where everybody is now, by a fresh look, is what
+ * restarts are told by later. */
+static int before_command(struct owned_run *r, struct error *err)
+{
+    struct session *s = r->s;
+    const struct http_server *api = NULL;
     if (session_check_stop(s, err) < 0 || session_ready_api(s, &api, err) < 0 ||
-        lease_check(api, s->lease_owner, &gone, err) < 0)
-        return gone ? error_set(err, RESULT_STOPPED,
-                                "the lock in the cluster (Lease kube-system/encrypt) was removed "
-                                "while this ran: who did so may be at work on the same")
-                    : -1;
+        owned_hold_lock(r, err) < 0)
+        return -1;
     for (size_t i = 0; i < s->count; i++) {
-        const struct member *m = &s->members[i];
+        struct member *m = &s->members[i];
+        if (member_observe(m, err) < 0)
+            return -1;
         node_record_placed(journal_node(s->journal, m->node.name), m->file_sha256, m->seen.process);
     }
     s->journal->owned->stuck = false;
@@ -209,30 +230,58 @@ static int wait_for_word(struct owned_run *r, size_t i, int64_t until, struct er
     }
 }
 
-/* The unit was restarted, and its apiserver is the process that it was: where it looks at the file
- * by itself, it has it within a minute. */
-static int wait_for_reload(struct owned_run *r, size_t i, struct error *err)
+/* rke2's static pod outlives the unit's restart, and the kubelet puts another in its place a while
+ * after. Where automatic reload is on, the old one has the file within a minute too. *other: it is
+ * another process. */
+static int wait_for_another(struct owned_run *r, size_t i, const char *process, bool *other,
+                            struct error *err)
 {
     struct member *m = &r->s->members[i];
-    if (!m->seen.automatic_reload) {
-        error_set(err, RESULT_STOPPED,
-                  "node %s: %s was restarted, and its kube-apiserver is the same process as "
-                  "before: whether it runs what lies there can't be told",
-                  m->node.name, r->kind->unit);
-        error_next(err,
-                   "on %s: crictl ps --name kube-apiserver, crictl stop its id (the kubelet starts "
-                   "another), then: %s",
-                   m->node.name, r->again);
-        return -1;
-    }
-    int64_t until = loop_now() + RELOAD_MS;
-    tell(r->s, ENCRYPT_NODE, "restart", m->node.name,
-         "its kube-apiserver went on and loads the file by itself: %d s until it must have",
-         RELOAD_MS / 1000);
-    while (loop_now() < until)
+    bool told = false;
+    int64_t until = loop_now() + (m->seen.automatic_reload ? RELOAD_MS : patience(r));
+    for (;;) {
+        if (owned_look_at(r, i, err) < 0)
+            return -1;
+        *other = m->seen.running && !str_eq(m->seen.process, process);
+        if (*other || loop_now() >= until)
+            return 0;
+        if (!told)
+            tell(r->s, ENCRYPT_NODE, "restart", m->node.name, "%s",
+                 m->seen.automatic_reload
+                     ? "its kube-apiserver is the process that it was: waiting for another, or 75 "
+                       "s until it must have loaded the file by itself"
+                     : "its kube-apiserver is the process that it was: waiting for another");
+        told = true;
         if (pause_and_check(r, POLL_MS, err) < 0)
             return -1;
-    return 0;
+    }
+}
+
+static int refuse_same_process(struct owned_run *r, size_t i, struct error *err)
+{
+    struct member *m = &r->s->members[i];
+    error_set(err, RESULT_STOPPED,
+              "node %s: %s was restarted, and its kube-apiserver is the same process as before: "
+              "whether it runs what lies there can't be told",
+              m->node.name, r->kind->unit);
+    error_next(err,
+               "on %s: crictl ps --name kube-apiserver, crictl stop its id (the kubelet starts "
+               "another), then: %s",
+               m->node.name, r->again);
+    return -1;
+}
+
+/* Until its apiserver is ready, and the server says what it has. */
+static int wait_for_server(struct owned_run *r, size_t i, struct error *err)
+{
+    struct session *s = r->s;
+    struct member *m = &s->members[i];
+    if (member_wait_ready(s, m, patience(r), err) == 0)
+        return wait_for_word(r, i, loop_now() + patience(r), err);
+    if (err->result == RESULT_FAILED)
+        err->result = RESULT_STOPPED;
+    add_log(m, err);
+    return -1;
 }
 
 int owned_restart(struct owned_run *r, size_t i, struct error *err)
@@ -240,7 +289,8 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
     struct session *s = r->s;
     struct member *m = &s->members[i];
     int64_t until = loop_now() + patience(r);
-    if (session_check_stop(s, err) < 0)
+    if (session_check_stop(s, err) < 0 || owned_hold_lock(r, err) < 0 ||
+        owned_look_at(r, i, err) < 0)
         return -1;
     char *start CLEANUP(cleanup_mem) = mem_strdup(r->seen[i].start);
     char *process CLEANUP(cleanup_mem) = mem_strdup(m->seen.process);
@@ -248,18 +298,19 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
     if (owned_record(r, err) < 0)
         return -1;
     tell(s, ENCRYPT_STEP, "restart", m->node.name, "%s", r->kind->unit);
-    if (ask_to_restart(r, i, err) < 0 || wait_for_unit(r, i, start, until, err) < 0)
+    bool other = true;
+    if (ask_to_restart(r, i, err) < 0 || wait_for_unit(r, i, start, until, err) < 0 ||
+        wait_for_server(r, i, err) < 0)
         return -1;
-    if (member_wait_ready(s, m, patience(r), err) < 0) {
-        if (err->result == RESULT_FAILED)
-            err->result = RESULT_STOPPED;
-        add_log(m, err);
+    /* (One that was down, or stuck, may have left an apiserver that runs this file already.) */
+    const struct node_record *n = journal_node(s->journal, m->node.name);
+    bool shown = str_eq(n->runs.process, process) && str_eq(n->runs.sha256, m->file_sha256);
+    if (process && !shown && str_eq(process, m->seen.process) &&
+        (wait_for_another(r, i, process, &other, err) < 0 ||
+         (other && wait_for_server(r, i, err) < 0)))
         return -1;
-    }
-    if (wait_for_word(r, i, loop_now() + patience(r), err) < 0)
-        return -1;
-    if (process && str_eq(process, m->seen.process) && wait_for_reload(r, i, err) < 0)
-        return -1;
+    if (!other && !m->seen.automatic_reload)
+        return refuse_same_process(r, i, err);
     r->restarted_at = loop_now();
     node_record_runs(journal_node(s->journal, m->node.name), m->file_sha256, m->seen.process);
     if (s->journal->owned)

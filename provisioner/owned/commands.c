@@ -16,6 +16,38 @@ static int not_done(struct owned_run *r, struct error *err)
     return -1;
 }
 
+/* A restart replaces a server's file by the datastore's: no key may be in that file alone. */
+static int check_keys_agree(struct owned_run *r, struct error *err)
+{
+    const struct encryption_config *configs[PLAN_MAX_NODES] = {0};
+    for (size_t i = 0; i < r->s->count; i++) {
+        configs[i] = r->seen[i].config;
+        if (!configs[i] && !r->s->members[i].file_missing)
+            return error_set(err, RESULT_REFUSED, "node %s: what lies in %s can't be read: %s",
+                             r->s->members[i].node.name, r->kind->config,
+                             r->seen[i].silence ? r->seen[i].silence : "no configuration");
+    }
+    if (!owned_keys_differ(configs, r->s->count))
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "the servers have different keys, and it is no rotation half-way: a restart puts the "
+              "datastore's configuration in the place of a server's, and a key that is there alone "
+              "would be gone");
+    error_next(
+        err,
+        "copy %s of every server to a safe place first; `%s secrets-encrypt status` on each, "
+        "docs/kinds/rke2.md (values under a key that no server has)",
+        r->kind->config, r->kind->program);
+    return -1;
+}
+
+static int tell_restart(const struct owned_run *r, struct error *err)
+{
+    error_next(err, "encrypt restart --config %s    (restarts the servers one by one)",
+               r->s->options->config);
+    return -1;
+}
+
 /* Every server answers, has the same file, and says the same. */
 static int check_agree(struct owned_run *r, struct error *err)
 {
@@ -37,18 +69,12 @@ static int check_agree(struct owned_run *r, struct error *err)
                       "hash does not match between %s and %s: their servers have different "
                       "configurations",
                       s->members[r->leader].node.name, name);
-            error_next(err,
-                       "encrypt restart --config %s    (restarts each server that has not what the "
-                       "furthest one has)",
-                       s->options->config);
-            return -1;
+            return check_keys_agree(r, err) < 0 ? -1 : tell_restart(r, err);
         }
         if (status->configured && !status->hash_match) {
             error_set(err, RESULT_REFUSED, "node %s: %s", name,
                       status->hash_error ? status->hash_error : "the servers' hashes don't match");
-            error_next(err, "encrypt restart --config %s    (restarts the servers one by one)",
-                       s->options->config);
-            return -1;
+            return tell_restart(r, err);
         }
     }
     return 0;
@@ -199,11 +225,23 @@ static int check_may(struct owned_run *r, struct error *err)
     return 0;
 }
 
+/* With the lock: what was checked before somebody else may have changed, who had it then. */
+static int check_again(struct owned_run *r, const struct encryption_config *from, struct error *err)
+{
+    if (owned_look(r, err) < 0 || check_at_rest(r, err) < 0)
+        return -1;
+    if (encryption_config_equal(r->seen[r->leader].config, from))
+        return 0;
+    return error_set(err, RESULT_REFUSED,
+                     "the servers' configuration was changed by somebody else while this looked");
+}
+
 /* Every check, then the lock, the snapshot, the journal. */
 static int begin(struct owned_run *r, const char *why, bool staged, struct error *err)
 {
     struct session *s = r->s;
-    const struct encryption_config *from = r->seen[r->leader].config;
+    struct encryption_config *from CLEANUP(cleanup_encryption_config) =
+        encryption_config_copy(r->seen[r->leader].config);
     bool at_once = false;
     if (check_change(r, why, &at_once, err) < 0 || check_may(r, err) < 0)
         return -1;
@@ -217,7 +255,7 @@ static int begin(struct owned_run *r, const char *why, bool staged, struct error
     const char **names CLEANUP(cleanup_mem) = mem_alloc(s->count + 1, sizeof(char *));
     for (size_t i = 0; i < s->count; i++)
         names[i] = s->members[i].node.name;
-    if (owned_snapshot(r, err) < 0) {
+    if (check_again(r, from, err) < 0 || owned_snapshot(r, err) < 0) {
         give_lease_back(s);
         return -1;
     }
@@ -338,6 +376,36 @@ int owned_decide(struct owned_run *r, enum owned_command command, const char **w
 
 /* --- what is open --- */
 
+/* Where all is well an API answers, or will in a moment; where a server is down it may be the only
+ * one, and is started first. */
+static int take_lock(struct owned_run *r, struct error *err)
+{
+    enum { ANSWER_MS = 15000, POLL_MS = 200 };
+    struct session *s = r->s;
+    const struct http_server *api = NULL;
+    const char *down = NULL;
+    int64_t until = loop_now() + ANSWER_MS;
+    for (size_t i = 0; i < s->count; i++)
+        if (!r->seen[i].active)
+            down = s->members[i].node.name;
+    while (session_ready_api(s, &api, err) < 0) {
+        if (err->result != RESULT_FAILED || (!down && loop_now() >= until))
+            return -1;
+        if (down) {
+            tell(s, ENCRYPT_WARNING, NULL, NULL,
+                 "%s; node %s: %s is not active: it is started first, and the lock in the cluster "
+                 "taken when an apiserver answers",
+                 err->message, down, r->kind->unit);
+            error_clear(err);
+            return 0;
+        }
+        error_clear(err);
+        if (loop_pause(s->loop, POLL_MS, err) < 0)
+            return -1;
+    }
+    return owned_hold_lock(r, err);
+}
+
 static int go_on(struct owned_run *r, enum owned_command command, struct error *err)
 {
     struct session *s = r->s;
@@ -371,7 +439,9 @@ static int go_on(struct owned_run *r, enum owned_command command, struct error *
     }
     tell(s, ENCRYPT_NOTE, NULL, NULL, "going on with the open change (%s, of %s by %s)", o->why,
          o->opened, o->by);
-    if (take_lease(s, err) < 0 || preflight_addresses(s, err) < 0)
+    /* What is stored may be another's since: etcd may have been restored, a key taken away. */
+    if (check_may(r, err) < 0 || take_lock(r, err) < 0 ||
+        (at == OWNED_FILE_FROM && s->lease_held && owned_check_store(r, o->from, err) < 0))
         return -1;
     /* A proof is had anew by who goes on: etcd may have been restored since. */
     if (at == OWNED_FILE_ROTATED)
@@ -422,37 +492,74 @@ static int give_up(struct owned_run *r, struct error *err)
 static int adopt(struct owned_run *r, bool *is, struct error *err)
 {
     struct session *s = r->s;
-    struct encryption_config *from CLEANUP(cleanup_encryption_config) = owned_half_way(r);
-    *is = from != NULL;
-    if (!from)
+    struct encryption_config *before CLEANUP(cleanup_encryption_config) = owned_half_way(r);
+    *is = before != NULL;
+    if (!before)
         return 0;
-    if (take_lease(s, err) < 0 || preflight_addresses(s, err) < 0)
+    if (take_lock(r, err) < 0 || owned_look(r, err) < 0)
         return -1;
+    /* With the lock, once more: another operator's run may just have begun or ended it. */
+    struct encryption_config *from CLEANUP(cleanup_encryption_config) = owned_half_way(r);
+    if (!from) {
+        if (s->lease_held)
+            give_lease_back(s);
+        return error_set(err, RESULT_REFUSED,
+                         "the servers' configuration was changed by somebody else while this "
+                         "looked");
+    }
     tell(s, ENCRYPT_NOTE, NULL, NULL,
          "a rotation that was begun by hand is half-way on these servers: it is gone on with");
     journal_open_owned(s->journal, "rotate-key", from);
-    for (size_t i = 0; i < s->count; i++)
+    for (size_t i = 0; i < s->count; i++) {
+        enum stage stage = r->seen[i].status.stage;
         journal_add_config_keys(s->journal, r->seen[i].config);
+        /* Whether reencrypt or rotate-keys is at work can't be told, and a restart may take the
+         * fresh key from the server in the middle of the second. */
+        if (stage == STAGE_REENCRYPT_REQUEST || stage == STAGE_REENCRYPT_ACTIVE)
+            s->journal->owned->at_once = true;
+    }
     if (owned_record(r, err) < 0)
         return -1;
     owned_judge(r);
     return 0;
 }
 
-/* Servers whose word differs from the others', with nothing half-way. */
+/* Some server's word differs from the others', with nothing half-way; *any: a restart is due. */
+static int check_restarts(struct owned_run *r, bool *any, struct error *err)
+{
+    const struct session *s = r->s;
+    *any = false;
+    for (size_t i = 0; i < s->count; i++)
+        *any = *any || !r->servers[i].up || !r->servers[i].same || !r->seen[i].status.hash_match;
+    *any = *any && r->seen[r->leader].config;
+    for (size_t i = 0; *any && i < s->count; i++)
+        if (r->seen[i].active && !r->seen[i].answers && owned_listen(r, i, err) < 0) {
+            err->result = err->result == RESULT_STOPPED ? RESULT_REFUSED : err->result;
+            return -1;
+        }
+    return *any ? check_keys_agree(r, err) : 0;
+}
+
 static int restart_those_that_differ(struct owned_run *r, struct error *err)
 {
     struct session *s = r->s;
     bool any = false;
-    for (size_t i = 0; i < s->count; i++)
-        any = any || !r->servers[i].up || !r->servers[i].same || !r->seen[i].status.hash_match;
-    if (!any || !r->seen[r->leader].config)
+    if (check_restarts(r, &any, err) < 0)
+        return not_done(r, err);
+    if (!any)
         return nothing(r);
-    /* A restart replaces a server's file by the datastore's: no key may be in that file alone. */
+    if (check_may(r, err) < 0 || take_lock(r, err) < 0)
+        return not_done(r, err);
+    /* With the lock, once more. */
+    if (owned_look(r, err) < 0 || check_restarts(r, &any, err) < 0 || !any) {
+        if (s->lease_held)
+            give_lease_back(s);
+        return any ? not_done(r, err) : nothing(r);
+    }
     for (size_t i = 0; i < s->count; i++)
         if (r->seen[i].config)
             journal_add_config_keys(s->journal, r->seen[i].config);
-    int rc = take_lease(s, err) < 0 || owned_record(r, err) < 0 ? -1 : 0;
+    int rc = owned_record(r, err);
     for (size_t i = 0; rc == 0 && i < s->count; i++)
         rc = owned_restart(r, i, err);
     if (s->lease_held)

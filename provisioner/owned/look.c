@@ -167,19 +167,49 @@ enum owned_file owned_file_of(const struct encryption_config *c, const struct ow
 
 /* --- what the planner is told --- */
 
-/* The journal saw this very process run it. Or it is another than the one that was noted before the
- * last command, or before its restart: a server takes up the file before it starts its apiserver.
- */
+bool owned_is_shown(const struct node_record *n, bool apart, const char *sha256,
+                    const char *process)
+{
+    if (!n || !process)
+        return false;
+    if (n->runs.sha256 && str_eq(n->runs.process, process))
+        return str_eq(n->runs.sha256, sha256);
+    /* A server takes up the file before it starts its apiserver; one of its own may be older. */
+    return n->placed.process && !str_eq(n->placed.process, process) &&
+           (!apart || str_eq(n->placed.sha256, sha256));
+}
+
 static bool was_shown(const struct owned_run *r, size_t i)
 {
     const struct member *m = &r->s->members[i];
-    const struct node_record *n =
-        r->s->journal ? journal_seen_node(r->s->journal, m->node.name) : NULL;
-    if (!n || !m->seen.running || !m->seen.process || !r->seen[i].active)
-        return false;
-    if (n->runs.sha256 && str_eq(n->runs.process, m->seen.process))
-        return str_eq(n->runs.sha256, m->file_sha256);
-    return n->placed.process && !str_eq(n->placed.process, m->seen.process);
+    return r->s->journal && m->seen.running && r->seen[i].active &&
+           owned_is_shown(journal_seen_node(r->s->journal, m->node.name), r->kind->apart,
+                          m->file_sha256, m->seen.process);
+}
+
+/* The file is another than was noted: what runs now may have been there before it, so that another
+ * process has to come. The process is looked at after the file. */
+static int note_file(struct owned_run *r, struct member *m, struct error *err)
+{
+    enum { TRIES = 5 };
+    const struct node_record *n = journal_seen_node(r->s->journal, m->node.name);
+    for (int i = 0; i < TRIES; i++) {
+        if (!n || !n->placed.sha256 || str_eq(n->placed.sha256, m->file_sha256))
+            return 0;
+        char seen[65];
+        memcpy(seen, m->file_sha256, sizeof(seen));
+        if (member_observe(m, err) < 0)
+            return -1;
+        if (!str_eq(seen, m->file_sha256))
+            continue;
+        char *process CLEANUP(cleanup_mem) =
+            mem_strdup(m->seen.process ? m->seen.process : n->placed.process);
+        node_record_placed(journal_node(r->s->journal, m->node.name), m->file_sha256, process);
+        r->unrecorded = true;
+        return 0;
+    }
+    return error_set(err, RESULT_STOPPED, "node %s: %s changes at each look", m->node.name,
+                     m->config_path);
 }
 
 void owned_judge(struct owned_run *r)
@@ -205,13 +235,17 @@ void owned_judge(struct owned_run *r)
 int owned_look_at(struct owned_run *r, size_t i, struct error *err)
 {
     struct member *m = &r->s->members[i];
-    if (member_observe(m, err) < 0 || owned_ask(r->kind, m, &r->seen[i], err) < 0)
+    size_t had = r->s->journal->key_count;
+    if (member_observe(m, err) < 0 ||
+        (r->s->journal->owned && r->kind->apart && note_file(r, m, err) < 0) ||
+        owned_ask(r->kind, m, &r->seen[i], err) < 0)
         return -1;
     store_know_keys(r->s, r->seen[i].config);
     if (!r->s->journal->owned)
         return 0;
     store_know_keys(r->s, r->s->journal->owned->from);
     journal_add_config_keys(r->s->journal, r->seen[i].config);
+    r->unrecorded = r->unrecorded || r->s->journal->key_count > had;
     return 0;
 }
 
@@ -228,16 +262,31 @@ int owned_look_only(struct owned_run *r, struct error *err)
 
 int owned_look(struct owned_run *r, struct error *err)
 {
-    size_t had = r->s->journal->key_count;
     for (size_t i = 0; i < r->s->count; i++)
         if (owned_look_at(r, i, err) < 0)
             return -1;
     owned_judge(r);
     /* A fresh key of theirs: should a server lose it, as when rotate-keys is interrupted, here it
      * is. */
-    if (r->s->journal->owned && r->s->journal->key_count > had)
-        return owned_record(r, err);
-    return 0;
+    return r->s->journal->owned && r->unrecorded ? owned_record(r, err) : 0;
+}
+
+bool owned_keys_differ(const struct encryption_config *const *configs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct encryption_config *c = configs[i];
+        for (size_t n = 0; c && n < c->item_count; n++)
+            for (size_t p = 0; p < c->items[n].provider_count; p++) {
+                const struct encryption_provider *provider = &c->items[n].providers[p];
+                for (size_t k = 0; k < provider->key_count; k++)
+                    for (size_t other = 0; other < count; other++)
+                        if (configs[other] &&
+                            !encryption_config_has_key(configs[other], provider->type,
+                                                       &provider->keys[k]))
+                            return true;
+            }
+    }
+    return false;
 }
 
 /* --- somebody else's rotation --- */

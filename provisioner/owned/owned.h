@@ -22,8 +22,21 @@ struct owned_kind {
     const char *unit;     /* "rke2-server.service" */
     const char *config;   /* …/server/cred/encryption-config.json */
     const char *settings; /* the server's own: /etc/rancher/rke2/config.yaml */
+    const char *tls;      /* …/server/: where the files are that its apiserver's arguments name */
     bool always_etcd;     /* it knows no other datastore */
+    bool apart; /* its apiserver is a process of its own, which may outlive the unit's restart */
 };
+
+/* Whether a kube-apiserver that runs on the node is the server's own, by its arguments
+ * (NULL-terminated): others have other files (a cluster within the cluster). Pure. */
+bool owned_is_servers(char *const *args, const struct owned_kind *kind);
+/* Whether a process that runs now is known to run the file that lies there: the journal saw this
+ * very process run it; or it is another than was seen when the file had come to lie there
+ * (`apart`), or than before the command or the restart that brought it. Pure. */
+bool owned_is_shown(const struct node_record *n, bool apart, const char *sha256,
+                    const char *process);
+/* Whether the servers' files (NULL: none) have different keys. Pure. */
+bool owned_keys_differ(const struct encryption_config *const *configs, size_t count);
 
 /* The host of a member whose driver is of such a kind (drivers/rke2.c). */
 const struct host *owned_host(const struct node *n);
@@ -113,6 +126,10 @@ int owned_decide(struct owned_run *r, enum owned_command command, const char **w
 struct owned_facts owned_facts_of(const struct owned_record *o);
 
 /* act.c: on the servers. */
+/* The lock in the cluster: taken where it is not held yet, else looked at. Where no apiserver
+ * answers nobody else can take it either, and that is no error: a server that is down has to be
+ * started. */
+int owned_hold_lock(struct owned_run *r, struct error *err) MUST_CHECK;
 int owned_give(struct owned_run *r, size_t i, const char *command, struct error *err) MUST_CHECK;
 int owned_restart(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 /* For a server that is not active: one that is coming up is waited for, another is started. */

@@ -289,6 +289,8 @@ int owned_prove(struct owned_run *r, struct error *err)
         encryption_write_prefix(r->seen[r->leader].config, "secrets");
     struct want want = {prefix};
     bool etcd = false;
+    if (owned_hold_lock(r, err) < 0)
+        return -1;
     store_forget_resources(s);
     tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
     if (find_etcd(r, &etcd, err) < 0 || resources_of(r, &all, err) < 0)

@@ -220,12 +220,13 @@ static void say_where(struct owned_run *r, struct error *err)
         have += r->servers[i].same && r->servers[i].shown;
     char *far CLEANUP(cleanup_mem) =
         owned_how_far(o, r->servers[r->leader].file, have, r->s->count);
-    error_state(err,
-                "%s is open, %s%s; every server can read all that is stored; the key history "
-                "in %s has all keys",
-                o->why, far, o->proved ? ", everything is rewritten and proved" : "",
-                r->s->state_path);
-    error_next(err, "%s", r->again);
+    error_state(err, "%s is open, %s%s; every server can read all that is stored%s%s%s", o->why,
+                far, o->proved ? ", everything is rewritten and proved" : "",
+                r->unrecorded ? "" : "; the key history in ", r->unrecorded ? "" : r->s->state_path,
+                r->unrecorded ? "" : " has all keys");
+    char *abort CLEANUP(cleanup_mem) =
+        owned_may_abort(r) ? run_command_line("abort", r->s->options) : NULL;
+    error_next(err, "%s%s%s", r->again, abort ? "; or: " : "", abort ? abort : "");
 }
 
 int owned_carry_out(struct owned_run *r, struct error *err)

@@ -1,0 +1,102 @@
+/* What is told of a server of rke2 or k3s from what was seen of it. */
+#include "provisioner/owned/owned.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define TOP "/var/lib/rancher/rke2/server/"
+
+static const struct owned_kind kind = {
+    .config = TOP "cred/encryption-config.json", .tls = TOP, .apart = true};
+
+static bool is_servers(const char *a, const char *b)
+{
+    char *args[] = {(char *)(uintptr_t) "kube-apiserver", (char *)(uintptr_t)a,
+                    (char *)(uintptr_t)b, NULL};
+    return owned_is_servers(args, &kind);
+}
+
+/* A cluster within the cluster has a kube-apiserver of its own on the node. */
+static void another_clusters_apiserver_is_not_the_servers(void **state)
+{
+    (void)state;
+    assert_true(is_servers("--secure-port=6443",
+                           "--encryption-provider-config=" TOP "cred/encryption-config.json"));
+    assert_true(is_servers("--encryption-provider-config", TOP "cred/encryption-config.json"));
+    assert_true(is_servers("--etcd-cafile=" TOP "tls/etcd/server-ca.crt", "--secure-port=6443"));
+    assert_false(is_servers("--secure-port=6443", "--encryption-provider-config=/etc/other.json"));
+    assert_false(is_servers("--etcd-cafile=/data/pki/ca.crt", "--secure-port=8443"));
+    assert_false(is_servers("--etcd-cafile=" TOP "tls/etcd/server-ca.crt",
+                            "--encryption-provider-config=/etc/other.json"));
+    assert_false(owned_is_servers(NULL, &kind));
+}
+
+/* A static pod may be older than the file that its server's restart brought. */
+static void what_ran_before_the_file_is_not_shown(void **state)
+{
+    (void)state;
+    struct node_record n = {.placed = {(char *)(uintptr_t) "old", (char *)(uintptr_t) "1"}};
+    assert_false(owned_is_shown(NULL, true, "new", "2"));
+    assert_false(owned_is_shown(&n, true, "old", NULL));
+    assert_false(owned_is_shown(&n, true, "old", "1"));
+    assert_true(owned_is_shown(&n, true, "old", "2"));
+    /* It crashed and came back by itself before the file came. */
+    assert_false(owned_is_shown(&n, true, "new", "2"));
+    /* k3s' apiserver is the server, which takes the file up first. */
+    assert_true(owned_is_shown(&n, false, "new", "2"));
+    n.runs = (struct node_file){(char *)(uintptr_t) "new", (char *)(uintptr_t) "2"};
+    assert_true(owned_is_shown(&n, true, "new", "2"));
+    assert_false(owned_is_shown(&n, true, "newer", "2"));
+    assert_false(owned_is_shown(&n, false, "newer", "2"));
+}
+
+static struct encryption_config *with_keys(const char *first, const char *second)
+{
+    static const char secret[] = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    struct encryption_config *c = NULL;
+    struct error err CLEANUP(error_clear) = {0};
+    char *more = second ? mem_printf(",{\"name\":\"%s\",\"secret\":\"%s\"}", second, secret)
+                        : mem_strdup("");
+    char *text = mem_printf("{\"kind\":\"EncryptionConfiguration\",\"apiVersion\":"
+                            "\"apiserver.config.k8s.io/v1\",\"resources\":[{\"resources\":"
+                            "[\"secrets\"],\"providers\":[{\"aescbc\":{\"keys\":[{\"name\":\"%s\","
+                            "\"secret\":\"%s\"}%s]}},{\"identity\":{}}]}]}",
+                            first, secret, more);
+    if (encryption_config_read(text, strlen(text), "test", ENCRYPTION_LENIENT, &c, &err) < 0)
+        fail_msg("%s", err.message);
+    mem_free(more);
+    mem_free(text);
+    return c;
+}
+
+/* A restart puts the datastore's file in the place of a server's. */
+static void a_key_that_one_server_alone_has_is_seen(void **state)
+{
+    (void)state;
+    struct encryption_config *a = with_keys("a", NULL), *ab = with_keys("a", "b");
+    struct encryption_config *ba = with_keys("b", "a");
+    const struct encryption_config *same[] = {a, NULL, a}, *turned[] = {ab, ba};
+    const struct encryption_config *more[] = {a, a, ab}, *fewer[] = {ab, a};
+    assert_false(owned_keys_differ(same, 3));
+    assert_false(owned_keys_differ(turned, 2));
+    assert_true(owned_keys_differ(more, 3));
+    assert_true(owned_keys_differ(fewer, 2));
+    encryption_config_free(a);
+    encryption_config_free(ab);
+    encryption_config_free(ba);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(another_clusters_apiserver_is_not_the_servers),
+        cmocka_unit_test(what_ran_before_the_file_is_not_shown),
+        cmocka_unit_test(a_key_that_one_server_alone_has_is_seen),
+    };
+    return cmocka_run_group_tests_name("owned_look", tests, NULL, NULL);
+}
