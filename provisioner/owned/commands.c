@@ -3,8 +3,6 @@
 #include "provisioner/run.h"
 #include "provisioner/stamp.h"
 
-#include "base/yaml.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -116,37 +114,13 @@ static int refuse_unconfigured(struct owned_run *r, struct error *err)
     return -1;
 }
 
-/* What the server's settings say of the next key's type; PROVIDER_IDENTITY: nothing. */
-static int provider_setting(struct owned_run *r, enum provider_type *out, struct error *err)
-{
-    struct member *m = &r->s->members[r->leader];
-    struct buf text CLEANUP(buf_free) = {0};
-    struct yaml *y CLEANUP(cleanup_yaml) = NULL;
-    bool missing = false;
-    *out = PROVIDER_IDENTITY;
-    if (host_file_read(owned_host(&m->node), r->kind->settings, &text, &missing, err) < 0)
-        return -1;
-    if (missing || !text.len)
-        return 0;
-    if (yaml_read(buf_str(&text), text.len, r->kind->settings, &y, err) < 0)
-        return error_wrap(err, "node %s", m->node.name);
-    const struct yaml *v = y ? yaml_get(y, "secrets-encryption-provider") : NULL;
-    if (!v || v->kind != YAML_KIND_SCALAR)
-        return 0;
-    if (str_eq(v->scalar, "secretbox"))
-        *out = PROVIDER_SECRETBOX;
-    else if (str_eq(v->scalar, "aescbc"))
-        *out = PROVIDER_AESCBC;
-    return 0;
-}
-
 /* Stages wherever they may be had: only there all servers read the fresh key before one writes with
  * it, and the old key goes after the proof. */
 static int choose_way(struct owned_run *r, enum provider_type type, bool *at_once,
                       struct error *err)
 {
     enum provider_type next = PROVIDER_IDENTITY;
-    if (provider_setting(r, &next, err) < 0)
+    if (owned_next_provider(r, &next, err) < 0)
         return -1;
     *at_once = type != PROVIDER_AESCBC || next == PROVIDER_SECRETBOX;
     if (!*at_once)
@@ -191,40 +165,6 @@ static int check_change(struct owned_run *r, const char *why, bool *at_once, str
     return str_eq(why, "rotate-key") ? choose_way(r, type, at_once, err) : 0;
 }
 
-/* Their commands, as an SSH user who isn't root has to be allowed them. */
-static int check_may(struct owned_run *r, struct error *err)
-{
-    static const char script[] =
-        "for dir in /usr/local/bin /usr/bin /opt/rke2/bin; do\n"
-        "  [ ! -x \"$dir/$1\" ] || { printf %s \"$dir/$1\"; exit 0; }\n"
-        "done\n"
-        "echo \"no program $1 in /usr/local/bin, /usr/bin, /opt/rke2/bin\" >&2\n"
-        "exit 90";
-    static const char *const commands[] = {"prepare", "rotate", "reencrypt", "enable", "disable"};
-    const char *args[] = {r->kind->program, NULL};
-    for (size_t i = 0; i < r->s->count; i++) {
-        const struct host *h = owned_host(&r->s->members[i].node);
-        struct buf program CLEANUP(buf_free) = {0};
-        char *text[ARRAY_LEN(commands) + 2];
-        const char *list[ARRAY_LEN(commands) + 3] = {NULL};
-        size_t n = 0;
-        if (host_do(h, "looking for its program", script, args, NULL, &program, err) < 0)
-            return -1;
-        for (; n < ARRAY_LEN(commands); n++)
-            text[n] = mem_printf("%s secrets-encrypt %s", buf_str(&program), commands[n]);
-        text[n++] = mem_printf("systemctl restart --no-block %s", r->kind->unit);
-        text[n++] = mem_printf("journalctl -u %s -n 500 --no-pager -o short", r->kind->unit);
-        for (size_t k = 0; k < n; k++)
-            list[k] = text[k];
-        int rc = host_check_may(h, list, err);
-        for (size_t k = 0; k < n; k++)
-            mem_free(text[k]);
-        if (rc < 0)
-            return -1;
-    }
-    return 0;
-}
-
 /* With the lock: what was checked before somebody else may have changed, who had it then. */
 static int check_again(struct owned_run *r, const struct encryption_config *from, struct error *err)
 {
@@ -243,7 +183,8 @@ static int begin(struct owned_run *r, const char *why, bool staged, struct error
     struct encryption_config *from CLEANUP(cleanup_encryption_config) =
         encryption_config_copy(r->seen[r->leader].config);
     bool at_once = false;
-    if (check_change(r, why, &at_once, err) < 0 || check_may(r, err) < 0)
+    if (check_change(r, why, &at_once, err) < 0 ||
+        owned_check_may(r, at_once, s->options->snapshot >= 0, err) < 0)
         return -1;
     if (staged && at_once)
         return error_set(err, RESULT_REFUSED,
@@ -440,7 +381,7 @@ static int go_on(struct owned_run *r, enum owned_command command, struct error *
     tell(s, ENCRYPT_NOTE, NULL, NULL, "going on with the open change (%s, of %s by %s)", o->why,
          o->opened, o->by);
     /* What is stored may be another's since: etcd may have been restored, a key taken away. */
-    if (check_may(r, err) < 0 || take_lock(r, err) < 0 ||
+    if (owned_check_may(r, o->at_once, false, err) < 0 || take_lock(r, err) < 0 ||
         (at == OWNED_FILE_FROM && s->lease_held && owned_check_store(r, o->from, err) < 0))
         return -1;
     /* A proof is had anew by who goes on: etcd may have been restored since. */
@@ -548,7 +489,7 @@ static int restart_those_that_differ(struct owned_run *r, struct error *err)
         return not_done(r, err);
     if (!any)
         return nothing(r);
-    if (check_may(r, err) < 0 || take_lock(r, err) < 0)
+    if (owned_check_may(r, false, false, err) < 0 || take_lock(r, err) < 0)
         return not_done(r, err);
     /* With the lock, once more. */
     if (owned_look(r, err) < 0 || check_restarts(r, &any, err) < 0 || !any) {

@@ -140,6 +140,14 @@ int owned_listen(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 int owned_wait(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 int owned_snapshot(struct owned_run *r, struct error *err) MUST_CHECK;
 
+/* settings.c: the type of the key that the server's settings ask for; IDENTITY: they don't say. The
+ * first is pure: *out stays where this text doesn't name one. */
+int owned_setting_provider(const char *text, size_t len, const char *path, enum provider_type *out,
+                           struct error *err) MUST_CHECK;
+int owned_next_provider(struct owned_run *r, enum provider_type *out, struct error *err) MUST_CHECK;
+/* REFUSED where the SSH user may not run by sudo what the change will need on some server. */
+int owned_check_may(struct owned_run *r, bool at_once, bool snapshot, struct error *err) MUST_CHECK;
+
 /* prove.c: rewrites by empty patches, and proves; the journal gets it. */
 int owned_prove(struct owned_run *r, struct error *err) MUST_CHECK;
 /* After their command has dropped the old key from the leader's file, before anybody restarts. */

@@ -91,12 +91,36 @@ static void a_key_that_one_server_alone_has_is_seen(void **state)
     encryption_config_free(ba);
 }
 
+static enum provider_type said_last(const char *first, const char *second)
+{
+    enum provider_type type = PROVIDER_IDENTITY;
+    struct error err CLEANUP(error_clear) = {0};
+    if (owned_setting_provider(first, strlen(first), "config.yaml", &type, &err) < 0 ||
+        owned_setting_provider(second, strlen(second), "10.yaml", &type, &err) < 0)
+        fail_msg("%s", err.message);
+    return type;
+}
+
+static void the_last_word_of_the_settings_counts(void **state)
+{
+    (void)state;
+    assert_int_equal(said_last("", "token: a\n"), PROVIDER_IDENTITY);
+    assert_int_equal(said_last("secrets-encryption-provider: secretbox\n", "token: a\n"),
+                     PROVIDER_SECRETBOX);
+    assert_int_equal(said_last("token: a\n", "secrets-encryption-provider: secretbox\n"),
+                     PROVIDER_SECRETBOX);
+    assert_int_equal(said_last("secrets-encryption-provider: secretbox\n",
+                               "secrets-encryption-provider: \"aescbc\"\n"),
+                     PROVIDER_AESCBC);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_clusters_apiserver_is_not_the_servers),
         cmocka_unit_test(what_ran_before_the_file_is_not_shown),
         cmocka_unit_test(a_key_that_one_server_alone_has_is_seen),
+        cmocka_unit_test(the_last_word_of_the_settings_counts),
     };
     return cmocka_run_group_tests_name("owned_look", tests, NULL, NULL);
 }
