@@ -320,6 +320,20 @@ static int kubeadm_start_with(struct node *n, const struct apiserver_want *want,
     return 0;
 }
 
+/* The manifest moved out of the kubelet's folder until the process is gone, then back: whatever
+ * ends this in between, and over nothing that was put there meanwhile (so by ln(1)). In a shell of
+ * its own, for its traps. */
+#define RESTART                                                                                    \
+    "(m=" KUBEADM_MANIFEST "; k=" KUBEADM_AWAY "; i=0; "                                           \
+    "up() { pgrep -x kube-apiserver || pgrep -f '^[^ ]*hyperkube (kube-)?apiserver'; } "           \
+    ">/dev/null; "                                                                                 \
+    "wait_for() { until \"$@\"; do i=$((i+1)); [ $i -le 180 ] || "                                 \
+    "{ echo 'kube-apiserver: the kubelet does nothing' >&2; exit 1; }; sleep 1; done; }; "         \
+    "gone() { ! up; }; back() { ln $k $m && rm $k; }; "                                            \
+    "[ ! -e $k ] || [ ! -e $m ] || { echo \"$k and $m: which is right?\" >&2; exit 1; }; "         \
+    "trap '[ ! -e $k ] || back' EXIT; trap 'exit 1' HUP INT TERM; "                                \
+    "[ -e $k ] || mv $m $k || exit 1; wait_for gone; back || exit 1; i=0; wait_for up)"
+
 const struct driver driver_kubeadm = {
     .kind = "kubeadm",
     .words = {.apiserver = "the static pod kube-apiserver",
@@ -327,10 +341,7 @@ const struct driver driver_kubeadm = {
                   "tail -n 40 " KUBEADM_LOGS "/kube-system_kube-apiserver-*/kube-apiserver/*.log",
               .start = "[ -e " KUBEADM_MANIFEST " ] || ln " KUBEADM_AWAY " " KUBEADM_MANIFEST
                        "; systemctl restart kubelet",
-              .restart = "mv " KUBEADM_MANIFEST " /etc/kubernetes/ && "
-                         "while pgrep -x kube-apiserver >/dev/null; do sleep 1; done; "
-                         "mv /etc/kubernetes/kube-apiserver.yaml " KUBEADM_MANIFEST " && "
-                         "until pgrep -x kube-apiserver >/dev/null; do sleep 1; done",
+              .restart = RESTART,
               .left_over = "diff " KUBEADM_KEPT " " KUBEADM_MANIFEST,
               .keep_off = "`kubeadm upgrade`"},
     .mounts = true,

@@ -432,6 +432,81 @@ static void a_file_that_the_next_apiserver_reads_is_not_removed(void **state)
     assert_false(is_there(PATH));
 }
 
+/* --- what people run by hand --- */
+
+/* `pgrep` gives what the test's script says. Gives the exit status. */
+static bool in_vain; /* it said that the kubelet does nothing */
+
+static int restart_by_hand(const char *pgrep)
+{
+    struct buf script CLEANUP(buf_free) = {0};
+    struct buf out CLEANUP(buf_free) = {0};
+    char *text CLEANUP(cleanup_mem) =
+        mem_printf("n=0; cd %s; pgrep() { [ \"$1\" = -x ] || return 1; n=$((n+1)); %s; }; "
+                   "sleep() { :; }; exec 2>&1; %s",
+                   root, pgrep, driver_kubeadm.words.restart);
+    translate(text, false, &script);
+    int status = run(buf_str(&script), NULL, &out);
+    in_vain = strstr(buf_str(&out), "does nothing") != NULL;
+    return status;
+}
+
+static void by_hand_the_manifest_is_away_until_the_process_is_gone(void **state)
+{
+    (void)state;
+    put_manifest(KUBEADM_MANIFEST, true, NULL);
+    /* Runs as long as the manifest is there, and for two more looks. */
+    assert_int_equal(restart_by_hand("[ -e etc/kubernetes/manifests/kube-apiserver.yaml ] || "
+                                     "[ $n -lt 3 ]"),
+                     0);
+    assert_true(is_there(KUBEADM_MANIFEST));
+    assert_false(is_there(KUBEADM_AWAY));
+    /* One that was left away by an earlier try. */
+    away(KUBEADM_MANIFEST);
+    put_manifest(KUBEADM_AWAY, true, NULL);
+    assert_int_equal(restart_by_hand("[ -e etc/kubernetes/manifests/kube-apiserver.yaml ]"), 0);
+    assert_true(is_there(KUBEADM_MANIFEST));
+    assert_false(is_there(KUBEADM_AWAY));
+}
+
+static void by_hand_the_manifest_comes_back_whatever_happens(void **state)
+{
+    (void)state;
+    static const char *const table[] = {
+        "true",                                                    /* it never ends */
+        "[ -e etc/kubernetes/kube-apiserver.yaml ]",               /* … and never comes */
+        "if [ $n = 2 ]; then kill -INT $(sh -c 'echo $PPID'); fi", /* ^C */
+        "if [ $n = 2 ]; then kill -HUP $(sh -c 'echo $PPID'); fi",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        put_manifest(KUBEADM_MANIFEST, true, NULL);
+        if (restart_by_hand(table[i]) == 0)
+            fail_msg("%s", table[i]);
+        assert_int_equal(in_vain, i < 2);
+        assert_true(is_there(KUBEADM_MANIFEST));
+        assert_false(is_there(KUBEADM_AWAY));
+    }
+}
+
+static void by_hand_what_was_put_meanwhile_stays(void **state)
+{
+    (void)state;
+    char *at CLEANUP(cleanup_mem) = here(KUBEADM_MANIFEST);
+    struct buf is CLEANUP(buf_free) = {0};
+    struct error err CLEANUP(error_clear) = {0};
+    put_manifest(KUBEADM_MANIFEST, true, NULL);
+    assert_int_not_equal(
+        restart_by_hand("[ $n -gt 1 ] || echo other >etc/kubernetes/manifests/kube-apiserver.yaml; "
+                        "[ $n -lt 3 ]"),
+        0);
+    assert_int_equal(file_read(at, 1 << 20, false, &is, NULL, &err), 0);
+    assert_string_equal(buf_str(&is), "other\n");
+    assert_true(is_there(KUBEADM_AWAY));
+    /* Which is right is not for a script to say. */
+    assert_int_not_equal(restart_by_hand("false"), 0);
+    assert_true(is_there(KUBEADM_AWAY));
+}
+
 #define POD_A "0123456789abcdef0123456789abcdef"
 #define POD_B "fedcba9876543210fedcba9876543210"
 
@@ -488,6 +563,9 @@ int main(void)
         ON_A_NODE(without_its_manifest_nothing_is_started),
         ON_A_NODE(hyperkube_is_an_apiserver_by_its_first_word),
         ON_A_NODE(a_file_that_the_next_apiserver_reads_is_not_removed),
+        ON_A_NODE(by_hand_the_manifest_is_away_until_the_process_is_gone),
+        ON_A_NODE(by_hand_the_manifest_comes_back_whatever_happens),
+        ON_A_NODE(by_hand_what_was_put_meanwhile_stays),
         ON_A_NODE(a_container_that_came_up_again_is_not_the_new_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
