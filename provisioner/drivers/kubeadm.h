@@ -17,9 +17,6 @@
 /* What the manifest was before the change that is under way. Not in the kubelet's folder: it would
  * run it. */
 #define KUBEADM_KEPT "/etc/kubernetes/.encrypt-kube-apiserver.yaml"
-/* As host.h names temporary files. */
-#define KUBEADM_TEMPORARY "/etc/kubernetes/manifests/.kube-apiserver.yaml.encrypt-00000000"
-#define KUBEADM_KEPT_TEMPORARY "/etc/kubernetes/..encrypt-kube-apiserver.yaml.encrypt-00000000"
 #define KUBEADM_LOGS "/var/log/pods"
 #define KUBEADM_ADMIN "/etc/kubernetes/admin.conf"
 /* Where the manifest lies while somebody restarts the apiserver by hand, by the driver's words. */

@@ -74,15 +74,11 @@ static int check_reload(struct node *n, const struct static_pod *pod, const char
     return -1;
 }
 
-/* What a change does beside putting the file. */
+/* What a change does beside putting files. */
 static const char *const changes[] = {
-    "cp -p " KUBEADM_MANIFEST " " KUBEADM_TEMPORARY,
-    "tee " KUBEADM_TEMPORARY,
-    "mv -f " KUBEADM_TEMPORARY " " KUBEADM_MANIFEST,
-    "touch " KUBEADM_KEPT_TEMPORARY,
-    "tee " KUBEADM_KEPT_TEMPORARY,
-    "mv -f " KUBEADM_KEPT_TEMPORARY " " KUBEADM_KEPT,
     "rm -f " KUBEADM_KEPT,
+    "test ! -e " KUBEADM_AWAY,
+    "cat " KUBEADM_AWAY,
     NULL,
 };
 
@@ -95,7 +91,9 @@ int kubeadm_check_place(struct node *n, const char *path, struct error *err)
         host_check_may_put(kubeadm_host(n), host, err) < 0)
         return -1;
     char *stamp CLEANUP(cleanup_mem) = mem_printf("%s.encrypt", host);
-    if (host_check_may_put(kubeadm_host(n), stamp, err) < 0)
+    if (host_check_may_put(kubeadm_host(n), stamp, err) < 0 ||
+        (pod && host_check_may_replace(kubeadm_host(n), KUBEADM_MANIFEST, true, err) < 0) ||
+        host_check_may_replace(kubeadm_host(n), KUBEADM_KEPT, true, err) < 0)
         return -1;
     return host_check_may(kubeadm_host(n), changes, err);
 }

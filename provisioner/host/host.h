@@ -56,6 +56,9 @@ int host_check_may(const struct host *h, const char *const *commands, struct err
 /* The same of what host_file_put() and host_file_remove() need for this path. (sync may be refused:
  * then all disks are flushed, without sudo.) */
 int host_check_may_put(const struct host *h, const char *path, struct error *err) MUST_CHECK;
+/* The same of what host_file_replace() needs (removing it is another matter). */
+int host_check_may_replace(const struct host *h, const char *path, bool secret,
+                           struct error *err) MUST_CHECK;
 
 /*
  * --- files.c: by their paths on the node ---

@@ -38,7 +38,7 @@ int host_check_may(const struct host *h, const char *const *commands, struct err
     return missing.len ? refuse(h, buf_str(&missing), err) : 0;
 }
 
-enum { MOST = 20 };
+enum { MOST = 24 };
 
 /* The commands on one file. A path with a space can't be told to sudo so; it will be seen when it
  * is written. (sync may be refused: then the whole disk is flushed, without sudo.) */
@@ -72,15 +72,15 @@ static bool can_be_told(const struct host *h, const char *path)
 }
 
 /* As files.c makes a folder that is missing. */
-static const char *mode_of(const char *folder)
+static const char *mode_of(const char *folder, const char *mode)
 {
     static const char shared[] = "/etc/";
-    return str_starts(folder, shared) && !strchr(folder + strlen(shared), '/') ? "0755" : "0700";
+    return str_starts(folder, shared) && !strchr(folder + strlen(shared), '/') ? "0755" : mode;
 }
 
 /* `temporary` is to be freed. */
-static int wish_to_write(const struct host *h, const char *path, struct wishes *w, char **temporary,
-                         struct error *err)
+static int wish_to_write(const struct host *h, const char *path, const char *folder_mode,
+                         struct wishes *w, char **temporary, struct error *err)
 {
     const char *slash = strrchr(path, '/');
     bool there = false;
@@ -90,7 +90,7 @@ static int wish_to_write(const struct host *h, const char *path, struct wishes *
         return -1;
     const char *new = *temporary = mem_printf("%s/.%s.encrypt-00000000", folder, slash + 1);
     if (!there)
-        wish(w, mem_printf("mkdir -p -m %s %s", mode_of(folder), folder));
+        wish(w, mem_printf("mkdir -p -m %s %s", mode_of(folder, folder_mode), folder));
     wish(w, mem_printf("ls -ldn %s/.", folder));
     wish(w, mem_printf("ls -A %s", folder));
     wish(w, mem_printf("test -d %s", path));
@@ -110,10 +110,31 @@ int host_check_may_put(const struct host *h, const char *path, struct error *err
     char *new CLEANUP(cleanup_mem) = NULL;
     if (!can_be_told(h, path))
         return 0;
-    if (wish_to_write(h, path, &w, &new, err) < 0)
+    if (wish_to_write(h, path, "0700", &w, &new, err) < 0)
         return -1;
     wish(&w, mem_printf("touch %s", new));
     wish(&w, mem_printf("ls -ldn %s", new));
     wish(&w, mem_printf("rm -f %s", path));
+    return ask(h, &w, err);
+}
+
+int host_check_may_replace(const struct host *h, const char *path, bool secret, struct error *err)
+{
+    struct wishes w CLEANUP(wishes_free) = {0};
+    char *new CLEANUP(cleanup_mem) = NULL;
+    bool there = false;
+    if (!can_be_told(h, path))
+        return 0;
+    if (wish_to_write(h, path, "0755", &w, &new, err) < 0 ||
+        host_file_is(h, "-e", path, &there, err) < 0)
+        return -1;
+    wish(&w, mem_printf("test -L %s", path));
+    wish(&w, mem_printf("test ! -L %s", path));
+    wish(&w, mem_printf("test -e %s", path));
+    wish(&w, mem_printf("cp -p %s %s", path, new));
+    if (!there) {
+        wish(&w, mem_printf("touch %s", new));
+        wish(&w, mem_printf("chmod %s %s", secret ? "0600" : "0644", new));
+    }
     return ask(h, &w, err);
 }

@@ -104,7 +104,9 @@ int host_run(const struct host *h, const char *script, const char *const *args,
         kubelet();
     /* (Folders of this test are root's only where root runs it.) */
     buf_adds(&text, "set -f; umask 077; as_root() { case \"$*\" in 'ls -ldn '*/.) "
-                    "echo 'drwxr-xr-x 2 0 0' ;; *) \"$@\" ;; esac; }\nset --");
+                    "echo 'drwxr-xr-x 2 0 0' ;; *) \"$@\" ;; esac; }\n"
+                    "sudo() { shift 3; echo \"$*\" >>/etc/kubernetes/asked; "
+                    "grep -qxF \"/usr/bin/$*\" /etc/kubernetes/allowed; }\nset --");
     for (; args && *args; args++)
         buf_printf(&text, " '%s'", *args);
     buf_printf(&text, "\n%s", script);
@@ -432,6 +434,66 @@ static void a_file_that_the_next_apiserver_reads_is_not_removed(void **state)
     assert_false(is_there(PATH));
 }
 
+/* --- what is asked of sudo --- */
+
+/* docs/sudoers/kubeadm, a command a line, without `without` (NULL: all). */
+static void allow(const char *without)
+{
+    char *script CLEANUP(cleanup_mem) = mem_printf(
+        "sed -n 's/^ *\\(\\/usr\\/bin\\/.*[^ ,\\]\\)[ ,\\]*$/\\1/p' docs/sudoers/kubeadm | "
+        "sed 's/\\(\\[0-9a-f]\\)\\{8\\}/00000000/g' | grep -vxF '/usr/bin/%s' >%s/plain",
+        without ? without : "no such command", root);
+    sh(script);
+    char *at CLEANUP(cleanup_mem) = here("/plain");
+    struct buf text CLEANUP(buf_free) = {0};
+    struct buf moved CLEANUP(buf_free) = {0};
+    struct error err CLEANUP(error_clear) = {0};
+    assert_int_equal(file_read(at, 1 << 20, false, &text, NULL, &err), 0);
+    translate(buf_str(&text), false, &moved);
+    put("/etc/kubernetes/allowed", buf_str(&moved));
+}
+
+static int check_place(struct error *err)
+{
+    return driver_kubeadm.check_place(node, PATH, err);
+}
+
+static void what_a_change_will_do_is_asked_of_sudo_first(void **state)
+{
+    (void)state;
+#define MANIFEST_NEW "/etc/kubernetes/manifests/.kube-apiserver.yaml.encrypt-00000000"
+#define KEPT_NEW "/etc/kubernetes/..encrypt-kube-apiserver.yaml.encrypt-00000000"
+    static const char *const needed[] = {
+        "tee " MANIFEST_NEW,
+        "rm -f " MANIFEST_NEW,
+        "cp -p " KUBEADM_MANIFEST " " MANIFEST_NEW,
+        "test ! -L " KUBEADM_MANIFEST,
+        "ls -A /etc/kubernetes/manifests",
+        "mv -f " MANIFEST_NEW " " KUBEADM_MANIFEST,
+        "touch " KEPT_NEW,
+        "chmod 0600 " KEPT_NEW,
+        "cp -p " KUBEADM_KEPT " " KEPT_NEW,
+        "rm -f " KEPT_NEW,
+        "rm -f " KUBEADM_KEPT,
+        "cat " KUBEADM_AWAY,
+    };
+    struct error err CLEANUP(error_clear) = {0};
+    struct kubeadm *k = node->driver_data;
+    k->host.root = false;
+    put_manifest(KUBEADM_MANIFEST, false, NULL);
+    allow(NULL);
+    if (check_place(&err) != 0)
+        fail_msg("%s", err.message);
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
+        error_clear(&err);
+        allow(needed[i]);
+        if (check_place(&err) == 0)
+            fail_msg("not asked: %s", needed[i]);
+        assert_int_equal(err.result, RESULT_REFUSED);
+        assert_non_null(strstr(err.message, needed[i]));
+    }
+}
+
 /* --- what people run by hand --- */
 
 /* `pgrep` gives what the test's script says. Gives the exit status. */
@@ -563,6 +625,7 @@ int main(void)
         ON_A_NODE(without_its_manifest_nothing_is_started),
         ON_A_NODE(hyperkube_is_an_apiserver_by_its_first_word),
         ON_A_NODE(a_file_that_the_next_apiserver_reads_is_not_removed),
+        ON_A_NODE(what_a_change_will_do_is_asked_of_sudo_first),
         ON_A_NODE(by_hand_the_manifest_is_away_until_the_process_is_gone),
         ON_A_NODE(by_hand_the_manifest_comes_back_whatever_happens),
         ON_A_NODE(by_hand_what_was_put_meanwhile_stays),
