@@ -61,6 +61,7 @@ kubeadm_install_pki() {
     local node=$1 pki a from to
     a=$(address "$node")
     pki=$(node_dir "$node")/etc/kubernetes/pki
+    mkdir -p "$pki/etcd"
     while read -r from to; do
         cp "$PKI/$from.pem" "$pki/$to.crt"
         chmod 644 "$pki/$to.crt"
@@ -84,13 +85,22 @@ kubeadm_install_pki() {
         >"$(node_dir "$node")/etc/kubernetes/admin.conf")
 }
 
+kubeadm_pki_folder() { echo "$(node_dir "$1")/etc/kubernetes/pki"; }
+
+# The kubelet stays: without manifests it runs nothing.
+kubeadm_stop_all() {
+    rm -f "$(node_dir "$1")"/etc/kubernetes/manifests/*.yaml
+    until_true 60 "the end of the apiserver of $1" kubeadm_has_no_container "$1"
+}
+kubeadm_has_no_container() { [ -z "$(kubeadm_apiserver_container "$1")" ] && ! node_process "$1" kube-apiserver; }
+
 kubeadm_etcd_files() {
     local pki=/etc/kubernetes/pki/etcd
     printf '%s\n' "$pki/ca.crt" "$pki/server.crt" "$pki/server.key"
 }
 
 kubeadm_manifest() {
-    local node=$1 a pki=/etc/kubernetes/pki
+    local node=$1 a pki=/etc/kubernetes/pki mount n=0
     a=$(address "$node")
     cat <<-END
 		apiVersion: v1
@@ -192,6 +202,13 @@ kubeadm_manifest() {
 		    - mountPath: /usr/share/ca-certificates
 		      name: usr-share-ca-certificates
 		      readOnly: true
+	END
+    # apiServer.extraVolumes
+    for mount in ${EXTRA_MOUNTS:-}; do
+        printf '    - mountPath: %s\n      name: encryption-%s\n      readOnly: true\n' "$(cut -d: -f2 <<<"$mount")" $((n++))
+    done
+    n=0
+    cat <<-END
 		  hostNetwork: true
 		  priorityClassName: system-node-critical
 		  volumes:
@@ -215,6 +232,11 @@ kubeadm_manifest() {
 		      path: /usr/share/ca-certificates
 		      type: DirectoryOrCreate
 		    name: usr-share-ca-certificates
+	END
+    for mount in ${EXTRA_MOUNTS:-}; do
+        printf '  - hostPath:\n      path: %s\n      type: DirectoryOrCreate\n    name: encryption-%s\n' "${mount%%:*}" $((n++))
+    done
+    cat <<-END
 		status: {}
 	END
 }
@@ -226,10 +248,11 @@ load_image() {
 
 kubeadm_bring_up_apiserver() {
     local node=$1
+    mkdir -p -m 700 "$(node_dir "$node")/etc/kubernetes/manifests"
     load_image "$node" "$KUBEADM_IMAGE" "$DIR/image/kube-apiserver.tar" 'ENV%20PATH%3D/usr/local/bin'
     load_image "$node" "$KUBEADM_PAUSE" "$DIR/image/pause.tar" \
         'ENTRYPOINT%20%5B%22/bin/sh%22%2C%22-c%22%2C%22trap%20%27exit%200%27%20INT%20TERM%3B%20while%20%3A%3B%20do%20/bin/busybox%20sleep%203600%20%26%20wait%3B%20done%22%5D'
-    kubeadm_start_kubelet "$node"
+    node_process "$node" kubelet >/dev/null || kubeadm_start_kubelet "$node"
     (umask 077 && kubeadm_manifest "$node" >"$(node_dir "$node")/etc/kubernetes/manifests/.new")
     mv "$(node_dir "$node")/etc/kubernetes/manifests/.new" "$(node_dir "$node")/etc/kubernetes/manifests/kube-apiserver.yaml"
 }

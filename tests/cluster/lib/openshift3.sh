@@ -29,6 +29,8 @@ openshift3_install_pki() {
     local node=$1 etc master from to
     etc=$(node_dir "$node")/etc
     master=$etc/origin/master
+    mkdir -p -m 700 "$master"
+    mkdir -p "$etc/etcd" "$etc/sysconfig"
     while read -r from to; do
         cp "$PKI/$from.pem" "$master/$to.crt"
         chmod 644 "$master/$to.crt"
@@ -49,6 +51,15 @@ openshift3_install_pki() {
     install -m 600 "$PKI/kube-etcd-$(address "$node" | tr . -).pem" "$etc/etcd/server.crt"
     install -m 600 "$PKI/kube-etcd-$(address "$node" | tr . -)-key.pem" "$etc/etcd/server.key"
     (umask 077 && kubeconfig_for "$node" | sed 's/kube-admin-local/system:admin/; s/"local"/"openshift"/; /api-version/d' >"$master/admin.kubeconfig")
+}
+
+openshift3_pki_folder() { echo "$(node_dir "$1")/etc/origin/master"; }
+openshift3_empty_node() { rm -rf "$(node_dir "$1")"/etc/{origin,etcd}; }
+
+openshift3_stop_all() {
+    node_exec "$1" systemctl disable --quiet --now "$OPENSHIFT3_CONTROLLERS" "$OPENSHIFT3_API" || true
+    rm -f "$(node_dir "$1")/etc/systemd/system/"{"$OPENSHIFT3_API","$OPENSHIFT3_CONTROLLERS"}
+    node_exec "$1" systemctl daemon-reload
 }
 
 openshift3_etcd_files() { printf '%s\n' /etc/etcd/ca.crt /etc/etcd/server.crt /etc/etcd/server.key; }

@@ -76,17 +76,19 @@ cluster_yml_node() {
 }
 
 # For kinds that are not RKE's: the machines, and the place for the settings of encryption
+kind_cluster_yml_node() {
+    cat <<-END
+		- address: $(address "$1")
+		  role: [controlplane, etcd]
+		  hostname_override: $1
+		  user: $NODE_USER
+	END
+}
+
 kind_cluster_yml() {
     local node
     echo 'nodes:'
-    for node in "${NODES[@]}"; do
-        cat <<-END
-			- address: $(address "$node")
-			  role: [controlplane, etcd]
-			  hostname_override: $node
-			  user: $NODE_USER
-		END
-    done
+    for node in "${NODES[@]}"; do kind_cluster_yml_node "$node"; done
     cat <<-END
 		ssh_key_path: $DIR/keys/id_ed25519
 		services:

@@ -18,10 +18,18 @@ systemd_make_images() { :; }
 systemd_install_pki() {
     local pki
     pki=$(node_dir "$1")$SYSTEMD_PKI
-    mkdir "$pki"
+    mkdir -p "$pki"
     cp "$PKI"/*.pem "$pki/"
     rm "$pki"/kube-admin*.pem
     chmod 600 "$pki"/*.pem
+}
+
+systemd_pki_folder() { echo "$(node_dir "$1")$SYSTEMD_PKI"; }
+
+systemd_stop_all() {
+    node_exec "$1" systemctl disable --quiet --now "$SYSTEMD_UNIT" || true
+    rm -rf "$(node_dir "$1")/etc/systemd/system/$SYSTEMD_UNIT"{,.d}
+    node_exec "$1" systemctl daemon-reload
 }
 
 systemd_etcd_files() { etcd_files "$1" | sed "s|/etc/kubernetes/ssl|$SYSTEMD_PKI|"; }

@@ -68,7 +68,7 @@ command_up() {
     [[ $SPARE =~ ^[0-9]$ ]] || die "--spare: 0 to 9"
     ETCD_COUNT=$COUNT
     [[ " ${KINDS[*]} " = *" $KIND "* ]] || die "--kind: one of ${KINDS[*]}"
-    [ "$KIND" = rke ] || { [ -z "$BARE" ] && [ "$SPARE" = 0 ]; } || die "--bare, --spare: kind rke alone"
+    [[ $KIND != rke2 && $KIND != k3s ]] || { [ -z "$BARE" ] && [ "$SPARE" = 0 ]; } || die "--bare, --spare: not with kind $KIND"
     case $NODE_USER in
     root | dock) ;;
     docker-user) NODE_USER=dock ;;
@@ -107,7 +107,7 @@ command_up() {
     all_of cluster_certificates images nodes_with_daemons
     write_known_hosts
     for node in "${NODES[@]}"; do
-        [ -z "$BARE" ] && [ "${node#node}" -le "$COUNT" ] || rm -rf "$(node_dir "$node")/etc/kubernetes"
+        [ -z "$BARE" ] && [ "${node#node}" -le "$COUNT" ] || per_kind empty_node "$node"
     done
     mapfile -t NODES < <(seq -f 'node%g' 1 "$COUNT")
     write_kubeconfigs
