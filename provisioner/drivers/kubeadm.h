@@ -93,6 +93,10 @@ int kubeadm_put_file(struct node *n, const struct node_text *file, const struct 
 int kubeadm_claim_file(struct node *n, const struct node_text *file, bool *claimed,
                        struct error *err);
 int kubeadm_remove_file(struct node *n, const char *path, struct error *err);
+/* For kubeadm_find_socket(), which reads the manifest: `pod` NULL: there is none yet, and kubeadm
+ * will make it with the binds (its hostPath volumes). */
+int kubeadm_place_socket(const struct node *n, const struct static_pod *pod, const char *path,
+                         char *const *binds, struct node_socket *out, struct error *err) MUST_CHECK;
 int kubeadm_find_socket(struct node *n, const char *path, char *const *binds,
                         struct node_socket *out, struct error *err);
 int kubeadm_look_for_socket(struct node *n, const struct node_socket *at, enum socket_there *out,

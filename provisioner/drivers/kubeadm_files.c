@@ -180,10 +180,10 @@ static int refuse_not_there(const struct node *n, const char *path,
     return -1;
 }
 
-static int place(const struct node *n, const struct static_pod *pod, const char *path,
-                 char *const *binds, struct node_socket *out, struct error *err)
+int kubeadm_place_socket(const struct node *n, const struct static_pod *pod, const char *path,
+                         char *const *binds, struct node_socket *out, struct error *err)
 {
-    const struct static_pod_mount *m = static_pod_mount_of(pod, path);
+    const struct static_pod_mount *m = pod ? static_pod_mount_of(pod, path) : NULL;
     const char *bind = bind_holding(binds, path);
     char *container CLEANUP(cleanup_mem) = bind ? bind_container(bind) : NULL;
     char *host CLEANUP(cleanup_mem) = bind ? bind_host(bind) : NULL;
@@ -211,16 +211,14 @@ int kubeadm_find_socket(struct node *n, const char *path, char *const *binds,
     char *clean CLEANUP(cleanup_mem) = path_clean(path);
     if (kubeadm_manifest(n, NULL, &pod, err) < 0)
         return -1;
-    if (!pod)
-        return error_set(err, RESULT_REFUSED, "node %s: there is no %s", n->name, KUBEADM_MANIFEST);
-    if (path[0] == '@' && !pod->host_network)
+    if (path[0] == '@' && pod && !pod->host_network)
         return error_set(err, RESULT_REFUSED,
                          "node %s: %s is a socket in the abstract namespace, and the pod has a "
                          "network of its own: it can't reach it",
                          n->name, path);
     if (path[0] == '@')
         found.path = mem_strdup(path);
-    else if (place(n, pod, clean, binds, &found, err) < 0)
+    else if (kubeadm_place_socket(n, pod, clean, binds, &found, err) < 0)
         return -1;
     *out = found;
     found = (struct node_socket){0};

@@ -96,6 +96,27 @@ static void the_pod_is_told_by_the_cgroup(void **state)
     }
 }
 
+/* Before the first manifest is there, the socket of a KMS plugin lies where cluster.yml's binds
+ * say: kubeadm makes the volumes of them. */
+static void without_a_manifest_the_binds_tell_where_a_socket_lies(void **state)
+{
+    (void)state;
+    struct error err CLEANUP(error_clear) = {0};
+    struct node_socket at CLEANUP(node_socket_free) = {0};
+    const struct node n = {.name = "10.0.0.1"};
+    char *const binds[] = {(char[]){"/var/kms:/run/kms:ro"}, NULL};
+    if (kubeadm_place_socket(&n, NULL, "/run/kms/kms.sock", binds, &at, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_string_equal(at.host_path, "/var/kms/kms.sock");
+    assert_string_equal(at.mount_host, "/var/kms");
+    assert_string_equal(at.mount_container, "/run/kms");
+    assert_false(at.alone);
+    struct node_socket none CLEANUP(node_socket_free) = {0};
+    assert_int_equal(kubeadm_place_socket(&n, NULL, "/run/kms/kms.sock", NULL, &none, &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    assert_non_null(strstr(err.next, "- \"/run/kms:/run/kms\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +125,7 @@ int main(void)
         cmocka_unit_test(restarts_are_counted_by_the_numbers_of_logs),
         cmocka_unit_test(a_process_without_its_name_is_its_flags),
         cmocka_unit_test(the_pod_is_told_by_the_cgroup),
+        cmocka_unit_test(without_a_manifest_the_binds_tell_where_a_socket_lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
