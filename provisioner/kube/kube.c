@@ -116,11 +116,33 @@ int kube_server_version(const struct http_server *s, char **out, struct error *e
     return 0;
 }
 
-/* One page more: adds to *count, moves *token on (NULL: that was the last). *expired: the token is,
- * or the pages are of different revisions. */
+/* What was listed, "name version" each; NULL-terminated. */
+struct listed {
+    char **list;
+    size_t count;
+};
+
+static void listed_free(struct listed *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        mem_free(l->list[i]);
+    mem_free(l->list);
+    *l = (struct listed){0};
+}
+
+static void listed_add(struct listed *l, const struct kube_page *page)
+{
+    l->list = mem_realloc(l->list, l->count + page->count + 1, sizeof(*l->list));
+    for (size_t i = 0; i < page->count; i++)
+        l->list[l->count++] = mem_printf("%s %s", page->names[i], page->versions[i]);
+    l->list[l->count] = NULL;
+}
+
+/* One page more: adds to *count and to `listed` (NULL: nowhere), moves *token on (NULL: that was
+ * the last). *expired: the token is, or the pages are of different revisions. */
 static int count_page(const struct http_server *s, const struct resource *resource, size_t *limit,
-                      char **token, size_t *count, int64_t *revision, bool *expired,
-                      struct error *err)
+                      char **token, size_t *count, struct listed *listed, int64_t *revision,
+                      bool *expired, struct error *err)
 {
     struct http_request r CLEANUP(http_reset) = {0};
     kube_list_request(&r, s, resource, *limit, *token);
@@ -144,13 +166,15 @@ static int count_page(const struct http_server *s, const struct resource *resour
     *expired = *token && page.revision != *revision;
     *revision = page.revision;
     *count += page.count;
+    if (listed)
+        listed_add(listed, &page);
     mem_free(*token);
     *token = STEAL(page.token);
     return 0;
 }
 
-int kube_count(const struct http_server *s, const struct resource *resource, size_t *out,
-               int64_t *revision, struct error *err)
+static int count_all(const struct http_server *s, const struct resource *resource, size_t *out,
+                     struct listed *listed, int64_t *revision, struct error *err)
 {
     size_t limit = KUBE_PAGE;
     for (unsigned tries = 0; tries < KUBE_TRIES; tries++) {
@@ -158,8 +182,10 @@ int kube_count(const struct http_server *s, const struct resource *resource, siz
         size_t count = 0;
         int64_t at = 0;
         bool expired = false;
+        if (listed)
+            listed_free(listed);
         do {
-            if (count_page(s, resource, &limit, &token, &count, &at, &expired, err) < 0)
+            if (count_page(s, resource, &limit, &token, &count, listed, &at, &expired, err) < 0)
                 return -1;
         } while (token && !expired);
         if (expired)
@@ -175,6 +201,29 @@ int kube_count(const struct http_server *s, const struct resource *resource, siz
                      "%s: counting the %s took so long that etcd had compacted the revision, %d "
                      "times",
                      s->what, resource->name, KUBE_TRIES);
+}
+
+int kube_count(const struct http_server *s, const struct resource *resource, size_t *out,
+               int64_t *revision, struct error *err)
+{
+    return count_all(s, resource, out, NULL, revision, err);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int kube_versions(const struct http_server *s, const struct resource *resource, char ***out,
+                  size_t *count, int64_t *revision, struct error *err)
+{
+    struct listed listed CLEANUP(listed_free) = {0};
+    if (count_all(s, resource, count, &listed, revision, err) < 0)
+        return -1;
+    qsort(listed.list, listed.count, sizeof(*listed.list), by_text);
+    *out = STEAL(listed.list);
+    listed.count = 0;
+    return 0;
 }
 
 int kube_patch_empty(const struct http_server *s, const struct resource *resource, const char *ns,

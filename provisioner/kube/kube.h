@@ -33,6 +33,11 @@ int kube_server_version(const struct http_server *s, char **out, struct error *e
 int kube_count(const struct http_server *s, const struct resource *r, size_t *out,
                int64_t *revision, struct error *err) MUST_CHECK;
 
+/* The same, and each of them: "namespace/name resourceVersion" (or "name resourceVersion"), sorted,
+ * NULL-terminated; each and whole to be freed. */
+int kube_versions(const struct http_server *s, const struct resource *r, char ***out, size_t *count,
+                  int64_t *revision, struct error *err) MUST_CHECK;
+
 /* One empty merge patch. *status: the HTTP status; 404 is a fine answer (gone is done). */
 int kube_patch_empty(const struct http_server *s, const struct resource *r, const char *ns,
                      const char *name, long *status, struct error *err) MUST_CHECK;

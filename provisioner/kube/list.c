@@ -118,6 +118,7 @@ int kube_page_read(const struct http_request *r, struct kube_page *out, struct e
     page.revision = revision ? strtoll(revision, NULL, 10) : 0;
     size_t count = json_array_size(items);
     page.names = mem_alloc(count, sizeof(*page.names));
+    page.versions = mem_alloc(count, sizeof(*page.versions));
     for (size_t i = 0; i < count; i++) {
         const json_t *m = member(json_array_get(items, i), "metadata");
         const char *ns = json_string_value(member(m, "namespace"));
@@ -127,6 +128,8 @@ int kube_page_read(const struct http_request *r, struct kube_page *out, struct e
             return error_set(err, RESULT_FAILED, "%s: GET %.*s: lists an object without a name",
                              r->server->what, (int)strcspn(r->path, "?"), r->path);
         }
+        const char *version = json_string_value(member(m, "resourceVersion"));
+        page.versions[page.count] = mem_strdup(version ? version : "");
         page.names[page.count++] = ns ? mem_printf("%s/%s", ns, name) : mem_strdup(name);
     }
     *out = page;
@@ -135,9 +138,12 @@ int kube_page_read(const struct http_request *r, struct kube_page *out, struct e
 
 void kube_page_free(struct kube_page *p)
 {
-    for (size_t i = 0; i < p->count; i++)
+    for (size_t i = 0; i < p->count; i++) {
         mem_free(p->names[i]);
+        mem_free(p->versions[i]);
+    }
     mem_free(p->names);
+    mem_free(p->versions);
     mem_free(p->token);
     *p = (struct kube_page){0};
 }

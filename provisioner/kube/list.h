@@ -31,7 +31,8 @@ void kube_patch_request(struct http_request *r, const struct http_server *s,
                         const struct resource *resource, const char *ns, const char *name);
 
 struct kube_page {
-    char **names; /* "namespace/name", or "name"; the caller may take them (leaving NULL) */
+    char **names;    /* "namespace/name", or "name"; the caller may take them (leaving NULL) */
+    char **versions; /* the resourceVersion of each, "" where it has none */
     size_t count;
     size_t remaining; /* a guess; 0 where it is not told */
     char *token;      /* of the next page; NULL: there is none */

@@ -11,6 +11,7 @@
 #define ENCRYPT_PROVISIONER_OWNED_OWNED_H
 
 #include "provisioner/host/host.h"
+#include "provisioner/objects.h"
 #include "provisioner/owned/plan.h"
 #include "provisioner/owned/status_text.h"
 #include "provisioner/session.h"
@@ -147,6 +148,21 @@ int owned_setting_provider(const char *text, size_t len, const char *path, enum 
 int owned_next_provider(struct owned_run *r, enum provider_type *out, struct error *err) MUST_CHECK;
 /* REFUSED where the SSH user may not run by sudo what the change will need on some server. */
 int owned_check_may(struct owned_run *r, bool at_once, bool snapshot, struct error *err) MUST_CHECK;
+
+/* api_proof.c: where the datastore can't be looked into. Everything is patched once more (it was
+ * rewritten before): an apiserver leaves an object's resourceVersion alone only where what is
+ * stored is in the form that it writes. What somebody else changed meanwhile is looked at again.
+ * Gives the revision of the last list, and adds to *values how many there were. */
+int owned_prove_by_api(struct owned_run *r, const struct resource *res, int64_t *revision,
+                       int64_t *values, struct error *err) MUST_CHECK;
+/* The names of those in `after` that are not in `before` just so; both as kube_versions() gives
+ * them. NULL-terminated, each and whole to be freed. Pure. */
+char **owned_unsettled(char *const *before, char *const *after, size_t *count);
+/* Whether there is an etcd that can be looked into: not with k3s on SQLite, or on another
+ * datastore. STOPPED where nobody tells. */
+int owned_find_etcd(const struct owned_run *r, bool *has, struct error *err) MUST_CHECK;
+/* What could not be rewritten; STOPPED. Always gives -1. */
+int owned_refuse_stubborn(struct owned_run *r, struct tally *t, struct error *err);
 
 /* prove.c: rewrites by empty patches, and proves; the journal gets it. */
 int owned_prove(struct owned_run *r, struct error *err) MUST_CHECK;

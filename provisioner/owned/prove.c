@@ -31,9 +31,8 @@ static bool has_new_form(void *ctx, const struct resource *r, const unsigned cha
     return begins == (w->prefix[0] != '\0');
 }
 
-/* Whether there is an etcd that can be looked into: not with k3s on SQLite, or on another
- * datastore. An apiserver that doesn't run tells nothing, and is no word against it. */
-static int find_etcd(const struct owned_run *r, bool *has, struct error *err)
+/* An apiserver that doesn't run tells nothing, and is no word against it. */
+int owned_find_etcd(const struct owned_run *r, bool *has, struct error *err)
 {
     const struct session *s = r->s;
     bool all_run = true;
@@ -60,13 +59,18 @@ int owned_check_store(struct owned_run *r, const struct encryption_config *from,
     const struct resources *all = NULL;
     int64_t bytes = 0;
     bool etcd = false;
-    if (find_etcd(r, &etcd, err) < 0)
+    if (owned_find_etcd(r, &etcd, err) < 0)
         return -1;
     if (!etcd) {
+        const struct http_server *api = NULL;
+        int64_t revision = 0;
         tell(s, ENCRYPT_WARNING, "check", NULL,
-             "this datastore is no etcd that can be looked into: nothing can be proved in it; what "
-             "is done is rewritten by the API, and that is all that is known");
-        return 0;
+             "this datastore is no etcd that can be looked into: that all can be read is seen by "
+             "the API's list, and that nothing needs the old key by patching everything twice");
+        return session_ready_api(s, &api, err) < 0 ||
+                       kube_count(api, resource_find("secrets"), &r->stored, &revision, err) < 0
+                   ? -1
+                   : 0;
     }
     if (store_resources(s, from, from, &all, err) < 0)
         return -1;
@@ -87,7 +91,7 @@ int owned_check_store(struct owned_run *r, const struct encryption_config *from,
 
 /* --- rewriting --- */
 
-static int refuse_stubborn(struct owned_run *r, struct tally *t, struct error *err)
+int owned_refuse_stubborn(struct owned_run *r, struct tally *t, struct error *err)
 {
     struct buf text CLEANUP(buf_free) = {0};
     const char *prefix = r->s->etcd_prefix ? r->s->etcd_prefix : "/registry";
@@ -162,7 +166,7 @@ static int rewrite(struct owned_run *r, const struct resource *res, struct want 
     }
     r->report->rewritten += t.patched;
     tell(s, ENCRYPT_NODE, "rewrite", NULL, "%zu %s patched", t.patched, res->name);
-    return t.kept || t.more ? refuse_stubborn(r, &t, err) : 0;
+    return t.kept || t.more ? owned_refuse_stubborn(r, &t, err) : 0;
 }
 
 /* --- proving --- */
@@ -279,6 +283,21 @@ static int prove(struct owned_run *r, const struct resources *all, struct want *
     return 0;
 }
 
+/* Without an etcd that can be looked into. */
+static int prove_by_api(struct owned_run *r, const struct resources *all, int64_t *revision,
+                        int64_t *values, struct error *err)
+{
+    tell(r->s, ENCRYPT_STEP, "prove", NULL,
+         "everything is patched a second time, through the API: what the old key wrote would "
+         "change by that");
+    if (wait_for_writes_in_flight(r, err) < 0)
+        return -1;
+    for (size_t i = 0; i < all->count; i++)
+        if (owned_prove_by_api(r, &all->list[i], revision, values, err) < 0)
+            return -1;
+    return 0;
+}
+
 int owned_prove(struct owned_run *r, struct error *err)
 {
     struct session *s = r->s;
@@ -293,16 +312,13 @@ int owned_prove(struct owned_run *r, struct error *err)
         return -1;
     store_forget_resources(s);
     tell(s, ENCRYPT_STEP, "rewrite", NULL, "what is stored gets its new form, by empty patches");
-    if (find_etcd(r, &etcd, err) < 0 || resources_of(r, &all, err) < 0)
+    if (owned_find_etcd(r, &etcd, err) < 0 || resources_of(r, &all, err) < 0)
         return -1;
     for (size_t i = 0; i < all->count; i++)
         if (rewrite(r, &all->list[i], &want, etcd, err) < 0)
             return -1;
-    if (!etcd)
-        tell(s, ENCRYPT_WARNING, "prove", NULL,
-             "all was rewritten by the API, and there is no proof of it: this datastore can't be "
-             "looked into");
-    else if (prove(r, all, &want, &revision, &values, err) < 0)
+    if (etcd ? prove(r, all, &want, &revision, &values, err) < 0
+             : prove_by_api(r, all, &revision, &values, err) < 0)
         return -1;
     if (o->at_once && !values)
         return error_set(err, RESULT_STOPPED,
@@ -344,6 +360,47 @@ static int mend(struct owned_run *r, struct census *c, const char *prefix, struc
     return 0;
 }
 
+/* What can't be mended any more, and where it can still be read. */
+static int tell_under_dropped(struct owned_run *r, const struct census *c, struct error *err)
+{
+    struct session *s = r->s;
+    struct buf still CLEANUP(buf_free) = {0};
+    bool reloads = false;
+    for (size_t i = 0; i < s->count; i++) {
+        reloads = reloads || s->members[i].seen.automatic_reload;
+        if (r->servers[i].file == OWNED_FILE_ROTATED)
+            buf_printf(&still, "%s%s", still.len ? ", " : "", s->members[i].node.name);
+    }
+    if (err->result == RESULT_OK)
+        error_set(err, RESULT_STOPPED,
+                  "%zu values lie under the key that was dropped; the first is %s", c->refused,
+                  c->examples[0]);
+    if (still.len) {
+        error_state(err,
+                    "the key is in the history of %s, and in the files of %s: these servers can "
+                    "read such values. Don't restart them",
+                    s->state_path, buf_str(&still));
+        error_next(err, "save those objects through such a server (kubectl get -o yaml), then: %s",
+                   r->again);
+    } else if (reloads) {
+        error_state(err,
+                    "the key is in the history of %s, and in no server's file: their apiservers "
+                    "load that by themselves within a minute, and can't read these values then",
+                    s->state_path);
+        error_next(err,
+                   "save those objects at once, while they can be read (kubectl get -o yaml); else "
+                   "their recovery from the snapshot (docs/kinds/rke2.md); then: %s",
+                   r->again);
+    } else {
+        error_state(err,
+                    "the key is in the history of %s, and in no server's file: the apiserver that "
+                    "runs can read these values until it is restarted. Don't restart it",
+                    s->state_path);
+        error_next(err, "save those objects (kubectl get -o yaml), then: %s", r->again);
+    }
+    return -1;
+}
+
 int owned_count_gone(struct owned_run *r, struct error *err)
 {
     struct session *s = r->s;
@@ -351,7 +408,7 @@ int owned_count_gone(struct owned_run *r, struct error *err)
     char *now CLEANUP(cleanup_mem) = encryption_write_prefix(r->seen[r->leader].config, "secrets");
     char *old CLEANUP(cleanup_mem) = old_prefix(r, now);
     bool etcd = false;
-    if (find_etcd(r, &etcd, err) < 0)
+    if (owned_find_etcd(r, &etcd, err) < 0)
         return -1;
     for (int round = 0; old && etcd; round++) {
         struct census c CLEANUP(census_free) = {0};
@@ -369,17 +426,16 @@ int owned_count_gone(struct owned_run *r, struct error *err)
         }
         if (round == 0 && mend(r, &c, now, err) == 0)
             continue;
-        if (err->result == RESULT_OK)
-            error_set(err, RESULT_STOPPED,
-                      "%zu values lie under the key that was dropped; the first is %s", c.refused,
-                      c.examples[0]);
-        error_state(err,
-                    "the key is in the history of %s; servers that were not restarted since can "
-                    "read these values still: don't restart them",
-                    s->state_path);
-        error_next(err, "save those objects through such a server (kubectl get -o yaml), then: %s",
-                   r->again);
-        return -1;
+        return tell_under_dropped(r, &c, err);
+    }
+    /* (The process that runs has the old key yet, or it is seen that something needs it.) */
+    if (old && !etcd) {
+        const struct resources *all = NULL;
+        int64_t revision = 0, values = 0;
+        if (resources_of(r, &all, err) < 0 || prove_by_api(r, all, &revision, &values, err) < 0)
+            return -1;
+        o->proof_revision = r->report->proof_revision = revision;
+        o->proof_values = r->report->proof_values = values;
     }
     o->gone = true;
     return owned_record(r, err);

@@ -23,6 +23,13 @@ static void add_node(struct encrypt_plan_step *s, const char *name)
     s->nodes[s->node_count] = NULL;
 }
 
+static bool has_etcd(const struct owned_run *r)
+{
+    struct error ignored CLEANUP(error_clear) = {0};
+    bool has = false;
+    return owned_find_etcd(r, &has, &ignored) < 0 || has;
+}
+
 static void tell_step(struct owned_run *r, struct encrypt_plan *p, struct owned_step step)
 {
     const char *node = r->s->members[step.server].node.name;
@@ -53,13 +60,19 @@ static void tell_step(struct owned_run *r, struct encrypt_plan *p, struct owned_
         return;
     case OWNED_PROVE:
         (void)add(p, "rewrite", mem_strdup("rewrite what is stored, by empty patches"));
-        (void)add(p, "prove",
-                  mem_strdup("count in etcd: all is in the new form, nothing needs the old key"));
+        (void)add(
+            p, "prove",
+            mem_strdup(has_etcd(r)
+                           ? "count in etcd: all is in the new form, nothing needs the old key"
+                           : "patch everything a second time, through the API: nothing changes by "
+                             "that, so nothing needs the old key"));
         return;
     case OWNED_COUNT:
         (void)add(p, "prove",
-                  mem_strdup("count in etcd once more: nothing lies under the key "
-                             "that was dropped"));
+                  mem_strdup(has_etcd(r) ? "count in etcd once more: nothing lies under the key "
+                                           "that was dropped"
+                                         : "the same once more: nothing lies under the key that "
+                                           "was dropped"));
         return;
     case OWNED_DONE:
         (void)add(p, "close",

@@ -91,6 +91,40 @@ static void a_key_that_one_server_alone_has_is_seen(void **state)
     encryption_config_free(ba);
 }
 
+/* An object that an empty patch has changed lay under another key than is written with. */
+static void what_a_patch_changed_is_not_proved(void **state)
+{
+    (void)state;
+    char a1[] = "ns/a 1", a3[] = "ns/a 3", b2[] = "ns/b 2", c2[] = "ns/c 2", b10[] = "ns/b 10";
+    char *none[] = {NULL}, *first[] = {a1, b2, NULL};
+    const struct {
+        char *after[4];
+        const char *names;
+    } t[] = {{{a1, b2, NULL}, ""},
+             {{a3, b2, NULL}, "ns/a "},
+             {{a1, b10, NULL}, "ns/b "},
+             {{a1, NULL}, ""},
+             {{NULL}, ""},
+             {{a1, b2, c2, NULL}, "ns/c "},
+             {{a3, b10, c2, NULL}, "ns/a ns/b ns/c "}};
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        size_t count = 0;
+        struct buf text CLEANUP(buf_free) = {0};
+        char **out = owned_unsettled(first, t[i].after, &count);
+        for (size_t k = 0; k < count; k++)
+            buf_printf(&text, "%s ", out[k]);
+        assert_null(out[count]);
+        assert_string_equal(buf_str(&text), t[i].names);
+        encryption_resources_free(out);
+        out = owned_unsettled(none, t[i].after, &count);
+        size_t all = 0;
+        while (t[i].after[all])
+            all++;
+        assert_int_equal(count, all);
+        encryption_resources_free(out);
+    }
+}
+
 static enum provider_type said_last(const char *first, const char *second)
 {
     enum provider_type type = PROVIDER_IDENTITY;
@@ -120,6 +154,7 @@ int main(void)
         cmocka_unit_test(another_clusters_apiserver_is_not_the_servers),
         cmocka_unit_test(what_ran_before_the_file_is_not_shown),
         cmocka_unit_test(a_key_that_one_server_alone_has_is_seen),
+        cmocka_unit_test(what_a_patch_changed_is_not_proved),
         cmocka_unit_test(the_last_word_of_the_settings_counts),
     };
     return cmocka_run_group_tests_name("owned_look", tests, NULL, NULL);
