@@ -75,8 +75,18 @@ static bool is_comment(const char *line, size_t len)
     return skip < len && (line[skip] == '#' || line[skip] == ';');
 }
 
+/* Nothing continues it: the backslash at its end is a blank. */
+static void end_continued(struct buf *out)
+{
+    while (out->len && strchr(" \t\n", out->data[out->len - 1])) {
+        bool joined = out->len > 1 && str_starts(out->data + out->len - 2, "\\\n");
+        out->len -= joined ? 2 : 1;
+        out->data[out->len] = '\0';
+    }
+}
+
 /* A line with those that continue it, as written ("\\\n" between them); comments are passed over,
- * within it too. */
+ * within it too. A blank line continues it and ends it. */
 static bool next_line(struct lines *l, struct buf *out)
 {
     const char *line = NULL;
@@ -89,14 +99,15 @@ static bool next_line(struct lines *l, struct buf *out)
         if (!inside)
             l->first = l->number;
         buf_add(out, line, len);
-        if (!ends_escaped(line, len))
+        if (!ends_escaped(line, len)) {
+            end_continued(out);
             return true;
+        }
         buf_adds(out, "\n");
         inside = true;
     }
     /* (The text ends in the middle.) */
-    while (out->len && strchr("\\\n", out->data[out->len - 1]))
-        out->data[--out->len] = '\0';
+    end_continued(out);
     return inside;
 }
 

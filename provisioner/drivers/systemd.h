@@ -90,6 +90,10 @@ int systemd_look_for_socket(struct node *n, const struct node_socket *at, enum s
 
 /* --- systemd_change.c --- */
 
+/* How long a restart may take until another process is there: as long as systemd gives the one
+ * before to end (TimeoutStopSec=), and a minute; 150 s at least, 15 minutes at most. */
+int64_t systemd_new_process_ms(const struct host_unit *u);
+
 int systemd_start(struct node *n, const struct apiserver_want *want, const char *process,
                   struct error *err);
 int systemd_settle(struct node *n, struct error *err);

@@ -5,9 +5,11 @@
  */
 #include "provisioner/drivers/systemd.h"
 
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { NEW_PROCESS_MS = 150000, LOOK_MS = 200 };
+enum { LOOK_MS = 200 };
 
 static int remove_dropin(const struct host *h, const char *path, struct error *err)
 {
@@ -77,10 +79,46 @@ static int bring_dropin(struct node *n, struct systemd_look *l, const char *conf
     return reload(n, l, err);
 }
 
-static int wait_for_another(struct node *n, const char *process, struct error *err)
+/* "1min 30s", as systemctl show has it; -1: for ever. */
+static int64_t timespan_ms(const char *text)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"ms", 1},        {"s", 1000},  {"min", 60000}, {"h", 3600000}, {"d", 86400000},
+                 {"w", 604800000}, {"month", 0}, {"y", 0}}; /* (longer than is waited for) */
+    int64_t sum = 0;
+    if (str_eq(text, "infinity"))
+        return -1;
+    while (*text) {
+        char *end = NULL;
+        double count = strtod(text, &end);
+        size_t len = strcspn(end, " ");
+        for (size_t i = 0; end > text && i < ARRAY_LEN(units); i++) {
+            if (strlen(units[i].name) != len || strncmp(end, units[i].name, len) != 0)
+                continue;
+            if (!units[i].ms || count * (double)units[i].ms >= (double)INT32_MAX)
+                return -1;
+            sum += (int64_t)(count * (double)units[i].ms);
+        }
+        text = end + len;
+        text += *text == ' ';
+    }
+    return sum;
+}
+
+int64_t systemd_new_process_ms(const struct host_unit *u)
+{
+    static const int64_t usual = 150000, longest = (int64_t)15 * 60000, start = 60000;
+    int64_t stop = timespan_ms(host_unit_get(u, "TimeoutStopUSec"));
+    int64_t wait = stop + start;
+    return stop < 0 || wait > longest ? longest : wait < usual ? usual : wait;
+}
+
+static int wait_for_another(struct node *n, const char *process, int64_t wait_ms, struct error *err)
 {
     const struct systemd *s = n->driver_data;
-    int64_t deadline = loop_now() + NEW_PROCESS_MS;
+    int64_t deadline = loop_now() + wait_ms;
     for (;;) {
         struct systemd_look l CLEANUP(systemd_look_free) = {0};
         if (systemd_look_at(n, &l, err) < 0)
@@ -94,8 +132,8 @@ static int wait_for_another(struct node *n, const char *process, struct error *e
         if (loop_now() >= deadline)
             return error_set(
                 err, RESULT_FAILED,
-                "node %s: %s has no new process %d s after systemctl restart: it is \"%s\"",
-                n->name, s->unit, NEW_PROCESS_MS / 1000, active);
+                "node %s: %s has no new process %lld s after systemctl restart: it is \"%s\"",
+                n->name, s->unit, (long long)(wait_ms / 1000), active);
         if (loop_pause(n->loop, LOOK_MS, err) < 0)
             return -1;
     }
@@ -107,7 +145,7 @@ static int restart(struct node *n, const struct systemd_look *l, struct error *e
     char *before CLEANUP(cleanup_mem) = l->running ? mem_strdup(l->process.identity) : NULL;
     if (host_unit_restart(&s->host, s->unit, err) < 0)
         return -1;
-    return wait_for_another(n, before, err);
+    return wait_for_another(n, before, systemd_new_process_ms(&l->unit), err);
 }
 
 static int start(struct node *n, const struct apiserver_want *want, const char *process,

@@ -239,19 +239,24 @@ static int find_process(const struct host *h, struct systemd_look *l, struct err
     l->running = found && is_apiserver(&l->process);
     if (found && !l->running) {
         host_process_free(&l->process);
+        const char *group = host_unit_get(&l->unit, "ControlGroup");
+        size_t mine = 0;
         if (host_processes(h, "kube-apiserver", &list, &count, err) < 0)
             return -1;
-        l->running = count == 1;
-        if (l->running) {
-            l->process = list[0];
-            list[0] = (struct host_process){0};
+        for (size_t i = 0; i < count; i++) {
+            if (!host_process_is_in(&list[i], group) || mine++)
+                continue;
+            l->process = list[i];
+            list[i] = (struct host_process){0};
         }
+        l->running = mine == 1;
         host_processes_free(list, count);
-        if (count > 1)
+        if (mine > 1)
             return error_set(err, RESULT_REFUSED,
                              "node %s: the unit's main process is a script, and %zu processes "
-                             "kube-apiserver run: which is the unit's can't be told",
-                             h->name, count);
+                             "kube-apiserver run in its control group (%s): which is the one that "
+                             "serves can't be told",
+                             h->name, mine, group);
     }
     if (l->running)
         set_flags(&l->runs, l->process.args);

@@ -125,9 +125,12 @@ struct host_process {
     char *identity; /* "<boot id> <pid> <start time in ticks>": another after each start */
     char *since;    /* when it started, RFC 3339, by the node's clock; for people */
     long pid;
-    char **args; /* its command line, NULL-terminated */
+    char **args;   /* its command line, NULL-terminated */
+    char *cgroups; /* a line each, as /proc/PID/cgroup has them; NULL: not told */
 };
 void host_process_free(struct host_process *p); /* also for CLEANUP */
+/* True where it is in that control group (of systemd's: a unit's ControlGroup), or in one below. */
+bool host_process_is_in(const struct host_process *p, const char *group);
 
 /* The processes whose command name (comm, as the kernel has it: at most 15 letters) is `program`,
  * the oldest first. To be freed: host_processes_free(). */

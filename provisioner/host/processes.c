@@ -6,8 +6,9 @@
 
 /*
  * $1: a command name, or a pid after "pid:". Gives lines: "boot ID", "btime SECONDS", "hz TICKS",
- * and of each process "stat <the whole line>" and lines of hexadecimal (its command line), ended by
- * "end". What ends meanwhile is left out, or has no command line.
+ * and of each process "stat <the whole line>", a "cgroup LINE" for each of its groups, and lines of
+ * hexadecimal (its command line), ended by "end". What ends meanwhile is left out, or has no
+ * command line.
  */
 static const char script[] =
     "{ read -r comm </proc/1/comm; } 2>/dev/null || exit 86\n"
@@ -19,6 +20,7 @@ static const char script[] =
     "one() {\n"
     "  { IFS= read -r stat <\"$1/stat\"; } 2>/dev/null || return 0\n"
     "  echo \"stat $stat\"\n"
+    "  { while IFS= read -r line; do echo \"cgroup $line\"; done <\"$1/cgroup\"; } 2>/dev/null\n"
     "  od -An -v -tx1 \"$1/cmdline\" 2>/dev/null\n"
     "  echo end\n"
     "}\n"

@@ -13,7 +13,29 @@ void host_process_free(struct host_process *p)
     for (size_t i = 0; p->args && p->args[i]; i++)
         mem_free(p->args[i]);
     mem_free(p->args);
+    mem_free(p->cgroups);
     *p = (struct host_process){0};
+}
+
+/* "0::/system.slice/x.service", or "1:name=systemd:/…"; seen from another namespace of groups there
+ * may be more before it. */
+bool host_process_is_in(const struct host_process *p, const char *group)
+{
+    size_t len = strlen(group);
+    while (len && group[len - 1] == '/')
+        len--;
+    for (const char *line = p->cgroups; len && line && *line;) {
+        const char *end = line + strcspn(line, "\n");
+        const char *path = memchr(line, ':', (size_t)(end - line));
+        path = path ? memchr(path + 1, ':', (size_t)(end - path - 1)) : NULL;
+        for (const char *at = path; at && at < end; at++) {
+            if ((size_t)(end - at) >= len && strncmp(at, group, len) == 0 &&
+                (at + len == end || at[len] == '/'))
+                return true;
+        }
+        line = end + (*end == '\n');
+    }
+    return false;
 }
 
 void host_processes_free(struct host_process *list, size_t count)
@@ -130,11 +152,21 @@ static void finish(struct reader *r)
     }
 }
 
+static void add_group(struct host_process *p, const char *line)
+{
+    char *more = mem_printf("%s%s\n", p->cgroups ? p->cgroups : "", line);
+    mem_free(p->cgroups);
+    p->cgroups = more;
+}
+
 static void take_line(struct reader *r, const char *line)
 {
     if (str_starts(line, "stat "))
         begin(r, line + 5);
-    else if (r->inside && str_eq(line, "end"))
+    else if (str_starts(line, "cgroup ")) {
+        if (r->inside)
+            add_group(&r->list[r->count - 1], line + 7);
+    } else if (r->inside && str_eq(line, "end"))
         finish(r);
     else if (r->inside)
         add_hex(&r->cmdline, line);

@@ -130,9 +130,43 @@ static void a_clock_that_makes_no_sense_gives_no_time(void **state)
     }
 }
 
+/* A kube-apiserver of a container, or of another unit, is none of this unit's. */
+static void whose_process_it_is_is_told_by_its_group(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *groups;
+        bool is;
+    } table[] = {
+        {"cgroup 0::/system.slice/k.service\n", true},
+        {"cgroup 0::/system.slice/k.service/inner\n", true},
+        {"cgroup 0::/../../a/system.slice/k.service\n", true},
+        {"cgroup 12:cpu,cpuacct:/\ncgroup 1:name=systemd:/system.slice/k.service\n", true},
+        {"cgroup 0::/system.slice/k.service2\n", false},
+        {"cgroup 0::/system.slice/docker-1f.scope\n", false},
+        {"cgroup 0::/\n", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct host_process *list = NULL;
+        size_t count = 0;
+        char *text CLEANUP(cleanup_mem) =
+            mem_printf(HEAD STAT("8", "a", "S", "77") "%s" CMDLINE "end\n", table[i].groups);
+        host_processes_parse(text, &list, &count);
+        assert_int_equal(count, 1);
+        assert_string_equal(list[0].args[0], "a");
+        if (host_process_is_in(&list[0], "/system.slice/k.service") != table[i].is)
+            fail_msg("%s", table[i].groups);
+        assert_false(host_process_is_in(&list[0], ""));
+        assert_false(host_process_is_in(&list[0], "/"));
+        host_processes_free(list, count);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whose_process_it_is_is_told_by_its_group),
         cmocka_unit_test(a_process_is_read_whole),
         cmocka_unit_test(arguments_keep_what_is_odd_in_them),
         cmocka_unit_test(a_name_may_hold_brackets_and_spaces),

@@ -186,6 +186,33 @@ static void what_a_unit_does_not_see_is_known(void **state)
     }
 }
 
+/* Given up before systemd ends the process, a node would be taken back that is about to come. */
+static void a_restart_may_take_as_long_as_the_unit_says(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *property;
+        int64_t ms;
+    } table[] = {
+        {"Id=k.service", 150000},
+        {"TimeoutStopUSec=1min 30s", 150000},
+        {"TimeoutStopUSec=5min", 360000},
+        {"TimeoutStopUSec=2min 1.500s", 181500},
+        {"TimeoutStopUSec=1h", 900000},
+        {"TimeoutStopUSec=1month", 900000},
+        {"TimeoutStopUSec=infinity", 900000},
+        {"TimeoutStopUSec=0", 150000},
+        {"TimeoutStopUSec=250ms", 150000},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char *line CLEANUP(cleanup_mem) = mem_strdup(table[i].property);
+        char *properties[] = {line, NULL};
+        const struct host_unit u = {.properties = properties};
+        if (systemd_new_process_ms(&u) != table[i].ms)
+            fail_msg("%s: %lld", line, (long long)systemd_new_process_ms(&u));
+    }
+}
+
 static void the_last_words_are_the_apiservers_own(void **state)
 {
     (void)state;
@@ -222,6 +249,7 @@ int main(void)
         cmocka_unit_test(a_next_start_that_would_lack_the_configuration_is_seen),
         cmocka_unit_test(a_later_drop_in_is_what_the_next_start_has),
         cmocka_unit_test(what_a_unit_does_not_see_is_known),
+        cmocka_unit_test(a_restart_may_take_as_long_as_the_unit_says),
         cmocka_unit_test(the_last_words_are_the_apiservers_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

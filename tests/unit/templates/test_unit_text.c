@@ -38,6 +38,11 @@ static void what_starts_is_what_systemd_would_start(void **state)
         {{"[Service]\nExecStart=/bin/a \\\n  --x \\\n# no\n ; no\n  --y\nRestart=always\n"},
          {"/bin/a \\\n  --x \\\n  --y"}},
         {{"[Service]\nExecStart=/bin/a \\\n"}, {"/bin/a"}},
+        /* a blank line ends it */
+        {{"[Service]\nExecStart=/bin/a \\\n  --x \\\n\nExecStart=/bin/b\n"},
+         {"/bin/a \\\n  --x", "/bin/b"}},
+        {{"[Service]\nExecStart=/bin/a \\\n \t\n--x\n"}, {"/bin/a"}},
+        {{"[Service]\nExecStart=/bin/a b\\\\\\\n\n"}, {"/bin/a b\\\\"}},
         {{"[Service]\nExecStart=/bin/a 'b\\\\'\nUser=x\n"}, {"/bin/a 'b\\\\'"}},
         /* several, and an empty one that takes those before it away */
         {{"[Service]\nExecStart=/bin/a\nExecStart=/bin/b\n"}, {"/bin/a", "/bin/b"}},
