@@ -190,6 +190,7 @@ int preflight_version(struct session *s, const struct encryption_config *to, str
         const struct member *m = &s->members[i];
         char *version CLEANUP(cleanup_mem) = NULL;
         if (kube_server_version(&m->node.api, &version, err) < 0 ||
+            kube_check_lists(version, m->node.api.what, err) < 0 ||
             encryption_config_check_version(to, version, m->node.api.what,
                                             apiserver_flag(&m->seen, "feature-gates"),
                                             m->node.driver->old_format, err) < 0)

@@ -219,19 +219,15 @@ static bool ends_line(const struct edit *e, size_t at)
     return at == end || (e->text[at] == '#' && at > 0 && strchr(" \t\r\n", e->text[at - 1]));
 }
 
-static int by_hand(const struct edit *e, size_t line, const char *config_path, const char *why,
-                   struct error *err)
+/* (Written by hand, the flag would be there before its file, or gone before it may.) */
+static int by_hand(const struct edit *e, size_t line, const char *why, struct error *err)
 {
     error_set(err, RESULT_REFUSED, "%s:%zu: %s: %s", e->path, line, args_name, why);
-    if (config_path)
-        error_next(
-            err,
-            "edit %s by hand: %s of %s is to have %s, a list of one, the path %s; then run the "
-            "same command again",
-            e->path, args_name, part_name, MASTER_CONFIG_FLAG, config_path);
-    else
-        error_next(err, "take %s out of %s of %s in %s by hand; then run the same command again",
-                   MASTER_CONFIG_FLAG, args_name, part_name, e->path);
+    error_next(err,
+               "edit %s by hand: write %s of %s in plain lines, each flag with its list of values "
+               "below it, and put no %s in and take none out; restart the master there, one node "
+               "after the other; then run the same command again, which sets that flag itself",
+               e->path, args_name, part_name, MASTER_CONFIG_FLAG);
     return -1;
 }
 
@@ -311,7 +307,7 @@ static int add_to_map(struct edit *e, const struct yaml *key, const struct yaml 
         return 0;
     }
     if (args->keys[0]->line <= key->line || !is_plain_block(e, args->keys[0]))
-        return by_hand(e, key->line, config_path, "it is written in an unusual way", err);
+        return by_hand(e, key->line, "it is written in an unusual way", err);
     size_t indent = args->keys[0]->column - 1;
     to_next_line(e, key);
     write_block(e, indent, indent + item_depth(args), config_path);
@@ -340,7 +336,7 @@ static int add_map(struct edit *e, const struct yaml *root, const struct yaml *p
     const struct yaml *first = part->keys[0];
     if (first->line <= part_key->line || !is_plain_block(e, first) ||
         (key && !is_plain_block(e, key)))
-        return by_hand(e, part_key->line, config_path, "it is written in an unusual way", err);
+        return by_hand(e, part_key->line, "it is written in an unusual way", err);
     size_t indent = first->column - 1;
     size_t step = first->column > part_key->column ? first->column - part_key->column : 2;
     if (key && args) {
@@ -366,7 +362,7 @@ static int set_value(struct edit *e, const struct yaml *key, const struct yaml *
 {
     if (value->kind != YAML_KIND_LIST || value->count != 1 ||
         value->items[0]->kind != YAML_KIND_SCALAR || value->items[0]->style == YAML_STYLE_BLOCK)
-        return by_hand(e, key->line, config_path, "the flag there is no list of one path", err);
+        return by_hand(e, key->line, "the flag there is no list of one path", err);
     const struct yaml *item = value->items[0];
     copy_to(e, item->begin);
     yaml_write(e->out, config_path, value->flow ? YAML_STYLE_DOUBLE : item->style);
@@ -394,7 +390,7 @@ static int take_from_block(struct edit *e, const struct yaml *key, const struct 
     size_t end = value->end > key->end ? value->end : key->end;
     if (!is_plain_block(e, key) || !ends_line(e, end) ||
         (value->kind == YAML_KIND_SCALAR && value->style == YAML_STYLE_BLOCK))
-        return by_hand(e, key->line, NULL, "the flag there is written in an unusual way", err);
+        return by_hand(e, key->line, "the flag there is written in an unusual way", err);
     size_t at = line_begin(e, key->begin);
     copy_to(e, at);
     while (at <= end && at < e->len) {
@@ -479,7 +475,7 @@ static int check_edit(const struct edit *e, const struct yaml *root, const char 
             same_but(yaml_get(before, args_name), args, name) && says(args, name, config_path))
             return 0;
     }
-    return by_hand(e, yaml_get(root, part_name)->line, config_path,
+    return by_hand(e, yaml_get(root, part_name)->line,
                    "it can't be changed without changing something else", err);
 }
 
@@ -496,7 +492,7 @@ static int edit_text(struct edit *e, const struct yaml *root, const struct yaml 
         if (i == args->count)
             continue;
         if (flag != SIZE_MAX)
-            return by_hand(e, args->keys[i]->line, config_path, "it has the flag by two names",
+            return by_hand(e, args->keys[i]->line, "it has the flag by two names, and one must go",
                            err);
         flag = i;
         name = flag_names[n];

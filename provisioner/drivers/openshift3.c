@@ -153,6 +153,8 @@ int openshift3_look_at(const struct openshift3 *o, bool controllers, struct open
     p->failed = str_starts(property(text, "ActiveState"), "failed");
     p->active = o->pods || str_starts(property(text, "ActiveState"), "active");
     p->waiting = str_starts(property(text, "SubState"), "auto-restart");
+    p->coming = str_starts(property(text, "ActiveState"), "activating") ||
+                str_starts(property(text, "ActiveState"), "deactivating");
     if (o->pods)
         return find_in_pod(&o->host, controllers ? "controllers" : "api", &p->process, &p->running,
                            err);
@@ -166,11 +168,33 @@ int openshift3_look(struct node *n, struct openshift3_view *v, struct error *err
     struct buf kept CLEANUP(buf_free) = {0};
     bool no_config = false, no_copy = false;
     if (openshift3_look_at(o, false, &v->api, err) < 0 ||
+        (v->api.running && openshift3_check_process(n, &v->api.process, err) < 0) ||
         host_file_read(&o->host, OPENSHIFT_CONFIG, &v->text, &no_config, err) < 0 ||
         host_file_read(&o->host, OPENSHIFT_KEPT, &kept, &no_copy, err) < 0)
         return -1;
     v->there = !no_config && (o->api || o->pods);
     return no_copy ? 0 : kept_parse(&kept, &v->kept, err);
+}
+
+int openshift3_check_process(const struct node *n, const struct host_process *p, struct error *err)
+{
+    const char *path = NULL;
+    for (size_t i = 0; p->args && p->args[i]; i++) {
+        if (str_starts(p->args[i], "--config="))
+            path = p->args[i] + strlen("--config=");
+        else if (str_eq(p->args[i], "--config") && p->args[i + 1])
+            path = p->args[i + 1];
+    }
+    if (!path || path[0] != '/' || str_eq(path, OPENSHIFT_CONFIG))
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "node %s: its master API reads %s, and not " OPENSHIFT_CONFIG
+              ", which is all that encrypt edits",
+              n->name, path);
+    error_next(err, "on the node: let the master be started with --config=" OPENSHIFT_CONFIG
+                    " (move the file there, and name it in /etc/sysconfig), then run the same "
+                    "command again");
+    return -1;
 }
 
 static bool same_text(const struct buf *a, const struct buf *b)
@@ -278,12 +302,41 @@ static bool pod_has(const char *path)
     return false;
 }
 
+/* The edit is tried in memory: what can't be written in its place is to be known beforehand. */
+static int check_edit(struct node *n, const char *config_path, struct error *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    struct buf out CLEANUP(buf_free) = {0};
+    bool missing = false, changed = false, link = false;
+    if (host_file_is(&of(n)->host, "-L", OPENSHIFT_CONFIG, &link, err) < 0 ||
+        host_file_read(&of(n)->host, OPENSHIFT_CONFIG, &text, &missing, err) < 0)
+        return -1;
+    if (link) {
+        error_set(err, RESULT_REFUSED,
+                  "node %s: " OPENSHIFT_CONFIG " is a symbolic link: the edit would replace it",
+                  n->name);
+        error_next(err, "put the file itself there on the node, and restart the master; then run "
+                        "the same command again");
+        return -1;
+    }
+    if (missing || master_config_edit(buf_str(&text), text.len, OPENSHIFT_CONFIG, config_path, &out,
+                                      &changed, err) == 0)
+        return 0;
+    return error_wrap(err, "node %s", n->name);
+}
+
+static int openshift3_check_without(struct node *n, struct error *err)
+{
+    return check_edit(n, NULL, err);
+}
+
 /* What openshift3_start.c runs as root. */
 static int check_may_restart(const struct openshift3 *o, struct error *err)
 {
     char *text[] = {
         mem_strdup("cp -p " OPENSHIFT_CONFIG " " OPENSHIFT_FOLDER
                    "/.master-config.yaml.encrypt-00000000"),
+        mem_strdup("tee " OPENSHIFT_FOLDER "/.master-config.yaml.encrypt-00000000"),
         mem_strdup("mv -f " OPENSHIFT_FOLDER
                    "/.master-config.yaml.encrypt-00000000 " OPENSHIFT_CONFIG),
         o->pods  ? mem_strdup(OPENSHIFT_RESTART " api")
@@ -320,6 +373,8 @@ static int openshift3_check_place(struct node *n, const char *path, struct error
         return -1;
     }
     char *stamp CLEANUP(cleanup_mem) = mem_printf("%s.encrypt", path);
+    if (check_edit(n, path, err) < 0)
+        return -1;
     if (host_check_may_put(&o->host, path, err) < 0 ||
         host_check_may_put(&o->host, stamp, err) < 0 ||
         host_check_may_put(&o->host, OPENSHIFT_KEPT, err) < 0)
@@ -430,8 +485,15 @@ static int openshift3_log_tail(struct node *n, size_t lines, struct buf *out, st
     return 0;
 }
 
-/* Units by a pattern: they have another name in the product than in Origin. */
-#define UNITS "\"*-master-api.service\" \"*-master-controllers.service\""
+/* Units have another name in the product than in Origin, and one of their own where the master is
+ * one process; what lies there switched off is none of this master's. The API first. */
+#define API_UNITS                                                                                  \
+    "origin-master-api atomic-openshift-master-api origin-master atomic-openshift-master"
+#define UNITS API_UNITS " origin-master-controllers atomic-openshift-master-controllers"
+#define EACH(list, command)                                                                        \
+    "for u in " list "; do if systemctl -q is-enabled $u 2>/dev/null; then " command " $u; fi; "   \
+                                                                                     "done"
+#define API_PIDS "$(" EACH(API_UNITS, "systemctl show -p MainPID") ")"
 
 /* From 3.10 on there are no units of the master, but static pods. */
 #define PODS "if [ -x " OPENSHIFT_RESTART " ]; then "
@@ -441,17 +503,16 @@ const struct driver driver_openshift3 = {
     .kind = "openshift3",
     .words = {.apiserver = "OpenShift's master API (the unit origin-master-api)",
               .logs = PODS OPENSHIFT_LOGS " api api --tail 50; "
-                                          "else journalctl -u \"*-master-api.service\" -n 50; fi",
+                                          "else " EACH(API_UNITS, "journalctl -n 50 -u") "; fi",
               .start = PODS "systemctl start \"*-node.service\"; "
-                            "else systemctl start origin-master-api origin-master-controllers; fi",
-              .restart = PODS RESTART_PODS "; else systemctl restart " UNITS "; fi",
-              .restart_checked = PODS RESTART_PODS
-              "\nelse was=$(systemctl show -p MainPID " UNITS ")\n"
-              "systemctl restart " UNITS "\n"
-              "[ \"$was\" != \"$(systemctl show -p MainPID " UNITS ")\" ]\nfi",
-              .take_away = PODS "mv /etc/origin/node/pods/apiserver.yaml "
-                                "/etc/origin/node/pods/controller.yaml /root/; "
-                                "else systemctl stop " UNITS "; fi; mv " OPENSHIFT_CONFIG " /root/",
+                            "else " EACH(UNITS, "systemctl start") "; fi",
+              .restart = PODS RESTART_PODS "; else " EACH(UNITS, "systemctl restart") "; fi",
+              .restart_checked = PODS RESTART_PODS "\nelse was=" API_PIDS "\n" EACH(
+                  UNITS, "systemctl restart") "\n[ \"$was\" != \"" API_PIDS "\" ]\nfi",
+              .take_away =
+                  PODS "mv /etc/origin/node/pods/apiserver.yaml "
+                       "/etc/origin/node/pods/controller.yaml /root/; "
+                       "else " EACH(UNITS, "systemctl stop") "; fi; mv " OPENSHIFT_CONFIG " /root/",
               .left_over = "head -n 1 " OPENSHIFT_KEPT,
               .keep_off = "openshift-ansible's playbooks"},
     .admin_kubeconfig = OPENSHIFT_FOLDER "/admin.kubeconfig",
@@ -463,6 +524,7 @@ const struct driver driver_openshift3 = {
     .read_file = openshift3_read_file,
     .read_node_file = openshift3_read_file,
     .check_place = openshift3_check_place,
+    .check_without = openshift3_check_without,
     .rehearse = openshift3_rehearse,
     .put_file = openshift3_put_file,
     .remove_file = openshift3_remove_file,

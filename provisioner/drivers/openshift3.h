@@ -65,9 +65,12 @@ struct openshift3_part {
     bool active;     /* the unit's state: it is up */
     bool failed;     /* …: systemd doesn't start it any more by itself */
     bool waiting;    /* …: it ended, and systemd is about to start it anew */
+    bool coming;     /* …: it is being started or ended */
     long changed_at; /* master-config.yaml's change time, by the node's clock; 0: not told */
 };
 void openshift3_part_free(struct openshift3_part *p); /* also for CLEANUP */
+/* False where it isn't there, or was stopped: by somebody, since systemd starts it again. */
+bool openshift3_part_is_wanted(const struct openshift3_part *p);
 int openshift3_look_at(const struct openshift3 *o, bool controllers, struct openshift3_part *p,
                        struct error *err) MUST_CHECK;
 
@@ -80,6 +83,11 @@ struct openshift3_view {
 };
 void openshift3_view_free(struct openshift3_view *v); /* also for CLEANUP */
 int openshift3_look(struct node *n, struct openshift3_view *v, struct error *err) MUST_CHECK;
+
+/* REFUSED where the process was told to read another file than master-config.yaml in its usual
+ * place. */
+int openshift3_check_process(const struct node *n, const struct host_process *p,
+                             struct error *err) MUST_CHECK;
 
 /* Which text the process has read: one of the view's, NULL where that can't be told or none runs.
  */

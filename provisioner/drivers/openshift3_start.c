@@ -240,14 +240,19 @@ static unsigned long long started(const struct host_process *p)
     return strtoull(strrchr(p->identity, ' '), NULL, 10);
 }
 
+bool openshift3_part_is_wanted(const struct openshift3_part *p)
+{
+    return p->loaded && (p->active || p->running || p->failed || p->waiting || p->coming);
+}
+
 /* They are up, and came after the API. */
-static int controllers_follow(struct node *n, const struct openshift3_part *api, bool *loaded,
+static int controllers_follow(struct node *n, const struct openshift3_part *api, bool *wanted,
                               bool *follow, bool *failed, struct error *err)
 {
     struct openshift3_part p CLEANUP(openshift3_part_free) = {0};
     if (openshift3_look_at(of(n), true, &p, err) < 0)
         return -1;
-    *loaded = p.loaded;
+    *wanted = openshift3_part_is_wanted(&p);
     *failed = p.failed;
     *follow = p.running && p.active && started(&p.process) >= started(&api->process);
     return 0;
@@ -265,22 +270,23 @@ static int no_controllers(const struct node *n, const char *why, struct error *e
                      n->name, o->controllers, why, o->controllers);
 }
 
-/* The documented order: the API, then the controllers, which need it. */
+/* The documented order: the API, then the controllers, which need it. Those that somebody has
+ * stopped stay so. */
 static int restart_controllers(struct node *n, const struct openshift3_part *api, struct error *err)
 {
     const struct openshift3 *o = of(n);
-    bool loaded = false, follow = false, failed = false;
+    bool wanted = false, follow = false, failed = false;
     if (!o->pods && !o->controllers)
         return 0;
-    if (controllers_follow(n, api, &loaded, &follow, &failed, err) < 0)
+    if (controllers_follow(n, api, &wanted, &follow, &failed, err) < 0)
         return -1;
-    if (!loaded || follow)
+    if (!wanted || follow)
         return 0;
     int64_t deadline = loop_now() + CONTROLLERS_MS;
     if (restart(n, true, failed, err) < 0)
         return -1;
     for (int seen = 0; seen < LOOKS;) {
-        if (controllers_follow(n, api, &loaded, &follow, &failed, err) < 0)
+        if (controllers_follow(n, api, &wanted, &follow, &failed, err) < 0)
             return -1;
         seen = follow ? seen + 1 : 0;
         const char *why = failed ? "ended, and systemd does not start it again"

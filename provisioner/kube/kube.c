@@ -1,4 +1,5 @@
 #include "provisioner/kube/kube.h"
+#include "templates/encryption_features.h"
 
 #include "provisioner/kube/list.h"
 
@@ -97,6 +98,20 @@ int kube_apiserver_addresses(const struct http_server *s, char ***out, struct er
     }
     *out = list;
     return 0;
+}
+
+int kube_check_lists(const char *version, const char *who, struct error *err)
+{
+    struct kube_version v = {0};
+    if (!kube_version_parse(version, &v) || kube_version_at_least(v, 1, 10))
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "%s: it is %s, and lists of metadata alone came with Kubernetes 1.10 (OpenShift "
+              "3.10): the names of what is to be rewritten can't be had without the secrets "
+              "themselves",
+              who, version);
+    error_next(err, "upgrade the cluster to Kubernetes 1.10, OpenShift 3.10, or later first");
+    return -1;
 }
 
 int kube_server_version(const struct http_server *s, char **out, struct error *err)

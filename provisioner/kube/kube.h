@@ -24,6 +24,9 @@ int kube_apiserver_addresses(const struct http_server *s, char ***out,
 /* The server's version, "v1.20.2"; to be freed. Where it tells major and minor alone, "v1.20". What
  * a version knows: templates/encryption_features.h. */
 int kube_server_version(const struct http_server *s, char **out, struct error *err) MUST_CHECK;
+/* REFUSED where a server of that version (as it tells it) has no lists of metadata alone: names
+ * would come with what is in the secrets. `who`: for the message. */
+int kube_check_lists(const char *version, const char *who, struct error *err) MUST_CHECK;
 
 /*
  * How many objects the API lists of the resource, by pages of 500 metadata-only entries, all at one

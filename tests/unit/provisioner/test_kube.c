@@ -219,9 +219,22 @@ static void test_resources(void **state)
     assert_true(resource_find("configmaps")->namespaced);
 }
 
+/* Refused before anything is changed: names would come with what is in the secrets. */
+static void test_a_server_without_lists_of_metadata_is_refused(void **state)
+{
+    (void)state;
+    struct error err CLEANUP(error_clear) = {0};
+    assert_int_equal(kube_check_lists("v1.36.2", "a", &err), 0);
+    assert_int_equal(kube_check_lists("v1.10.0+b81c8f8", "a", &err), 0);
+    assert_int_equal(kube_check_lists("v1.9.1+a0ce1bc657", "a", &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    assert_non_null(strstr(err.next, "OpenShift 3.10"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_server_without_lists_of_metadata_is_refused),
         STANDIN_TEST(test_ready),
         STANDIN_TEST(test_not_ready),
         STANDIN_TEST(test_old_ready),

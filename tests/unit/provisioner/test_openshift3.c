@@ -113,12 +113,75 @@ static void test_flag(void **state)
     assert_true(str_starts(err.message, "node 10.0.0.1: "));
 }
 
+static const char *reads_other(const char *one, const char *two, struct error *err)
+{
+    char *args[] = {"/usr/bin/openshift",   "start", "master", "api", (char *)(uintptr_t)one,
+                    (char *)(uintptr_t)two, NULL};
+    struct host_process p = {.args = args};
+    struct node n = {.name = "10.0.0.1"};
+    return openshift3_check_process(&n, &p, err) < 0 ? err->message : NULL;
+}
+
+/* A file that the master doesn't read would be edited, and taken for what it runs. */
+static void test_a_master_of_another_file_is_refused(void **state)
+{
+    (void)state;
+    struct error err CLEANUP(error_clear) = {0};
+    assert_null(reads_other("--config=" OPENSHIFT_CONFIG, NULL, &err));
+    assert_null(reads_other("--config", OPENSHIFT_CONFIG, &err));
+    assert_null(reads_other("--loglevel=2", NULL, &err));
+    assert_null(reads_other("--config=master-config.yaml", NULL, &err));
+    assert_non_null(strstr(reads_other("--config=/etc/o/m.yaml", NULL, &err), "/etc/o/m.yaml"));
+    assert_int_equal(err.result, RESULT_REFUSED);
+    error_clear(&err);
+    assert_non_null(reads_other("--config", "/etc/o/m.yaml", &err));
+}
+
+static void test_controllers_that_somebody_stopped_stay_so(void **state)
+{
+    (void)state;
+    struct openshift3_part p = {.loaded = true};
+    assert_false(openshift3_part_is_wanted(&p));
+    p.failed = true;
+    assert_true(openshift3_part_is_wanted(&p));
+    p = (struct openshift3_part){.loaded = true, .waiting = true};
+    assert_true(openshift3_part_is_wanted(&p));
+    p = (struct openshift3_part){.loaded = true, .coming = true};
+    assert_true(openshift3_part_is_wanted(&p));
+    p = (struct openshift3_part){.loaded = true, .active = true};
+    assert_true(openshift3_part_is_wanted(&p));
+    p = (struct openshift3_part){.failed = true};
+    assert_false(openshift3_part_is_wanted(&p));
+}
+
+/* The commands that people are told: for each name that a master's units have. */
+static void test_words_are_for_every_name_of_the_units(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"origin-master-api", "atomic-openshift-master-api",
+                                        " origin-master ", " atomic-openshift-master "};
+    const struct driver_words *w = &driver_openshift3.words;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        assert_non_null(strstr(w->restart, names[i]));
+        assert_non_null(strstr(w->restart_checked, names[i]));
+        assert_non_null(strstr(w->start, names[i]));
+        assert_non_null(strstr(w->take_away, names[i]));
+    }
+    /* Another process of the controllers proves nothing. */
+    assert_null(strstr(strstr(w->restart_checked, "was="), "controllers; do if systemctl -q "
+                                                           "is-enabled $u 2>/dev/null; then "
+                                                           "systemctl show"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_copy),
         cmocka_unit_test(test_what_a_process_has_read),
         cmocka_unit_test(test_flag),
+        cmocka_unit_test(test_a_master_of_another_file_is_refused),
+        cmocka_unit_test(test_controllers_that_somebody_stopped_stay_so),
+        cmocka_unit_test(test_words_are_for_every_name_of_the_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
