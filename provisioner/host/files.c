@@ -269,14 +269,20 @@ int host_file_rehearse(const struct host *h, const char *path, struct error *err
     static const char script[] =
         INPUT IS GIVE_UP FLUSH FOLDER WRITE WRITE_SECRET "is -d \"$1\" || exit 0\n"
                                                          "folder \"$1\" 0700\n"
-                                                         "write_secret \"$2\" 0\n"
+                                                         "write_secret \"$2\" \"$3\"\n"
                                                          "as_root rm -f \"$2\"";
+    /* (An empty file fits on any disk, and reads as one that can't be read.) */
+    enum { SIZE = 4096 };
     struct place p CLEANUP(place_free) = {0};
+    struct buf in CLEANUP(buf_free) = {0};
     struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
     if (place_of(h, path, &p, err) < 0)
         return -1;
-    const char *args[] = {p.folder, p.temporary, NULL};
-    return run(h, "trying to write in the folder of", path, script, args, NULL, 0, &a, err);
+    char *len CLEANUP(cleanup_mem) = mem_printf("%d", (int)SIZE);
+    const char *args[] = {p.folder, p.temporary, len, NULL};
+    memset(buf_reserve(&in, SIZE), '\n', SIZE);
+    in.len += SIZE;
+    return run(h, "trying to write in the folder of", path, script, args, &in, 0, &a, err);
 }
 
 int host_file_claim(const struct host *h, const struct node_text *file, bool *claimed,

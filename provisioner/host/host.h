@@ -98,9 +98,9 @@ int host_file_is(const struct host *h, const char *type, const char *path, bool 
  */
 int host_file_put(const struct host *h, const struct node_text *file,
                   const struct node_text *beside, struct error *err) MUST_CHECK;
-/* Writes an empty file as host_file_put() would, under the name of its temporary file, and removes
- * it: what sudo, or the disk, only refuses when it is done is seen before anything is changed. Does
- * nothing where the folder isn't there. */
+/* Writes a file of blank lines as host_file_put() would, under the name of its temporary file, and
+ * removes it: what sudo, or the disk, only refuses when it is done is seen before anything is
+ * changed. Does nothing where the folder isn't there. */
 int host_file_rehearse(const struct host *h, const char *path, struct error *err) MUST_CHECK;
 int host_file_claim(const struct host *h, const struct node_text *file, bool *claimed,
                     struct error *err) MUST_CHECK;
