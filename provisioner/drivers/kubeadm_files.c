@@ -228,18 +228,5 @@ int kubeadm_find_socket(struct node *n, const char *path, char *const *binds,
 int kubeadm_look_for_socket(struct node *n, const struct node_socket *at, enum socket_there *out,
                             struct error *err)
 {
-    const struct host *h = kubeadm_host(n);
-    bool is_socket = false, is_there = false, is_folder = false;
-    char *folder CLEANUP(cleanup_mem) =
-        mem_strndup(at->host_path, (size_t)(strrchr(at->host_path, '/') - at->host_path));
-    if (host_file_is(h, "-S", at->host_path, &is_socket, err) < 0 ||
-        (!is_socket && host_file_is(h, "-e", at->host_path, &is_there, err) < 0) ||
-        (!is_socket && !is_there &&
-         host_file_is(h, "-d", *folder ? folder : "/", &is_folder, err) < 0))
-        return -1;
-    *out = is_socket   ? SOCKET_THERE
-           : is_there  ? SOCKET_OTHER
-           : is_folder ? SOCKET_NOTHING
-                       : SOCKET_NO_FOLDER;
-    return 0;
+    return host_look_for_socket(kubeadm_host(n), at, out, err);
 }

@@ -450,17 +450,7 @@ static int openshift3_find_socket(struct node *n, const char *path, char *const 
 static int openshift3_look_for_socket(struct node *n, const struct node_socket *at,
                                       enum socket_there *out, struct error *err)
 {
-    const struct host *h = &of(n)->host;
-    bool folder = false, there = false, is_socket = false;
-    if (host_file_is(h, "-S", at->host_path, &is_socket, err) < 0 ||
-        (!is_socket && host_file_is(h, "-e", at->host_path, &there, err) < 0) ||
-        (!is_socket && !there && host_file_is(h, "-d", at->mount_host, &folder, err) < 0))
-        return -1;
-    *out = is_socket ? SOCKET_THERE
-           : there   ? SOCKET_OTHER
-           : folder  ? SOCKET_NOTHING
-                     : SOCKET_NO_FOLDER;
-    return 0;
+    return host_look_for_socket(&of(n)->host, at, out, err);
 }
 
 /* --- its log --- */

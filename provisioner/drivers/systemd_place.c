@@ -188,21 +188,5 @@ int systemd_look_for_socket(struct node *n, const struct node_socket *at, enum s
                             struct error *err)
 {
     const struct systemd *s = n->driver_data;
-    const char *path = at->host_path;
-    char *folder CLEANUP(cleanup_mem) = mem_strndup(path, (size_t)(strrchr(path, '/') - path));
-    bool is = false;
-    if (host_file_is(&s->host, "-S", path, &is, err) < 0)
-        return -1;
-    *out = SOCKET_THERE;
-    if (is)
-        return 0;
-    if (host_file_is(&s->host, "-e", path, &is, err) < 0)
-        return -1;
-    *out = SOCKET_OTHER;
-    if (is)
-        return 0;
-    if (host_file_is(&s->host, "-d", *folder ? folder : "/", &is, err) < 0)
-        return -1;
-    *out = is ? SOCKET_NOTHING : SOCKET_NO_FOLDER;
-    return 0;
+    return host_look_for_socket(&s->host, at, out, err);
 }

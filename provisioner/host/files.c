@@ -156,6 +156,24 @@ int host_file_is(const struct host *h, const char *type, const char *path, bool 
     return 0;
 }
 
+int host_look_for_socket(const struct host *h, const struct node_socket *at, enum socket_there *out,
+                         struct error *err)
+{
+    const char *path = at->host_path;
+    char *folder CLEANUP(cleanup_mem) = mem_strndup(path, (size_t)(strrchr(path, '/') - path));
+    bool is_socket = false, is_there = false, is_folder = false;
+    if (host_file_is(h, "-S", path, &is_socket, err) < 0 ||
+        (!is_socket && host_file_is(h, "-e", path, &is_there, err) < 0) ||
+        (!is_socket && !is_there &&
+         host_file_is(h, "-d", *folder ? folder : "/", &is_folder, err) < 0))
+        return -1;
+    *out = is_socket   ? SOCKET_THERE
+           : is_there  ? SOCKET_OTHER
+           : is_folder ? SOCKET_NOTHING
+                       : SOCKET_NO_FOLDER;
+    return 0;
+}
+
 int host_file_read(const struct host *h, const char *path, struct buf *out, bool *missing,
                    struct error *err)
 {

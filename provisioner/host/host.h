@@ -91,6 +91,10 @@ int host_file_read(const struct host *h, const char *path, struct buf *out, bool
 int host_file_is(const struct host *h, const char *type, const char *path, bool *is,
                  struct error *err) MUST_CHECK;
 
+/* As struct driver's look_for_socket(); `at` has a host_path. */
+int host_look_for_socket(const struct host *h, const struct node_socket *at, enum socket_there *out,
+                         struct error *err) MUST_CHECK;
+
 /* As struct driver's put_file(), claim_file(), remove_file(). A folder that is missing is made
  * (root's, 0700; 0755 those above it, and one that lies in /etc itself, which others use too);
  * REFUSED where others than root may write into it, or could open a file that root
