@@ -52,12 +52,22 @@ static int check_agree(struct owned_run *r, struct error *err)
     struct session *s = r->s;
     for (size_t i = 0; i < s->count; i++) {
         const char *name = s->members[i].node.name;
-        if (!r->seen[i].active)
-            return error_set(err, RESULT_REFUSED, "node %s: %s is %s", name, r->kind->unit,
-                             r->seen[i].unit);
-        if (!r->seen[i].answers)
-            return error_set(err, RESULT_REFUSED, "node %s: its server does not tell its state: %s",
-                             name, r->seen[i].silence);
+        if (!r->seen[i].active) {
+            error_set(err, RESULT_REFUSED, "node %s: %s is %s", name, r->kind->unit,
+                      r->seen[i].unit);
+            error_next(err,
+                       "see why (journalctl -u %s there), then: encrypt restart --config %s    (it "
+                       "starts it)",
+                       r->kind->unit, r->s->options->config);
+            return -1;
+        }
+        if (!r->seen[i].answers) {
+            error_set(err, RESULT_REFUSED, "node %s: its server does not tell its state: %s", name,
+                      r->seen[i].silence);
+            if (r->seen[i].remedy)
+                error_next(err, "%s", r->seen[i].remedy);
+            return -1;
+        }
     }
     for (size_t i = 0; i < s->count; i++) {
         const char *name = s->members[i].node.name;

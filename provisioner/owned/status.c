@@ -62,7 +62,8 @@ int owned_tell_status(struct status *d, struct error *err)
         if (owned_ask(r.kind, &s->members[i], &r.seen[i], &why) < 0) {
             if (why.result == RESULT_INTERRUPTED)
                 return error_move(err, &why);
-            status_problem(d, "%s", why.message);
+            status_problem(d, "%s%s%s", why.message, why.next ? ": " : "",
+                           why.next ? why.next : "");
             error_clear(&why);
             continue;
         }

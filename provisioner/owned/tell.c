@@ -2,6 +2,7 @@
 #include "provisioner/doctor.h"
 #include "provisioner/owned/owned.h"
 #include "provisioner/plan.h"
+#include "provisioner/store.h"
 
 #include <string.h>
 
@@ -174,6 +175,8 @@ static void diagnose(struct doctor *d, const struct owned_run *r, size_t i)
     } else if (!seen->answers) {
         struct encrypt_finding *f =
             wrong(d, about, "its server does not tell its state: %s", seen->silence);
+        if (seen->remedy)
+            mend(f, "%s", seen->remedy);
         mend(f, "journalctl -u %s -n 100 --no-pager", unit);
     } else if (!seen->status.configured) {
         saw(d, about, "its server was started without encryption");
@@ -206,6 +209,31 @@ static void diagnose_all(struct doctor *d, const struct owned_run *r)
         mend(wrong(d, "servers", "their hashes don't match"), "%s", restart);
 }
 
+static int refuse_to_write(const struct doctor *d, const struct owned_run *r, struct error *err)
+{
+    char *rotate CLEANUP(cleanup_mem) = doctor_command(d, "rotate-key");
+    if (d->asked->write_union) {
+        error_set(err, RESULT_REFUSED,
+                  "%s owns its configuration: there is nothing to be put on a node",
+                  r->kind->program);
+        error_next(err, "the commands that stand with what was found");
+        return -1;
+    }
+    if (!d->asked->write_state)
+        return 0;
+    if (!d->state_missing)
+        return error_set(err, RESULT_REFUSED, "%s is there: nothing is written over it",
+                         d->s->state_path);
+    error_set(err, RESULT_REFUSED,
+              "%s: what it had (the history of keys, an open change) is not on the servers, so it "
+              "can't be rebuilt; the keys that they have now enter it with the first change",
+              d->s->state_path);
+    error_next(err,
+               "put the last copy of it there (0600), where there is one; else: %s, which makes it",
+               rotate);
+    return -1;
+}
+
 int owned_tell_doctor(struct doctor *d, struct error *err)
 {
     struct session *s = d->s;
@@ -214,15 +242,25 @@ int owned_tell_doctor(struct doctor *d, struct error *err)
         char *about CLEANUP(cleanup_mem) = mem_printf("node %s", s->absent[i].conf->ssh.address);
         wrong(d, about, "%s", s->absent[i].why.message);
     }
-    if (owned_look_only(&r, err) < 0)
-        return -1;
+    /* One that can't be asked hides nothing of the others. */
+    for (size_t i = 0; i < s->count; i++) {
+        struct error why CLEANUP(error_clear) = {0};
+        if (owned_ask(r.kind, &s->members[i], &r.seen[i], &why) < 0) {
+            if (why.result == RESULT_INTERRUPTED)
+                return error_move(err, &why);
+            char *about CLEANUP(cleanup_mem) = mem_printf("node %s", s->members[i].node.name);
+            struct encrypt_finding *f = wrong(d, about, "%s", why.message);
+            if (why.next)
+                mend(f, "%s", why.next);
+            r.seen[i].unit = mem_strdup("not to be asked");
+            continue;
+        }
+        store_know_keys(s, r.seen[i].config);
+    }
+    owned_judge(&r);
     for (size_t i = 0; i < s->count; i++)
-        diagnose(d, &r, i);
+        if (!str_eq(r.seen[i].unit, "not to be asked"))
+            diagnose(d, &r, i);
     diagnose_all(d, &r);
-    if (d->asked->write_state || d->asked->write_union)
-        return error_set(err, RESULT_REFUSED,
-                         "%s owns its configuration: there is nothing to be rebuilt or to be put "
-                         "on a node",
-                         r.kind->program);
-    return 0;
+    return refuse_to_write(d, &r, err);
 }
