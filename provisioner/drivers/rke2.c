@@ -19,6 +19,8 @@ static const struct owned_kind rke2 = {
     .config = RKE2 "/cred/encryption-config.json",
     .settings = "/etc/rancher/rke2/config.yaml",
     .tls = RKE2 "/",
+    .crictl = "/var/lib/rancher/rke2/bin/crictl",
+    .crictl_config = "/var/lib/rancher/rke2/agent/etc/crictl.yaml",
     .always_etcd = true,
     .apart = true,
 };

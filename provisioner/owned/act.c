@@ -257,13 +257,13 @@ static int wait_for_another(struct owned_run *r, size_t i, const char *process, 
     }
 }
 
-static int refuse_same_process(struct owned_run *r, size_t i, struct error *err)
+static int refuse_same_process(struct owned_run *r, size_t i, bool container, struct error *err)
 {
     struct member *m = &r->s->members[i];
     error_set(err, RESULT_STOPPED,
               "node %s: %s was restarted, and its kube-apiserver is the same process as before: "
               "whether it runs what lies there can't be told",
-              m->node.name, r->kind->unit);
+              m->node.name, container ? "its container" : r->kind->unit);
     error_next(err,
                "on %s: crictl ps --name kube-apiserver, crictl stop its id (the kubelet starts "
                "another), then: %s",
@@ -284,6 +284,27 @@ static int wait_for_server(struct owned_run *r, size_t i, struct error *err)
     return -1;
 }
 
+/* On a single server the file lies there already, and the apiserver is all that has to be another.
+ * What stuck half-way is taken back by the server's own restart alone. */
+static int restart_container(struct owned_run *r, size_t i, bool *done, struct error *err)
+{
+    struct member *m = &r->s->members[i];
+    enum stage stage = r->seen[i].status.stage;
+    char *why CLEANUP(cleanup_mem) = NULL;
+    *done = false;
+    if (r->s->count > 1 || !r->kind->crictl || !r->s->journal->owned || !r->seen[i].active ||
+        !m->seen.running || stage == STAGE_REENCRYPT_REQUEST || stage == STAGE_REENCRYPT_ACTIVE)
+        return 0;
+    tell(r->s, ENCRYPT_STEP, "restart", m->node.name, "the container kube-apiserver, by crictl");
+    if (owned_stop_container(r, i, &why, err) < 0)
+        return -1;
+    *done = !why;
+    if (why)
+        tell(r->s, ENCRYPT_WARNING, "restart", m->node.name,
+             "its container can't be stopped, so %s is restarted: %s", r->kind->unit, why);
+    return 0;
+}
+
 int owned_restart(struct owned_run *r, size_t i, struct error *err)
 {
     struct session *s = r->s;
@@ -297,20 +318,24 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
     node_record_placed(journal_node(s->journal, m->node.name), m->file_sha256, process);
     if (owned_record(r, err) < 0)
         return -1;
-    tell(s, ENCRYPT_STEP, "restart", m->node.name, "%s", r->kind->unit);
-    bool other = true;
-    if (ask_to_restart(r, i, err) < 0 || wait_for_unit(r, i, start, until, err) < 0 ||
-        wait_for_server(r, i, err) < 0)
+    bool other = true, container = false;
+    if (restart_container(r, i, &container, err) < 0)
         return -1;
+    if (!container) {
+        tell(s, ENCRYPT_STEP, "restart", m->node.name, "%s", r->kind->unit);
+        if (ask_to_restart(r, i, err) < 0 || wait_for_unit(r, i, start, until, err) < 0 ||
+            wait_for_server(r, i, err) < 0)
+            return -1;
+    }
     /* (One that was down, or stuck, may have left an apiserver that runs this file already.) */
     const struct node_record *n = journal_node(s->journal, m->node.name);
     bool shown = str_eq(n->runs.process, process) && str_eq(n->runs.sha256, m->file_sha256);
-    if (process && !shown && str_eq(process, m->seen.process) &&
+    if (process && !shown && (container || str_eq(process, m->seen.process)) &&
         (wait_for_another(r, i, process, &other, err) < 0 ||
          (other && wait_for_server(r, i, err) < 0)))
         return -1;
     if (!other && !m->seen.automatic_reload)
-        return refuse_same_process(r, i, err);
+        return refuse_same_process(r, i, container, err);
     r->restarted_at = loop_now();
     node_record_runs(journal_node(s->journal, m->node.name), m->file_sha256, m->seen.process);
     if (s->journal->owned)

@@ -25,6 +25,7 @@ struct owned_kind {
     const char *settings; /* the server's own: /etc/rancher/rke2/config.yaml */
     const char *tls;      /* …/server/: where the files are that its apiserver's arguments name */
     bool always_etcd;     /* it knows no other datastore */
+    const char *crictl, *crictl_config; /* to stop the apiserver's container alone; NULL: none */
     bool apart; /* its apiserver is a process of its own, which may outlive the unit's restart */
 };
 
@@ -140,6 +141,13 @@ int owned_start(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 int owned_listen(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 int owned_wait(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 int owned_snapshot(struct owned_run *r, struct error *err) MUST_CHECK;
+
+/* container.c: stops the container of the server's kube-apiserver, by its crictl; the kubelet
+ * starts another. *why: why that was not done (to be freed); NULL: it was. */
+int owned_stop_container(struct owned_run *r, size_t i, char **why, struct error *err) MUST_CHECK;
+enum { OWNED_ID = 13 }; /* letters of a container's id that crictl shows, and takes */
+/* The id in what `crictl ps -q` says, where it is one container. Pure. */
+bool owned_container_id(const char *text, char out[OWNED_ID + 1]);
 
 /* settings.c: the type of the key that the server's settings ask for; IDENTITY: they don't say. The
  * first is pure: *out stays where this text doesn't name one. */

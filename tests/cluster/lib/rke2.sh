@@ -19,7 +19,11 @@ rancher_node_files() {
     mkdir -p "$dir"/var-lib/{dbus,systemd,sudo,misc} "$dir/etc/rancher/$KIND"
     printf 'write-kubeconfig-mode: "0600"\ntoken: a-token-of-the-testbed\nsecrets-encryption: true\n' >"$dir/etc/rancher/$KIND/config.yaml"
     chmod 600 "$dir/etc/rancher/$KIND/config.yaml"
-    [ "$KIND" = k3s ] || mkdir -p "$dir/var-lib/rancher/rke2/bin"
+    if [ "$KIND" = rke2 ]; then
+        mkdir -p "$dir"/var-lib/rancher/rke2/{bin,agent/etc}
+        cp "$HERE/standin/crictl" "$dir/var-lib/rancher/rke2/bin/crictl"
+        echo 'runtime-endpoint: unix:///run/k3s/containerd/containerd.sock' >"$dir/var-lib/rancher/rke2/agent/etc/crictl.yaml"
+    fi
     cat >"$dir/etc/systemd/system/$unit" <<-END
 		[Unit]
 		Description=A stand-in for the server of $KIND

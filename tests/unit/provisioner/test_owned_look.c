@@ -125,6 +125,22 @@ static void what_a_patch_changed_is_not_proved(void **state)
     }
 }
 
+static void one_container_is_stopped_or_none(void **state)
+{
+    (void)state;
+    char id[OWNED_ID + 1] = "";
+    assert_true(owned_container_id(
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", id));
+    assert_string_equal(id, "0123456789abc");
+    assert_true(owned_container_id("0123456789abc", id));
+    assert_false(owned_container_id("", id));
+    assert_false(owned_container_id("\n", id));
+    assert_false(owned_container_id("0123456789ab\n", id));
+    assert_false(owned_container_id("0123456789abcdef\n0123456789abcdee\n", id));
+    assert_false(owned_container_id("0123456789abcdef 1\n", id));
+    assert_false(owned_container_id("WARN[0000] runtime connect using default endpoints\n", id));
+}
+
 static enum provider_type said_last(const char *first, const char *second)
 {
     enum provider_type type = PROVIDER_IDENTITY;
@@ -155,6 +171,7 @@ int main(void)
         cmocka_unit_test(what_ran_before_the_file_is_not_shown),
         cmocka_unit_test(a_key_that_one_server_alone_has_is_seen),
         cmocka_unit_test(what_a_patch_changed_is_not_proved),
+        cmocka_unit_test(one_container_is_stopped_or_none),
         cmocka_unit_test(the_last_word_of_the_settings_counts),
     };
     return cmocka_run_group_tests_name("owned_look", tests, NULL, NULL);
