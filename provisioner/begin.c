@@ -70,10 +70,29 @@ int rehearse(struct member *m, struct error *err)
     return -1;
 }
 
-static int rehearse_all(struct session *s, struct error *err)
+/* With the flag, which every change has on its way, and without it where that is its end. */
+static int rehearse_start(struct session *s, struct member *m, const struct encryption_config *to,
+                          struct error *err)
+{
+    const struct driver *d = m->node.driver;
+    bool flag = to && to->item_count;
+    char **binds CLEANUP(cleanup_mem) = flag ? session_binds(s, to) : NULL;
+    const struct apiserver_want with = {m->config_path, binds};
+    const struct apiserver_want without = {NULL, NULL};
+    if (!d->rehearse_start ||
+        (d->rehearse_start(&m->node, &with, err) == 0 &&
+         (flag || d->rehearse_start(&m->node, &without, err) == 0)))
+        return 0;
+    error_next(err, "mend that on node %s, then run the same command again; nothing was changed",
+               m->node.name);
+    return -1;
+}
+
+static int rehearse_all(struct session *s, const struct encryption_config *to, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++)
-        if (s->members[i].seen.exists && rehearse(&s->members[i], err) < 0)
+        if (s->members[i].seen.exists &&
+            (rehearse(&s->members[i], err) < 0 || rehearse_start(s, &s->members[i], to, err) < 0))
             return -1;
     return 0;
 }
@@ -176,7 +195,7 @@ int transition_begin(struct session *s, const struct target *target,
     if (transition_check(s, from, to, err) < 0 || session_check_stop(s, err) < 0 ||
         take_lease(s, err) < 0)
         return -1;
-    if (check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 || rehearse_all(s, err) < 0 ||
+    if (check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 || rehearse_all(s, to, err) < 0 ||
         settle_all(s, err) < 0) {
         give_lease_back(s);
         return -1;

@@ -183,6 +183,11 @@ struct driver {
      * before it renames. What check_place() could only ask is seen so. NULL: nothing to try. */
     int (*rehearse)(struct node *n, const char *path, struct error *err);
 
+    /* The same for what start() and record() will change of the kind's own files and objects, to
+     * have what is wanted: tried in memory. REFUSED where one of them can't be changed so, with
+     * what to do. The node's apiserver is ready. NULL: nothing to try. */
+    int (*rehearse_start)(struct node *n, const struct apiserver_want *want, struct error *err);
+
     /* Puts the file: 0600, owned by root, whole or not at all, on disk before it returns; then read
      * back and compared. `beside` (may be NULL) is another of the same folder, which gets into its
      * place first, in the same act. Left-over temporary files of killed runs are removed on the

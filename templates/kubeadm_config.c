@@ -7,8 +7,10 @@
 
 static const char *const flags[] = {"encryption-provider-config",
                                     "experimental-encryption-provider-config"};
+/* An apiserver that has it without them does not start: it goes with them. */
+static const char reload[] = "encryption-provider-config-automatic-reload";
 
-/* Where a version has what: v1alpha3 has it at the top, with names of their own. */
+/* Where a version has what: up to v1alpha3 it is at the top, with names of its own. */
 struct layout {
     const char *args, *volumes;
     bool top, list; /* list: arguments are items of name and value */
@@ -32,7 +34,8 @@ static bool is_empty(const struct yaml *y)
 static struct layout layout_of(const struct yaml *document)
 {
     const char *version = text_of(yaml_get(document, "apiVersion"));
-    if (version && strstr(version, "/v1alpha"))
+    bool unversioned = !version && !yaml_get(document, "kind");
+    if (unversioned || (version && strstr(version, "/v1alpha")))
         return (struct layout){"apiServerExtraArgs", "apiServerExtraVolumes", true, false};
     const struct yaml *args = yaml_path(document, "apiServer", "extraArgs", NULL);
     bool map = version && (str_eq(version, "kubeadm.k8s.io/v1beta1") ||
@@ -45,6 +48,11 @@ static struct layout layout_of(const struct yaml *document)
 static bool is_flag(const char *name)
 {
     return str_eq(name, flags[0]) || str_eq(name, flags[1]);
+}
+
+static bool goes_with_flag(const char *name)
+{
+    return is_flag(name) || str_eq(name, reload);
 }
 
 /* Member or item i of the arguments: its name, its value. */
@@ -80,7 +88,7 @@ static bool equal(const struct yaml *a, const struct yaml *b)
 /* The next from i on that is none of ours, of arguments or of volumes. */
 static size_t next_of_theirs(const struct yaml *y, bool args, size_t i)
 {
-    while (i < y->count && (args ? is_flag(arg_name(y, i)) : is_ours(y->items[i])))
+    while (i < y->count && (args ? goes_with_flag(arg_name(y, i)) : is_ours(y->items[i])))
         i++;
     return i;
 }
@@ -125,23 +133,47 @@ static bool same_map(const struct yaml *a, const struct yaml *b, const struct la
 
 /* --- what it says --- */
 
-static bool has_volume(const struct yaml *volumes, const struct static_pod_bind *b)
+/* (Slashes at the end, or twice, mean nothing.) */
+static bool same_path(const char *a, const char *b)
+{
+    while (a && b) {
+        size_t x = strspn(a, "/"), y = strspn(b, "/");
+        a += x;
+        b += y;
+        if (!*a || !*b)
+            return !*a && !*b;
+        if ((x > 0) != (y > 0) || *a++ != *b++)
+            return false;
+    }
+    return a == b;
+}
+
+/* What is mounted there; NULL: nothing. */
+static const struct yaml *volume_at(const struct yaml *volumes, const struct static_pod_bind *b)
 {
     for (size_t i = 0; is_filled(volumes) && i < volumes->count; i++)
-        if (str_eq(text_of(yaml_get(volumes->items[i], "mountPath")), b->container) &&
-            str_eq(text_of(yaml_get(volumes->items[i], "hostPath")), b->host))
-            return true;
-    return false;
+        if (same_path(text_of(yaml_get(volumes->items[i], "mountPath")), b->container))
+            return volumes->items[i];
+    return NULL;
+}
+
+static bool has_volume(const struct yaml *volumes, const struct static_pod_bind *b)
+{
+    const struct yaml *there = volume_at(volumes, b);
+    return there && same_path(text_of(yaml_get(there, "hostPath")), b->host);
 }
 
 static bool says(const struct yaml *args, const struct yaml *volumes,
                  const struct kubeadm_config_want *want)
 {
     const char *path = NULL;
-    for (size_t i = 0; is_filled(args) && i < args->count; i++)
+    bool reloads = false;
+    for (size_t i = 0; is_filled(args) && i < args->count; i++) {
         if (is_flag(arg_name(args, i)))
             path = text_of(arg_value(args, i));
-    if (!str_eq(path, want->config_path))
+        reloads = reloads || str_eq(arg_name(args, i), reload);
+    }
+    if (!str_eq(path, want->config_path) || (reloads && !want->config_path))
         return false;
     for (size_t i = 0; i < want->count; i++)
         if (!has_volume(volumes, &want->volumes[i]))
@@ -230,6 +262,16 @@ static int change_args(struct editor *e, const struct yaml *args)
     return 0;
 }
 
+static int refuse_other(struct editor *e, const struct yaml *there, const struct static_pod_bind *b)
+{
+    const char *host = text_of(yaml_get(there, "hostPath"));
+    error_set(e->err, RESULT_REFUSED, "%s:%zu: it mounts %s at %s, where kube-apiserver has %s",
+              e->edit.name, there->line, host ? host : "something", b->container, b->host);
+    error_next(e->err, "make both say the same: kubectl -n kube-system edit configmap "
+                       "kubeadm-config, or the manifests");
+    return -1;
+}
+
 static int add_volumes(struct editor *e, const struct yaml *volumes)
 {
     int number = 0;
@@ -240,6 +282,8 @@ static int add_volumes(struct editor *e, const struct yaml *volumes)
         bool folder = i == 0 && e->want->folder;
         if (has_volume(volumes, b))
             continue;
+        if (volume_at(volumes, b))
+            return refuse_other(e, volume_at(volumes, b), b);
         do {
             mem_free(name);
             name = folder && !number ? mem_strdup(STATIC_POD_FOLDER)
@@ -366,6 +410,14 @@ static int check(const struct editor *e, const struct buf *new)
     return 0;
 }
 
+/* (Before 1.11 it was stored without a kind and a version.) */
+static bool is_configuration(const struct yaml *document)
+{
+    const char *kind = text_of(yaml_get(document, "kind"));
+    return str_eq(kind, "ClusterConfiguration") || str_eq(kind, "MasterConfiguration") ||
+           (!kind && !yaml_get(document, "apiVersion") && yaml_get(document, "kubernetesVersion"));
+}
+
 int kubeadm_config_edit(const char *text, size_t len, const char *name,
                         const struct kubeadm_config_want *want, struct buf *out, struct error *err)
 {
@@ -373,9 +425,10 @@ int kubeadm_config_edit(const char *text, size_t len, const char *name,
     struct buf new CLEANUP(buf_free) = {0};
     if (yaml_read(text, len, name, &document, err) < 0)
         return -1;
-    if (document->kind != YAML_KIND_MAP ||
-        !str_eq(text_of(yaml_get(document, "kind")), "ClusterConfiguration"))
-        return error_set(err, RESULT_REFUSED, "%s: this is no ClusterConfiguration", name);
+    if (document->kind != YAML_KIND_MAP || !is_configuration(document))
+        return error_set(err, RESULT_REFUSED,
+                         "%s: this is no ClusterConfiguration (before 1.12: MasterConfiguration)",
+                         name);
     struct editor e CLEANUP(editor_free) = {
         .edit = {.name = name, .text = text, .len = len},
         .document = document,

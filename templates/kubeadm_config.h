@@ -1,7 +1,9 @@
 /*
- * kubeadm's ClusterConfiguration, as the ConfigMap kubeadm-config has it: an upgrade, or `kubeadm
+ * kubeadm's ClusterConfiguration (before 1.12 MasterConfiguration), as the ConfigMap kubeadm-config
+ * has it: an upgrade, or `kubeadm
  * init phase control-plane`, makes kube-apiserver's manifest anew of it. What it says of the
- * encryption's flag and mounts is edited; all else stays byte for byte. v1alpha3 to v1beta4.
+ * encryption's flag and mounts is edited; all else stays byte for byte, but that the flag of
+ * automatic reload goes with the other. v1alpha1 to v1beta4.
  */
 #ifndef ENCRYPT_TEMPLATES_KUBEADM_CONFIG_H
 #define ENCRYPT_TEMPLATES_KUBEADM_CONFIG_H
@@ -18,7 +20,8 @@ struct kubeadm_config_want {
 };
 
 /* The text with what is wanted, checked by reading it; the same bytes where it says that already.
- * REFUSED: not YAML, no ClusterConfiguration, or laid out in a way that can't be edited. */
+ * REFUSED: not YAML, no such configuration, something else is mounted in a volume's place, or laid
+ * out in a way that can't be edited. */
 int kubeadm_config_edit(const char *text, size_t len, const char *name,
                         const struct kubeadm_config_want *want, struct buf *out,
                         struct error *err) MUST_CHECK;

@@ -356,6 +356,7 @@ const struct driver driver_kubeadm = {
     .default_config_path = "/etc/kubernetes/enc/encryption.yaml",
     .check_place = kubeadm_check_place,
     .rehearse = kubeadm_rehearse,
+    .rehearse_start = kubeadm_rehearse_start,
     .put_file = kubeadm_put_file,
     .remove_file = kubeadm_remove_file,
     .claim_file = kubeadm_claim_file,

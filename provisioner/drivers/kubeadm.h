@@ -75,6 +75,7 @@ void kubeadm_want_of(const struct node *n, const struct static_pod *p,
 int kubeadm_start(struct node *n, const struct apiserver_want *want, const char *process,
                   struct error *err);
 int kubeadm_settle(struct node *n, struct error *err);
+int kubeadm_rehearse_start(struct node *n, const struct apiserver_want *want, struct error *err);
 int kubeadm_go_back(struct node *n, const struct apiserver_want *want, struct error *err);
 
 /* --- kubeadm_files.c --- */
@@ -115,6 +116,9 @@ void kubeadm_last_lines(const char *text, size_t lines, struct buf *out);
 long kubeadm_restarts(const char *paths);
 
 /* --- kubeadm_record.c --- */
+/* The same tried, without writing. */
+int kubeadm_try_record(struct node *n, const struct http_server *api,
+                       const struct apiserver_want *want, struct error *err) MUST_CHECK;
 int kubeadm_record(struct node *n, const struct http_server *api, const struct apiserver_want *want,
                    bool *changed, struct error *err);
 

@@ -331,6 +331,25 @@ int kubeadm_start(struct node *n, const struct apiserver_want *want, const char 
     return look(n, want, &c, err) < 0 ? -1 : start(&c, process, err);
 }
 
+int kubeadm_rehearse_start(struct node *n, const struct apiserver_want *want, struct error *err)
+{
+    struct change c CLEANUP(change_free) = {0};
+    struct buf text CLEANUP(buf_free) = {0};
+    bool link = false;
+    if (look(n, want, &c, err) < 0 ||
+        host_file_is(kubeadm_host(n), "-L", KUBEADM_MANIFEST, &link, err) < 0)
+        return -1;
+    if (link) {
+        error_set(err, RESULT_REFUSED, "node %s: " KUBEADM_MANIFEST " is a symbolic link", n->name);
+        error_next(err, "on node %s: put the file that it leads to in its place", n->name);
+        return -1;
+    }
+    /* (Some mark, as a restart has one.) */
+    if (edit(&c, want->config_path ? "0123456789" : NULL, &text, err) < 0)
+        return -1;
+    return kubeadm_try_record(n, &n->api, want, err);
+}
+
 int kubeadm_settle(struct node *n, struct error *err)
 {
     struct kubeadm_view v CLEANUP(kubeadm_view_free) = {0};

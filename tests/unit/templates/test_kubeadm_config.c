@@ -119,11 +119,98 @@ static void an_own_flag_and_volume_are_kept(void **state)
     assert_non_null(strstr(buf_str(&is), "encryption-provider-config: " PATH "\n"));
 }
 
+#define OLD_TAIL                                                                                   \
+    "certificatesDir: /etc/kubernetes/pki\n"                                                       \
+    "kubernetesVersion: v1.11.3\n"
+#define OLD_VOLUME                                                                                 \
+    "- hostPath: /etc/kubernetes/enc\n  mountPath: /etc/kubernetes/enc\n"                          \
+    "  name: encrypt-io-config\n  pathType: DirectoryOrCreate\n"
+
+/* Both at the top, no readOnly (it is `writable` there, which is false). */
+static void what_kubeadm_had_before_1_12_is_edited(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "apiVersion: kubeadm.k8s.io/v1alpha2\nkind: MasterConfiguration\n",
+        "apiVersion: kubeadm.k8s.io/v1alpha3\nkind: ClusterConfiguration\n",
+        "api:\n  advertiseAddress: 10.0.0.1\n", /* 1.10 and before: neither */
+    };
+    struct kubeadm_config_want want = on;
+    want.old_flag = true;
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        char *was CLEANUP(cleanup_mem) = mem_printf(
+            "%sapiServerExtraArgs:\n  authorization-mode: Node,RBAC\n" OLD_TAIL, heads[i]);
+        char *wanted CLEANUP(cleanup_mem) =
+            mem_printf("%sapiServerExtraArgs:\n  authorization-mode: Node,RBAC\n"
+                       "  experimental-encryption-provider-config: " PATH "\n" OLD_TAIL
+                       "apiServerExtraVolumes:\n" OLD_VOLUME,
+                       heads[i]);
+        struct buf is CLEANUP(buf_free) = {0};
+        struct buf again CLEANUP(buf_free) = {0};
+        edit(was, &want, &is);
+        assert_string_equal(buf_str(&is), wanted);
+        edit(wanted, &want, &again);
+        assert_string_equal(buf_str(&again), wanted);
+        edit(wanted, &none, &again);
+        assert_string_equal(buf_str(&again), was);
+    }
+}
+
+/* An apiserver that has it alone does not start. */
+static void the_flag_of_reload_goes_with_the_other(void **state)
+{
+    (void)state;
+    static const char *const table[] = {
+        "apiServer:\n  extraArgs:\n    v: \"2\"\n"
+        "    encryption-provider-config-automatic-reload: \"true\"\n" HEAD("v1beta3") TAIL,
+        "apiServer:\n  extraArgs:\n  - name: v\n    value: \"2\"\n"
+        "  - name: encryption-provider-config-automatic-reload\n"
+        "    value: \"true\"\n" HEAD("v1beta4") TAIL,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct buf is CLEANUP(buf_free) = {0};
+        edit(table[i], &on, &is);
+        assert_non_null(strstr(buf_str(&is), "automatic-reload"));
+        assert_non_null(strstr(buf_str(&is), PATH));
+        char *with CLEANUP(cleanup_mem) = mem_strdup(buf_str(&is));
+        edit(with, &none, &is);
+        assert_null(strstr(buf_str(&is), "automatic-reload"));
+        assert_null(strstr(buf_str(&is), PATH));
+        assert_non_null(strstr(buf_str(&is), "\"2\""));
+        /* Also where nothing else of ours is there any more. */
+        edit(table[i], &none, &is);
+        assert_null(strstr(buf_str(&is), "automatic-reload"));
+    }
+}
+
+static void a_volume_is_known_by_its_place(void **state)
+{
+    (void)state;
+    static const char own[] =
+        "apiServer:\n  extraArgs:\n    encryption-provider-config: " PATH "\n"
+        "  extraVolumes:\n  - name: own\n    hostPath: /etc/kubernetes//enc/\n"
+        "    mountPath: /etc/kubernetes/enc/\n" HEAD("v1beta3") TAIL;
+    struct buf is CLEANUP(buf_free) = {0};
+    edit(own, &on, &is);
+    assert_string_equal(buf_str(&is), own);
+    /* Two mounts in one place are a manifest that no kubelet runs. */
+    static const char other[] =
+        "apiServer:\n  extraVolumes:\n  - name: own\n    hostPath: /srv/enc\n"
+        "    mountPath: /etc/kubernetes/enc\n" HEAD("v1beta3") TAIL;
+    struct error err CLEANUP(error_clear) = {0};
+    buf_reset(&is);
+    assert_int_equal(kubeadm_config_edit(other, strlen(other), "cm", &on, &is, &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    assert_non_null(strstr(err.message, "/srv/enc"));
+}
+
 static void what_cant_be_edited_is_refused(void **state)
 {
     (void)state;
     static const char *const table[] = {
         "kind: ClusterStatus\n",
+        "apiVersion: kubeadm.k8s.io/v1alpha1\nkubernetesVersion: v1.10.0\n",
+        "x: y\n",
         "kind: ClusterConfiguration\napiServer: none\n",
         "{kind: ClusterConfiguration, apiServer: {extraArgs: {v: \"2\"}}}\n",
         "kind: ClusterConfiguration\napiServer: [\n",
@@ -144,6 +231,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_comes_and_goes),
         cmocka_unit_test(an_own_flag_and_volume_are_kept),
+        cmocka_unit_test(what_kubeadm_had_before_1_12_is_edited),
+        cmocka_unit_test(the_flag_of_reload_goes_with_the_other),
+        cmocka_unit_test(a_volume_is_known_by_its_place),
         cmocka_unit_test(what_cant_be_edited_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
