@@ -70,29 +70,10 @@ int rehearse(struct member *m, struct error *err)
     return -1;
 }
 
-/* With the flag, which every change has on its way, and without it where that is its end. */
-static int rehearse_start(struct session *s, struct member *m, const struct encryption_config *to,
-                          struct error *err)
-{
-    const struct driver *d = m->node.driver;
-    bool flag = to && to->item_count;
-    char **binds CLEANUP(cleanup_mem) = flag ? session_binds(s, to) : NULL;
-    const struct apiserver_want with = {m->config_path, binds};
-    const struct apiserver_want without = {NULL, NULL};
-    if (!d->rehearse_start ||
-        (d->rehearse_start(&m->node, &with, err) == 0 &&
-         (flag || d->rehearse_start(&m->node, &without, err) == 0)))
-        return 0;
-    error_next(err, "mend that on node %s, then run the same command again; nothing was changed",
-               m->node.name);
-    return -1;
-}
-
-static int rehearse_all(struct session *s, const struct encryption_config *to, struct error *err)
+static int rehearse_all(struct session *s, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++)
-        if (s->members[i].seen.exists &&
-            (rehearse(&s->members[i], err) < 0 || rehearse_start(s, &s->members[i], to, err) < 0))
+        if (s->members[i].seen.exists && rehearse(&s->members[i], err) < 0)
             return -1;
     return 0;
 }
@@ -137,15 +118,25 @@ static bool is_recorded(const struct session *s)
     return journal && journal->transition;
 }
 
-/* What the nodes' own files refuse is refused before anything is changed: in the last step of
- * disabling there is no way back. */
-static int check_without(struct session *s, const struct encryption_config *to, struct error *err)
+/* What the nodes' own files refuse is refused before anything is changed: with the flag, which
+ * every change has on its way, and without it where that is its end, from which there is no way
+ * back. */
+static int check_starts(struct session *s, const struct encryption_config *to, struct error *err)
 {
-    for (size_t i = 0; i < s->count && !(to && to->item_count); i++) {
+    bool flag = to && to->item_count;
+    for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         const struct driver *d = m->node.driver;
-        if (d->check_without && m->seen.exists && d->check_without(&m->node, err) < 0)
+        char **binds CLEANUP(cleanup_mem) = flag ? session_binds(s, to) : NULL;
+        const struct apiserver_want with = {m->config_path, binds};
+        const struct apiserver_want without = {NULL, NULL};
+        if (!d->check_start || !m->seen.exists)
+            continue;
+        if (d->check_start(&m->node, &with, err) < 0 ||
+            (!flag && d->check_start(&m->node, &without, err) < 0)) {
+            error_next(err, "mend that on node %s, then run the same command again", m->node.name);
             return -1;
+        }
     }
     return 0;
 }
@@ -159,7 +150,7 @@ int transition_check(struct session *s, const struct encryption_config *from,
     forms_free(&forms);
     tell(s, ENCRYPT_STEP, "check", NULL, "can every value that is stored be read, is there room");
     if (preflight_cluster(s, err) < 0 || preflight_version(s, to, err) < 0 ||
-        check_without(s, to, err) < 0 || reload_check_can_go(s, to, err) < 0 ||
+        check_starts(s, to, err) < 0 || reload_check_can_go(s, to, err) < 0 ||
         state_agrees(s, from, err) < 0 || kms_check(s, from, to, err) < 0 ||
         preflight_store(s, from, to, err) < 0)
         return -1;
@@ -195,7 +186,7 @@ int transition_begin(struct session *s, const struct target *target,
     if (transition_check(s, from, to, err) < 0 || session_check_stop(s, err) < 0 ||
         take_lease(s, err) < 0)
         return -1;
-    if (check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 || rehearse_all(s, to, err) < 0 ||
+    if (check_unchanged(s, err) < 0 || stamp_check(s, err) < 0 || rehearse_all(s, err) < 0 ||
         settle_all(s, err) < 0) {
         give_lease_back(s);
         return -1;

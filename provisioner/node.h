@@ -174,19 +174,14 @@ struct driver {
      * to do. Changes nothing. */
     int (*check_place)(struct node *n, const char *path, struct error *err);
 
-    /* REFUSED where start() could not take the flag away from the apiserver that is there, for what
-     * stands in the files by which it is started; says what to do. (That it can give it is
-     * check_place's.) Changes nothing. NULL: nothing to ask. */
-    int (*check_without)(struct node *n, struct error *err);
+    /* REFUSED where start() and record() could not give the apiserver that is there what is wanted
+     * (no flag, too), for what stands in the kind's own files and objects: tried in memory; says
+     * what to do. The apiserver is ready. Changes nothing. NULL: nothing to ask. */
+    int (*check_start)(struct node *n, const struct apiserver_want *want, struct error *err);
 
     /* Called just before a change is opened: tries, without leaving anything, what put_file() does
      * before it renames. What check_place() could only ask is seen so. NULL: nothing to try. */
     int (*rehearse)(struct node *n, const char *path, struct error *err);
-
-    /* The same for what start() and record() will change of the kind's own files and objects, to
-     * have what is wanted: tried in memory. REFUSED where one of them can't be changed so, with
-     * what to do. The node's apiserver is ready. NULL: nothing to try. */
-    int (*rehearse_start)(struct node *n, const struct apiserver_want *want, struct error *err);
 
     /* Puts the file: 0600, owned by root, whole or not at all, on disk before it returns; then read
      * back and compared. `beside` (may be NULL) is another of the same folder, which gets into its

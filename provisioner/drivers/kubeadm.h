@@ -75,7 +75,7 @@ void kubeadm_want_of(const struct node *n, const struct static_pod *p,
 int kubeadm_start(struct node *n, const struct apiserver_want *want, const char *process,
                   struct error *err);
 int kubeadm_settle(struct node *n, struct error *err);
-int kubeadm_rehearse_start(struct node *n, const struct apiserver_want *want, struct error *err);
+int kubeadm_check_start(struct node *n, const struct apiserver_want *want, struct error *err);
 int kubeadm_go_back(struct node *n, const struct apiserver_want *want, struct error *err);
 
 /* --- kubeadm_files.c --- */

@@ -331,7 +331,7 @@ int kubeadm_start(struct node *n, const struct apiserver_want *want, const char 
     return look(n, want, &c, err) < 0 ? -1 : start(&c, process, err);
 }
 
-int kubeadm_rehearse_start(struct node *n, const struct apiserver_want *want, struct error *err)
+int kubeadm_check_start(struct node *n, const struct apiserver_want *want, struct error *err)
 {
     struct change c CLEANUP(change_free) = {0};
     struct buf text CLEANUP(buf_free) = {0};

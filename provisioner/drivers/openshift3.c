@@ -325,9 +325,10 @@ static int check_edit(struct node *n, const char *config_path, struct error *err
     return error_wrap(err, "node %s", n->name);
 }
 
-static int openshift3_check_without(struct node *n, struct error *err)
+static int openshift3_check_start(struct node *n, const struct apiserver_want *want,
+                                  struct error *err)
 {
-    return check_edit(n, NULL, err);
+    return check_edit(n, want->config_path, err);
 }
 
 /* What openshift3_start.c runs as root. */
@@ -482,7 +483,7 @@ static int openshift3_log_tail(struct node *n, size_t lines, struct buf *out, st
 #define UNITS API_UNITS " origin-master-controllers atomic-openshift-master-controllers"
 #define EACH(list, command)                                                                        \
     "for u in " list "; do if systemctl -q is-enabled $u 2>/dev/null; then " command " $u; fi; "   \
-                                                                                     "done"
+    "done"
 #define API_PIDS "$(" EACH(API_UNITS, "systemctl show -p MainPID") ")"
 
 /* From 3.10 on there are no units of the master, but static pods. */
@@ -514,7 +515,7 @@ const struct driver driver_openshift3 = {
     .read_file = openshift3_read_file,
     .read_node_file = openshift3_read_file,
     .check_place = openshift3_check_place,
-    .check_without = openshift3_check_without,
+    .check_start = openshift3_check_start,
     .rehearse = openshift3_rehearse,
     .put_file = openshift3_put_file,
     .remove_file = openshift3_remove_file,

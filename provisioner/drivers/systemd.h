@@ -80,7 +80,7 @@ int systemd_check_dropin(const struct node *n, const struct systemd_look *l,
 const char *systemd_what_hides(const struct host_unit *u, const char *path);
 
 int systemd_check_place(struct node *n, const char *path, struct error *err);
-int systemd_check_without(struct node *n, struct error *err);
+int systemd_check_start(struct node *n, const struct apiserver_want *want, struct error *err);
 int systemd_start_with(struct node *n, const struct apiserver_want *want, char ***flags,
                        char ***mounts, struct error *err);
 int systemd_find_socket(struct node *n, const char *path, char *const *binds,

@@ -139,12 +139,12 @@ int systemd_check_place(struct node *n, const char *path, struct error *err)
     return systemd_check_dropin(n, &l, path, err) < 0 ? -1 : check_may_change(s, &l, err);
 }
 
-int systemd_check_without(struct node *n, struct error *err)
+int systemd_check_start(struct node *n, const struct apiserver_want *want, struct error *err)
 {
     struct systemd_look l CLEANUP(systemd_look_free) = {0};
     if (systemd_look_at(n, &l, err) < 0)
         return -1;
-    return l.exists ? systemd_check_dropin(n, &l, NULL, err) : 0;
+    return l.exists ? systemd_check_dropin(n, &l, want->config_path, err) : 0;
 }
 
 int systemd_start_with(struct node *n, const struct apiserver_want *want, char ***flags,

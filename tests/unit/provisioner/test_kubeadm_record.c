@@ -53,7 +53,7 @@ static int rehearse(struct api *a, const struct apiserver_want *want, struct err
     struct standin s = {.fn = answer, .ctx = a};
     standin_start(&s, node->loop, "n1");
     node->api = s.server;
-    int rc = driver_kubeadm.rehearse_start(node, want, err);
+    int rc = driver_kubeadm.check_start(node, want, err);
     node->api = (struct http_server){0};
     standin_stop(&s);
     assert_null(a->patch);
