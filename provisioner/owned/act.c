@@ -497,6 +497,7 @@ int owned_snapshot(struct owned_run *r, struct error *err)
         return -1;
     }
     tell(r->s, ENCRYPT_NODE, "snapshot", m->node.name,
-         "saved; what it needs to be read stays in the key history of %s", r->s->state_path);
+         "saved; the keys that it needs enter the key history of %s with this change",
+         r->s->state_path);
     return 0;
 }
