@@ -37,4 +37,8 @@ int file_replace_check(const char *path, size_t len, struct error *err) MUST_CHE
  * "a/cluster.rkestate". A path without an extension gets one. */
 char *file_beside(const char *path, const char *extension);
 
+/* An absolute path without doubled slashes, `.`, `..` and a slash at its end, as Docker keeps it;
+ * any other text as it is. To be freed. */
+char *path_clean(const char *path);
+
 #endif

@@ -1,5 +1,6 @@
 #include "templates/kubeadm_config.h"
 
+#include "base/file.h"
 #include "templates/static_pod_parts.h"
 #include "templates/yaml_edit.h"
 
@@ -133,19 +134,11 @@ static bool same_map(const struct yaml *a, const struct yaml *b, const struct la
 
 /* --- what it says --- */
 
-/* (Slashes at the end, or twice, mean nothing.) */
 static bool same_path(const char *a, const char *b)
 {
-    while (a && b) {
-        size_t x = strspn(a, "/"), y = strspn(b, "/");
-        a += x;
-        b += y;
-        if (!*a || !*b)
-            return !*a && !*b;
-        if ((x > 0) != (y > 0) || *a++ != *b++)
-            return false;
-    }
-    return a == b;
+    char *x CLEANUP(cleanup_mem) = path_clean(a ? a : "");
+    char *y CLEANUP(cleanup_mem) = path_clean(b ? b : "");
+    return str_eq(x, y);
 }
 
 /* What is mounted there; NULL: nothing. */

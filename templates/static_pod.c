@@ -1,5 +1,6 @@
 #include "templates/static_pod.h"
 
+#include "base/file.h"
 #include "templates/static_pod_parts.h"
 
 #include <string.h>
@@ -55,10 +56,14 @@ static bool all_texts(const struct yaml *list)
 
 static bool names_apiserver(const struct yaml *list)
 {
+    const char *before = NULL;
     for (size_t i = 0; is_list(list) && i < list->count; i++) {
         const char *text = text_of(list->items[i]);
-        if (text && str_eq(base_name(text), "kube-apiserver"))
+        if (text &&
+            (str_eq(base_name(text), "kube-apiserver") ||
+             (str_eq(text, "apiserver") && before && str_eq(base_name(before), "hyperkube"))))
             return true;
+        before = text;
     }
     return false;
 }
@@ -153,20 +158,6 @@ static const struct yaml *volume_named(const struct yaml *document, const char *
     return NULL;
 }
 
-/* Without doubled slashes and one at the end. */
-static char *clean(const char *path)
-{
-    char *out = mem_strdup(path);
-    size_t len = 0;
-    for (const char *s = path; *s; s++)
-        if (*s != '/' || len == 0 || out[len - 1] != '/')
-            out[len++] = *s;
-    while (len > 1 && out[len - 1] == '/')
-        len--;
-    out[len] = '\0';
-    return out;
-}
-
 bool static_pod_is_ours(const char *volume)
 {
     return str_eq(volume, STATIC_POD_FOLDER) || (volume && str_starts(volume, STATIC_POD_MORE));
@@ -190,8 +181,8 @@ static void read_mounts(struct static_pod *p, const struct yaml *container)
         bool file = type && (str_starts(type, "File") || str_eq(type, "Socket"));
         MEM_GROW(p->mounts, p->count);
         p->mounts[p->count++] = (struct static_pod_mount){
-            .container = clean(at),
-            .host = whole ? clean(whole) : NULL,
+            .container = path_clean(at),
+            .host = whole ? path_clean(whole) : NULL,
             .volume = mem_strdup(name),
             .read_only = yaml_bool(yaml_get(list->items[i], "readOnly"), &read_only) && read_only,
             .file = file,
@@ -268,9 +259,10 @@ static bool holds(const char *folder, const char *path)
 const struct static_pod_mount *static_pod_mount_of(const struct static_pod *p, const char *path)
 {
     const struct static_pod_mount *found = NULL;
+    char *clean CLEANUP(cleanup_mem) = path_clean(path);
     for (size_t i = 0; i < p->count; i++) {
         const struct static_pod_mount *m = &p->mounts[i];
-        if (holds(m->container, path) &&
+        if (holds(m->container, clean) &&
             (!found || strlen(m->container) >= strlen(found->container)))
             found = m;
     }
@@ -280,7 +272,8 @@ const struct static_pod_mount *static_pod_mount_of(const struct static_pod *p, c
 const struct static_pod_mount *static_pod_mounted_at(const struct static_pod *p, const char *path)
 {
     const struct static_pod_mount *m = static_pod_mount_of(p, path);
-    return m && str_eq(m->container, path) ? m : NULL;
+    char *clean CLEANUP(cleanup_mem) = path_clean(path);
+    return m && str_eq(m->container, clean) ? m : NULL;
 }
 
 bool static_pod_has(const struct static_pod *p, const struct static_pod_want *want)

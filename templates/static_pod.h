@@ -46,8 +46,7 @@ void cleanup_static_pod(struct static_pod **p);
  * without. Not owned. */
 const char *static_pod_config(const struct static_pod *p);
 
-/* The mount that holds a path of the container, the longest; or NULL. `path` is absolute and clean.
- */
+/* The mount that holds an absolute path of the container, the longest; or NULL. */
 const struct static_pod_mount *static_pod_mount_of(const struct static_pod *p, const char *path);
 
 /* Nothing is owned. */

@@ -1,3 +1,4 @@
+#include "base/file.h"
 #include "templates/static_pod_parts.h"
 #include "templates/yaml_edit.h"
 
@@ -195,7 +196,8 @@ static int add_mount(struct editor *e, const char *name, const struct static_pod
 
 static int add_mounts(struct editor *e)
 {
-    const char *path = e->want->config_path;
+    char *path CLEANUP(cleanup_mem) =
+        e->want->config_path ? path_clean(e->want->config_path) : NULL;
     if (path && !static_pod_mount_of(e->pod, path)) {
         const char *slash = strrchr(path, '/');
         char *folder CLEANUP(cleanup_mem) =

@@ -8,32 +8,6 @@ static const char *text(const json_t *object, const char *key)
     return s ? s : "";
 }
 
-char *path_clean(const char *path)
-{
-    if (path[0] != '/')
-        return mem_strdup(path);
-    size_t len = strlen(path);
-    char *out = mem_alloc(len + 2, 1);
-    size_t at = 0; /* without a slash at its end */
-    for (const char *c = path; *c;) {
-        c += strspn(c, "/");
-        size_t n = strcspn(c, "/");
-        if (n == 2 && strncmp(c, "..", 2) == 0) {
-            while (at > 0 && out[--at] != '/')
-                ;
-        } else if (n > 0 && !(n == 1 && *c == '.')) {
-            out[at++] = '/';
-            memcpy(out + at, c, n);
-            at += n;
-        }
-        c += n;
-    }
-    if (at == 0)
-        out[at++] = '/';
-    out[at] = '\0';
-    return out;
-}
-
 bool path_is_below(const char *path, const char *folder)
 {
     size_t len = strlen(folder);

@@ -5,14 +5,10 @@
 #ifndef ENCRYPT_PROVISIONER_DOCKER_BINDS_H
 #define ENCRYPT_PROVISIONER_DOCKER_BINDS_H
 
-#include "base/mem.h"
+#include "base/file.h" /* path_clean() */
 
 #include <jansson.h>
 #include <stdbool.h>
-
-/* An absolute path without doubled slashes, `.`, `..` and a slash at its end, as Docker keeps it;
- * any other text as it is. To be freed. */
-char *path_clean(const char *path);
 
 /* True where `path` is `folder` or lies below it. Both clean, but for a slash at folder's end. */
 bool path_is_below(const char *path, const char *folder);

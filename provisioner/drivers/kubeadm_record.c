@@ -1,4 +1,5 @@
 /* The ConfigMap kube-system/kubeadm-config: what kubeadm makes manifests anew of. */
+#include "base/file.h"
 #include "provisioner/drivers/kubeadm.h"
 #include "provisioner/kube/list.h"
 #include "state/json_text.h"
@@ -69,9 +70,10 @@ static void find_volumes(const struct static_pod *pod, const struct static_pod_w
                          struct volumes *out)
 {
     out->list = mem_alloc(want->bind_count + 1, sizeof(*out->list));
-    const char *slash = want->config_path ? strrchr(want->config_path, '/') : NULL;
-    if (slash && slash > want->config_path) {
-        out->path = mem_strndup(want->config_path, (size_t)(slash - want->config_path));
+    char *path CLEANUP(cleanup_mem) = want->config_path ? path_clean(want->config_path) : NULL;
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (slash && slash > path) {
+        out->path = mem_strndup(path, (size_t)(slash - path));
         add_volume(out, pod, want->config_path,
                    (struct static_pod_bind){out->path, out->path, true}, true);
     }

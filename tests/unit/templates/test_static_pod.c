@@ -297,6 +297,32 @@ static void what_cant_be_edited_is_refused_and_says_what_to_do(void **state)
     }
 }
 
+/* The kernel takes them so, and so do we. */
+static void a_path_may_be_written_in_many_ways(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "kind: Pod\nmetadata:\n  name: x\nspec:\n  containers:\n  - name: x\n    command:\n"
+        "    - /hyperkube\n    - apiserver\n"
+        "    - --encryption-provider-config=/etc/kubernetes//enc/../enc/./e.yaml\n"
+        "    volumeMounts:\n    - mountPath: /etc/kubernetes/ssl/../enc//\n      name: enc\n"
+        "  volumes:\n  - hostPath:\n      path: //srv/enc/\n    name: enc\n";
+    struct buf was CLEANUP(buf_free) = {0};
+    struct buf is CLEANUP(buf_free) = {0};
+    buf_adds(&was, text);
+    struct static_pod *p CLEANUP(cleanup_static_pod) = parse(&was);
+    assert_string_equal(p->args[0],
+                        "--encryption-provider-config=/etc/kubernetes//enc/../enc/./e.yaml");
+    const struct static_pod_mount *m = static_pod_mount_of(p, static_pod_config(p));
+    assert_non_null(m);
+    assert_string_equal(m->host, "/srv/enc");
+    struct static_pod_want want = {.config_path = static_pod_config(p)};
+    assert_true(static_pod_has(p, &want));
+    want.restart = "0123456789";
+    edit(&was, &want, &is);
+    assert_null(strstr(buf_str(&is), "encrypt-io-config"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +335,7 @@ int main(void)
         cmocka_unit_test(what_it_says_is_read_as_the_kubelet_does),
         cmocka_unit_test(others_are_told_apart),
         cmocka_unit_test(what_cant_be_edited_is_refused_and_says_what_to_do),
+        cmocka_unit_test(a_path_may_be_written_in_many_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
