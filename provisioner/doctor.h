@@ -145,11 +145,16 @@ int doctor_store(struct doctor *d, struct error *err) MUST_CHECK;
  * managed configuration; to be freed. NULL: it is not so. */
 struct encryption_config *doctor_half_way(const struct doctor *d);
 
-/* --- doctor_union.c --- */
+/* --- doctor_open.c --- */
+/* True where etcd could be asked, and all that it holds can be read with that configuration. */
+bool doctor_reads_all_stored(const struct doctor *d, const struct encryption_config *c);
+/* Nodes whose file is none of the forms of the transition that is open. */
+void doctor_open_forms(struct doctor *d);
 /* Lines that copy one node's file to another, what lies there is kept beside it. */
 void mend_from_node(struct doctor *d, struct encrypt_finding *f, const struct member *from,
                     const struct member *to);
 
+/* --- doctor_union.c --- */
 /* Do the nodes agree; the union that reads everything; written where that was asked for. */
 int doctor_union(struct doctor *d, struct error *err) MUST_CHECK;
 
