@@ -345,9 +345,10 @@ static void left_overs(struct doctor *d)
     struct encrypt_finding *f = wrong(
         d, "left-overs", "%s: %s", text.data,
         words->left_over_is ? words->left_over_is : "files of an interrupted change lie there");
-    means(f, "they %sdo nothing; the next change (a rotation, say) removes them%s",
-          words->left_over_is ? "are stopped and " : "",
-          words->left_over ? ": look at them with" : "");
+    means(f, "%s%s",
+          words->left_over_means ? words->left_over_means
+                                 : "the next change (a rotation, say) removes them",
+          words->left_over ? ". Look with" : "");
     for (size_t i = 0; words->left_over && i < d->s->count; i++) {
         if (!d->s->members[i].seen.unsettled || d->s->members[i].seen.next_start)
             continue;

@@ -101,6 +101,7 @@ struct driver_words {
     const char *left_over;       /* shows what an interrupted change left there */
     const char *left_over_is;    /* what that is, for "NODE: …": "containers of an interrupted
                                     change lie there". NULL: in general words */
+    const char *left_over_means; /* what that does, what must not be done, what ends it */
     const char *keep_off; /* what of the kind's own must not be run while a change is open, since
                              it deploys something else: "`rke`". NULL: there is nothing */
     bool user;            /* the SSH user may run the commands above as he is, not as root */

@@ -143,3 +143,20 @@ int run_observe(struct run *r, struct error *err)
     leave_unconfirmed(r);
     return 0;
 }
+
+static void take_placed(const struct run *r, const struct node_record *record, struct plan_node *n)
+{
+    const char *sha256 = record ? record->placed.sha256 : NULL;
+    if (!sha256)
+        return;
+    n->file = forms_of_sha256(r, sha256);
+    n->file_there = n->file && !str_eq(sha256, "none");
+}
+
+void run_take_placed(struct run *r)
+{
+    const struct session *s = r->s;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->members[i].unread)
+            take_placed(r, journal_seen_node(s->journal, s->members[i].node.name), &r->nodes[i]);
+}

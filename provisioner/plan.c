@@ -217,6 +217,7 @@ static int plan_open(struct session *s, struct encrypt_plan *p, struct error *er
         run_prepare(&r, s, &ignored, err) < 0 || run_observe(&r, err) < 0 ||
         run_check_strings(&r, err) < 0)
         return -1;
+    run_take_placed(&r);
     if (answers && !r.facts.narrowing && count_objects(&r, p, err) < 0)
         return -1;
     if (tell_steps(&r, p, &p->steps, &p->step_count, true, err) < 0)
@@ -238,9 +239,10 @@ static int plan_open(struct session *s, struct encrypt_plan *p, struct error *er
     }
     /* In memory alone. */
     journal_abort(s->journal);
-    return run_prepare(&back, s, &ignored, err) < 0 || run_observe(&back, err) < 0
-               ? -1
-               : tell_steps(&back, p, &p->back, &p->back_count, false, err);
+    if (run_prepare(&back, s, &ignored, err) < 0 || run_observe(&back, err) < 0)
+        return -1;
+    run_take_placed(&back);
+    return tell_steps(&back, p, &p->back, &p->back_count, false, err);
 }
 
 static int plan_change(struct session *s, const struct decision *d, struct encrypt_plan *p,
@@ -299,6 +301,17 @@ static void tell_next_starts(const struct session *s, struct encrypt_plan *p)
                       s->members[i].seen.next_start);
 }
 
+/* By record_flags(), which looks when it is carried out. */
+static void tell_record(const struct session *s, struct encrypt_plan *p)
+{
+    const struct driver *d = session_driver(s);
+    if (d->record)
+        plan_note(p,
+                  "`up` also brings %s's own settings to say what kube-apiservers are started "
+                  "with, where they don't say so yet",
+                  d->kind);
+}
+
 static int plan_closed(struct session *s, enum encrypt_plan_of what, struct encrypt_plan *p,
                        struct error *err)
 {
@@ -306,6 +319,7 @@ static int plan_closed(struct session *s, enum encrypt_plan_of what, struct encr
     if ((what == ENCRYPT_PLAN_UP ? decide_up(s, &d, err) : decide_rotation(s, &d, err)) < 0)
         return -1;
     tell_next_starts(s, p);
+    tell_record(s, p);
     if (d.target.lags)
         plan_note(p, "the keys that run are written into the custom_config of %s",
                   s->cluster->path);

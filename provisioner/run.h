@@ -65,6 +65,9 @@ void run_rke_text(const struct session *s, const struct encryption_config *c,
 
 /* Looks at every node and fills r->nodes from that and the journal's records. */
 int run_observe(struct run *r, struct error *err) MUST_CHECK;
+/* Where a run only tells, what lies on a node without an apiserver was not looked at: it counts as
+ * what the journal put there. */
+void run_take_placed(struct run *r);
 
 /* The forms that the file on the member's node equals, byte for byte or parsed. */
 form_set run_file_forms(struct run *r, struct member *m);

@@ -160,21 +160,6 @@ static int ask_ready(struct status *d, size_t i, struct error *err)
     return 0;
 }
 
-/* The forms of a file that was not looked at: by what the journal put there. */
-static void take_placed(struct status *d, size_t i)
-{
-    const struct node_record *record = journal_seen_node(d->s->journal, d->s->members[i].node.name);
-    const char *sha256 = record ? record->placed.sha256 : NULL;
-    struct plan_node *n = &d->run.nodes[i];
-    if (!sha256)
-        return;
-    n->file = 0;
-    for (unsigned f = 0; f < FORM_COUNT; f++)
-        if (str_eq(d->run.sha256[f], sha256))
-            n->file |= FORM_BIT(f);
-    n->file_there = n->file && !str_eq(sha256, "none");
-}
-
 /* The open transition's forms, and what the nodes are of them. */
 static int observe(struct status *d, struct error *err)
 {
@@ -185,9 +170,7 @@ static int observe(struct status *d, struct error *err)
         return 0;
     if (run_prepare(&d->run, s, &ignored, &why) == 0 && run_observe(&d->run, &why) == 0) {
         d->observed = true;
-        for (size_t i = 0; i < s->count; i++)
-            if (s->members[i].unread)
-                take_placed(d, i);
+        run_take_placed(&d->run);
         return 0;
     }
     if (why.result == RESULT_INTERRUPTED)

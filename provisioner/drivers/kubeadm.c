@@ -343,6 +343,10 @@ const struct driver driver_kubeadm = {
                        "; systemctl restart kubelet",
               .restart = RESTART,
               .left_over = "diff " KUBEADM_KEPT " " KUBEADM_MANIFEST,
+              .left_over_is = "the manifest of before an interrupted change is kept there "
+                              "(" KUBEADM_KEPT ")",
+              .left_over_means = "it is what can be gone back to: leave it there; the next change "
+                                 "(a rotation, say) removes it when the apiserver is ready",
               .keep_off = "`kubeadm upgrade`"},
     .mounts = true,
     .admin_kubeconfig = KUBEADM_ADMIN,

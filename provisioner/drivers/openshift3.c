@@ -335,11 +335,6 @@ static int openshift3_check_start(struct node *n, const struct apiserver_want *w
 static int check_may_restart(const struct openshift3 *o, struct error *err)
 {
     char *text[] = {
-        mem_strdup("cp -p " OPENSHIFT_CONFIG " " OPENSHIFT_FOLDER
-                   "/.master-config.yaml.encrypt-00000000"),
-        mem_strdup("tee " OPENSHIFT_FOLDER "/.master-config.yaml.encrypt-00000000"),
-        mem_strdup("mv -f " OPENSHIFT_FOLDER
-                   "/.master-config.yaml.encrypt-00000000 " OPENSHIFT_CONFIG),
         o->pods  ? mem_strdup(OPENSHIFT_RESTART " api")
         : o->api ? mem_printf("systemctl restart --no-block %s", o->api)
                  : NULL, /* not installed yet: before its first start */
@@ -350,7 +345,9 @@ static int check_may_restart(const struct openshift3 *o, struct error *err)
     const char *commands[ARRAY_LEN(text) + 1] = {NULL};
     for (size_t i = 0; i < ARRAY_LEN(text); i++)
         commands[i] = text[i];
-    int rc = host_check_may(&o->host, commands, err);
+    int rc = host_check_may_replace(&o->host, OPENSHIFT_CONFIG, true, err);
+    if (rc == 0)
+        rc = host_check_may(&o->host, commands, err);
     for (size_t i = 0; i < ARRAY_LEN(text); i++)
         mem_free(text[i]);
     return rc;
@@ -505,6 +502,11 @@ const struct driver driver_openshift3 = {
                        "/etc/origin/node/pods/controller.yaml /root/; "
                        "else " EACH(UNITS, "systemctl stop") "; fi; mv " OPENSHIFT_CONFIG " /root/",
               .left_over = "head -n 1 " OPENSHIFT_KEPT,
+              .left_over_is = "a copy of master-config.yaml as it was before an interrupted change "
+                              "is kept there (" OPENSHIFT_KEPT ")",
+              .left_over_means =
+                  "it tells what the process has read: don't remove it, and restart no master "
+                  "before the next change (a rotation, say), which removes it",
               .keep_off = "openshift-ansible's playbooks"},
     .admin_kubeconfig = OPENSHIFT_FOLDER "/admin.kubeconfig",
     .old_format = true,

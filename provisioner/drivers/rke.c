@@ -349,6 +349,8 @@ const struct driver driver_rke = {
                   "kube-apiserver)\" ]",
               .take_away = "docker rm -f kube-apiserver",
               .left_over = "docker ps -a --filter name=encrypt-",
+              .left_over_means =
+                  "they are stopped and do nothing; the next change (a rotation, say) removes them",
               .left_over_is = "containers of an interrupted change lie there (their names begin "
                               "with encrypt-)",
               .keep_off = "`rke`",

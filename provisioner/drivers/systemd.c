@@ -79,13 +79,16 @@ static void take_what_it_says(const struct systemd_look *l, struct apiserver *ou
     out->config_path = mem_strdup(l->own_value);
 }
 
-/* (Ours is a left-over of an interrupted change where it says so: that is told as such.) */
 static char *what_the_next_start_lacks(const struct systemd *s, const struct systemd_look *l)
 {
     const char *next = NULL;
-    if (!systemd_next_differs(l) || !systemd_next(l, &next) || systemd_own_counts(l))
+    if (!systemd_next_differs(l) || !systemd_next(l, &next))
         return NULL;
     const char *runs = l->runs.config_path;
+    if (systemd_own_counts(l))
+        return mem_printf("its kube-apiserver reads %s, and " UNIT_DROPIN_NAME
+                          " names %s for its next start: an interrupted change, or an edit by hand",
+                          runs ? runs : "no configuration", next ? next : "none");
     if (!next)
         return mem_printf("its kube-apiserver reads %s, and the files of %s no longer say so "
                           "(was " UNIT_DROPIN_NAME " removed, or a flag in an environment file?): "
@@ -160,8 +163,11 @@ const struct driver driver_systemd = {
               .restart = "systemctl restart " SYSTEMD_UNIT,
               .take_away = "systemctl disable --now " SYSTEMD_UNIT,
               .left_over = "systemctl cat " SYSTEMD_UNIT,
-              .left_over_is = "a drop-in of an interrupted change lies there (" UNIT_DROPIN_NAME
-                              "), and the apiserver runs with another flag than it has"},
+              .left_over_is = "systemd doesn't know yet that the drop-in of encrypt's "
+                              "(" UNIT_DROPIN_NAME ") was put there, or is gone",
+              .left_over_means = "it comes into force with systemd's next daemon-reload and a "
+                                 "restart; the next change (a rotation, say) brings it to what the "
+                                 "apiserver has"},
     .open = systemd_open,
     .close = systemd_close,
     .observe = systemd_observe,

@@ -96,30 +96,18 @@ static int check_user(const struct systemd *s, const struct systemd_look *l, str
 static int check_may_change(const struct systemd *s, const struct systemd_look *l,
                             struct error *err)
 {
-    char *folder CLEANUP(cleanup_mem) =
-        mem_strndup(l->dropin, (size_t)(strrchr(l->dropin, '/') - l->dropin));
-    char *temporary CLEANUP(cleanup_mem) =
-        mem_printf("%s/." UNIT_DROPIN_NAME ".encrypt-00000000", folder);
     char *text[] = {
         mem_strdup("systemctl daemon-reload"),
         mem_printf("systemctl reset-failed %s", s->unit),
         mem_printf("systemctl restart --no-block %s", s->unit),
-        mem_printf("mkdir -p -m 0755 %s", folder),
-        mem_printf("ls -ldn %s/.", folder),
-        mem_printf("ls -A %s", folder),
-        mem_printf("touch %s", temporary),
-        mem_printf("chmod 0644 %s", temporary),
-        mem_printf("cp -p %s %s", l->dropin, temporary),
-        mem_printf("tee %s", temporary),
-        mem_printf("cat %s", temporary),
-        mem_printf("mv -f %s %s", temporary, l->dropin),
-        mem_printf("rm -f %s", temporary),
         mem_printf("rm -f %s", l->dropin),
     };
     const char *commands[ARRAY_LEN(text) + 1] = {NULL};
     for (size_t i = 0; i < ARRAY_LEN(text); i++)
         commands[i] = text[i];
-    int rc = host_check_may(&s->host, commands, err);
+    int rc = host_check_may_replace(&s->host, l->dropin, false, err);
+    if (rc == 0)
+        rc = host_check_may(&s->host, commands, err);
     for (size_t i = 0; i < ARRAY_LEN(text); i++)
         mem_free(text[i]);
     return rc;

@@ -53,6 +53,8 @@ int host_next_sudo(const struct host *h, struct error *err);
 /* REFUSED where the user may not run each of these as root: commands with their arguments, words
  * with a space between; NULL-terminated. */
 int host_check_may(const struct host *h, const char *const *commands, struct error *err) MUST_CHECK;
+/* What is wrong, by what its script says, for its test. */
+void host_may_not(const char *said, struct buf *out);
 /* The same of what host_file_put() and host_file_remove() need for this path. (sync may be refused:
  * then all disks are flushed, without sudo.) */
 int host_check_may_put(const struct host *h, const char *path, struct error *err) MUST_CHECK;

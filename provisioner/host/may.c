@@ -6,24 +6,41 @@
 
 enum { SHOWN = 4 };
 
-/* Each argument is a command; says those that sudo would not run. */
+/* Each argument is a command; says those that sudo would not run, and whether a password is why. */
 static const char script[] = "for command; do\n"
-                             "  sudo -n -l -- $command >/dev/null 2>&1 || echo \"$command\"\n"
+                             "  why=$(sudo -n -l -- $command 2>&1 >/dev/null) && continue\n"
+                             "  case $why in\n"
+                             "  *password*) echo \"password $command\" ;;\n"
+                             "  *) echo \"never $command\" ;;\n"
+                             "  esac\n"
                              "done";
 
-static int refuse(const struct host *h, const char *lines, struct error *err)
+void host_may_not(const char *said, struct buf *out)
 {
     struct buf text CLEANUP(buf_free) = {0};
     size_t count = 0;
-    for (const char *line = lines; *line; line += strcspn(line, "\n") + 1) {
-        if (count++ < SHOWN)
-            buf_printf(&text, "\n  %.*s", (int)strcspn(line, "\n"), line);
+    bool password = true;
+    for (const char *line = said; *line;) {
+        size_t len = strcspn(line, "\n");
+        size_t word = strcspn(line, " ");
+        password = password && str_starts(line, "password ");
+        if (word < len && count++ < SHOWN)
+            buf_printf(&text, "\n  %.*s", (int)(len - word - 1), line + word + 1);
+        line += len + (line[len] == '\n');
     }
     if (count > SHOWN)
         buf_printf(&text, "\n  and %zu more", count - SHOWN);
-    error_set(err, RESULT_REFUSED,
-              "node %s: the SSH user may not run by sudo, without a password:%s", h->name,
-              buf_str(&text));
+    buf_printf(out, "%s:%s",
+               password ? "the SSH user may not run by sudo without a password"
+                        : "sudo does not permit the SSH user to run",
+               buf_str(&text));
+}
+
+static int refuse(const struct host *h, const char *said, struct error *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    host_may_not(said, &text);
+    error_set(err, RESULT_REFUSED, "node %s: %s", h->name, buf_str(&text));
     return host_next_sudo(h, err);
 }
 

@@ -362,6 +362,18 @@ static void test_words_are_root_s_unless_the_kind_says_otherwise(void **state)
     }
 }
 
+/* A copy that is evidence, or can be gone back to, is not told to be idle. */
+static void test_left_overs_are_told_as_what_they_are(void **state)
+{
+    (void)state;
+    static const struct driver *const kinds[] = {&driver_kubeadm, &driver_systemd,
+                                                 &driver_openshift3};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        assert_non_null(kinds[i]->words.left_over_means);
+        assert_null(strstr(kinds[i]->words.left_over_means, "do nothing"));
+    }
+}
+
 static void test_words_name_the_unit_of_cluster_yml(void **state)
 {
     static char unit[] = "api.service";
@@ -558,6 +570,7 @@ static void test_commands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_left_overs_are_told_as_what_they_are),
         cmocka_unit_test(test_equal_nodes_as_they_are),
         cmocka_unit_test(test_two_secrets_of_one_name),
         cmocka_unit_test(test_no_union_no_state),

@@ -163,9 +163,24 @@ static void whose_process_it_is_is_told_by_its_group(void **state)
     }
 }
 
+/* A password is a matter of NOPASSWD; a command that isn't listed is none of that. */
+static void what_sudo_refuses_is_told_as_it_is(void **state)
+{
+    (void)state;
+    struct buf out CLEANUP(buf_free) = {0};
+    host_may_not("never mv -f a b\npassword cat a\n", &out);
+    assert_string_equal(buf_str(&out),
+                        "sudo does not permit the SSH user to run:\n  mv -f a b\n  cat a");
+    buf_reset(&out);
+    host_may_not("password a\npassword b\npassword c\npassword d\npassword e\n", &out);
+    assert_string_equal(buf_str(&out), "the SSH user may not run by sudo without a password:\n  a\n"
+                                       "  b\n  c\n  d\n  and 1 more");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_sudo_refuses_is_told_as_it_is),
         cmocka_unit_test(whose_process_it_is_is_told_by_its_group),
         cmocka_unit_test(a_process_is_read_whole),
         cmocka_unit_test(arguments_keep_what_is_odd_in_them),

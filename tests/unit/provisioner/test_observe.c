@@ -118,9 +118,27 @@ static void one_in_doubt_may_run_anything(void **state)
     observe("its manifest says something else", true, 0, 0);
 }
 
+/* For `plan` nothing is made on a node without an apiserver, not even to look: what was placed
+ * there would be placed once more, as it were. */
+static void what_was_not_looked_at_counts_as_what_was_placed(void **state)
+{
+    (void)state;
+    struct moment m CLEANUP(free_moment) = {0};
+    make_moment(&m);
+    m.run.nodes[0] = (struct plan_node){0};
+    node_record_placed(journal_node(m.session.journal, "n1"), m.run.sha256[FORM_SWITCH], "none");
+    run_take_placed(&m.run);
+    assert_int_equal(m.run.nodes[0].file, 0);
+    m.member.unread = true;
+    run_take_placed(&m.run);
+    assert_true(m.run.nodes[0].file & FORM_BIT(FORM_SWITCH));
+    assert_true(m.run.nodes[0].file_there);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_not_looked_at_counts_as_what_was_placed),
         cmocka_unit_test(a_process_that_was_seen_runs_what_it_ran),
         cmocka_unit_test(one_in_doubt_may_run_anything),
     };
