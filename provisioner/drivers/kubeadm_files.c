@@ -91,8 +91,12 @@ int kubeadm_check_place(struct node *n, const char *path, struct error *err)
         host_check_may_put(kubeadm_host(n), host, err) < 0)
         return -1;
     char *stamp CLEANUP(cleanup_mem) = mem_printf("%s.encrypt", host);
-    if (host_check_may_put(kubeadm_host(n), stamp, err) < 0 ||
-        (pod && host_check_may_replace(kubeadm_host(n), KUBEADM_MANIFEST, true, err) < 0) ||
+    if (host_check_may_put(kubeadm_host(n), stamp, err) < 0)
+        return -1;
+    /* Before kubeadm has made it there is nothing to change; /etc/kubernetes may not be there. */
+    if (!pod)
+        return 0;
+    if (host_check_may_replace(kubeadm_host(n), KUBEADM_MANIFEST, true, err) < 0 ||
         host_check_may_replace(kubeadm_host(n), KUBEADM_KEPT, true, err) < 0)
         return -1;
     return host_check_may(kubeadm_host(n), changes, err);
