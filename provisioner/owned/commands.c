@@ -507,9 +507,7 @@ static int restart_those_that_differ(struct owned_run *r, struct error *err)
             give_lease_back(s);
         return any ? not_done(r, err) : nothing(r);
     }
-    for (size_t i = 0; i < s->count; i++)
-        if (r->seen[i].config)
-            journal_add_config_keys(s->journal, r->seen[i].config);
+    owned_keep_keys(r);
     int rc = owned_record(r, err);
     for (size_t i = 0; rc == 0 && i < s->count; i++)
         rc = owned_restart(r, i, err);

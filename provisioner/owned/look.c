@@ -249,6 +249,13 @@ int owned_look_at(struct owned_run *r, size_t i, struct error *err)
     return 0;
 }
 
+void owned_keep_keys(struct owned_run *r)
+{
+    for (size_t i = 0; i < r->s->count; i++)
+        if (r->seen[i].config)
+            journal_add_config_keys(r->s->journal, r->seen[i].config);
+}
+
 int owned_look_only(struct owned_run *r, struct error *err)
 {
     for (size_t i = 0; i < r->s->count; i++) {

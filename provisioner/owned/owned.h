@@ -102,7 +102,10 @@ void owned_run_free(struct owned_run *r); /* also for CLEANUP */
 /* look.c: every server, side by side with what the journal knows of each. FAILED where a node can't
  * be asked at all; a server that is down is none. Keys that are new enter the history. */
 int owned_look(struct owned_run *r, struct error *err) MUST_CHECK;
-/* The same, and nothing is noted. The session's journal may be NULL. */
+/* Every key that some server's file has enters the history (in memory), with nothing open too: a
+ * restart puts the datastore's in the place of that file, which may be a key's only place. */
+void owned_keep_keys(struct owned_run *r);
+/* As owned_look(), and nothing is noted. The session's journal may be NULL. */
 int owned_look_only(struct owned_run *r, struct error *err) MUST_CHECK;
 int owned_look_at(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 /* The same for `status`: no journal is needed, nothing is noted. */

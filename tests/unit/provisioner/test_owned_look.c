@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/provisioner/forms.h"
+
 #define TOP "/var/lib/rancher/rke2/server/"
 
 static const struct owned_kind kind = {
@@ -164,6 +166,29 @@ static void the_last_word_of_the_settings_counts(void **state)
                      PROVIDER_AESCBC);
 }
 
+/* A restart puts the datastore's file in the place of a server's own. */
+static void no_key_is_in_a_file_alone_before_restarts(void **state)
+{
+    (void)state;
+    struct error err CLEANUP(error_clear) = {0};
+    struct journal *j CLEANUP(cleanup_journal) = NULL;
+    if (journal_new("/nowhere/cluster.rkestate", &j, &err) < 0)
+        fail_msg("%s", err.message);
+    struct encryption_config *a CLEANUP(cleanup_encryption_config) = managed('a');
+    struct encryption_config *c CLEANUP(cleanup_encryption_config) = managed('c');
+    struct session s = {.journal = j, .count = 3};
+    struct owned_run r = {.s = &s};
+    r.seen[0].config = a;
+    r.seen[2].config = c; /* the second has none */
+    owned_keep_keys(&r);
+    assert_int_equal(j->key_count, 2);
+    assert_string_equal(j->keys[0].key.name, "ka");
+    assert_string_equal(j->keys[1].key.name, "kc");
+    assert_memory_equal(j->keys[1].key.secret, "cccccccccccccccccccccccccccccccc", 32);
+    owned_keep_keys(&r);
+    assert_int_equal(j->key_count, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +198,7 @@ int main(void)
         cmocka_unit_test(what_a_patch_changed_is_not_proved),
         cmocka_unit_test(one_container_is_stopped_or_none),
         cmocka_unit_test(the_last_word_of_the_settings_counts),
+        cmocka_unit_test(no_key_is_in_a_file_alone_before_restarts),
     };
     return cmocka_run_group_tests_name("owned_look", tests, NULL, NULL);
 }
