@@ -185,7 +185,7 @@ int host_file_read(const struct host *h, const char *path, struct buf *out, bool
         *missing = false;
     if (run(h, "reading", path, script, args, NULL, missing ? IS_MISSING : 0, &a, err) < 0)
         return -1;
-    if (a.status == IS_MISSING)
+    if (missing && a.status == IS_MISSING)
         *missing = true;
     else
         buf_add(out, buf_str(&a.out), a.out.len);
