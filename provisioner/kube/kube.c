@@ -235,7 +235,8 @@ int kube_versions(const struct http_server *s, const struct resource *resource, 
     struct listed listed CLEANUP(listed_free) = {0};
     if (count_all(s, resource, count, &listed, revision, err) < 0)
         return -1;
-    qsort(listed.list, listed.count, sizeof(*listed.list), by_text);
+    if (listed.list)
+        qsort(listed.list, listed.count, sizeof(*listed.list), by_text);
     *out = STEAL(listed.list);
     listed.count = 0;
     return 0;

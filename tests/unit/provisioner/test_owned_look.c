@@ -18,9 +18,13 @@ static const struct owned_kind kind = {
 
 static bool is_servers(const char *a, const char *b)
 {
-    char *args[] = {(char *)(uintptr_t) "kube-apiserver", (char *)(uintptr_t)a,
-                    (char *)(uintptr_t)b, NULL};
-    return owned_is_servers(args, &kind);
+    char name[] = "kube-apiserver";
+    char *first = mem_strdup(a), *second = mem_strdup(b);
+    char *args[] = {name, first, second, NULL};
+    bool is = owned_is_servers(args, &kind);
+    mem_free(first);
+    mem_free(second);
+    return is;
 }
 
 /* A cluster within the cluster has a kube-apiserver of its own on the node. */
