@@ -9,8 +9,6 @@
 
 #define NAME "full-cluster-state"
 #define COPY "the copy of the state in the cluster (kube-system/" NAME ")"
-#define METADATA "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-#define METADATA_OLD "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1beta1"
 
 static const char secrets[] = "/api/v1/namespaces/kube-system/secrets";
 static const char config_maps[] = "/api/v1/namespaces/kube-system/configmaps";
@@ -303,7 +301,7 @@ static int store(const struct http_server *api, const struct cluster_state_place
         .server = api,
         .method = there->kind ? "PATCH" : "POST",
         .path = there->kind ? mem_printf("%s/" NAME, secrets) : mem_strdup(secrets),
-        .accept = METADATA ", " METADATA_OLD,
+        .accept = KUBE_AS("PartialObjectMetadata"),
         .content_type = there->kind ? "application/merge-patch+json" : "application/json",
     };
     json_text_write(o, &r.body);

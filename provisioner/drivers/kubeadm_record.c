@@ -11,7 +11,6 @@
 #define PATH "/api/v1/namespaces/kube-system/configmaps/" NAME
 /* The first before 1.12. */
 static const char *const keys[] = {"MasterConfiguration", "ClusterConfiguration"};
-#define METADATA "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 /* Lost in a row, that is: others write it all the time. */
 enum { RACES = 8 };
@@ -108,7 +107,7 @@ static int write_config_map(const struct http_server *api, const json_t *there, 
         .server = api,
         .method = "PATCH",
         .path = mem_strdup(PATH),
-        .accept = METADATA,
+        .accept = KUBE_AS("PartialObjectMetadata"),
         .content_type = "application/merge-patch+json",
     };
     json_text_write(patch, &r.body);

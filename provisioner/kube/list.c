@@ -3,11 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Servers before 1.15 know v1beta1 only; they take the first clause that they know. */
-#define METADATA_AS(kind)                                                                          \
-    "application/json;as=" kind ";g=meta.k8s.io;v=v1,"                                             \
-    "application/json;as=" kind ";g=meta.k8s.io;v=v1beta1"
-
 static void add_escaped(struct buf *out, const char *text)
 {
     char *escaped = curl_easy_escape(NULL, text, (int)strlen(text));
@@ -46,7 +41,7 @@ void kube_list_request(struct http_request *r, const struct http_server *s,
     r->server = s;
     r->method = "GET";
     r->path = path.data;
-    r->accept = METADATA_AS("PartialObjectMetadataList");
+    r->accept = KUBE_AS("PartialObjectMetadataList");
     r->timeout_ms = 60000;
 }
 
@@ -57,7 +52,7 @@ void kube_guess_request(struct http_request *r, const struct http_server *s,
     r->server = s;
     r->method = "GET";
     r->path = mem_printf("%s?limit=1&includeObject=None", base);
-    r->accept = METADATA_AS("Table");
+    r->accept = KUBE_AS("Table");
 }
 
 size_t kube_guess_read(const struct http_request *r)
@@ -76,7 +71,7 @@ void kube_look_request(struct http_request *r, const struct http_server *s,
     r->server = s;
     r->method = "GET";
     r->path = kube_path(resource, ns, name);
-    r->accept = METADATA_AS("PartialObjectMetadata");
+    r->accept = KUBE_AS("PartialObjectMetadata");
 }
 
 void kube_patch_request(struct http_request *r, const struct http_server *s,
@@ -85,7 +80,7 @@ void kube_patch_request(struct http_request *r, const struct http_server *s,
     r->server = s;
     r->method = "PATCH";
     r->path = kube_path(resource, ns, name);
-    r->accept = METADATA_AS("PartialObjectMetadata");
+    r->accept = KUBE_AS("PartialObjectMetadata");
     r->content_type = "application/merge-patch+json";
     buf_adds(&r->body, "{}");
 }

@@ -8,6 +8,12 @@
 
 #include <jansson.h>
 
+/* The `Accept` of a request that is to be answered as that kind of meta.k8s.io. Servers before 1.15
+ * know v1beta1 only; they take the first clause that they know. */
+#define KUBE_AS(kind)                                                                              \
+    "application/json;as=" kind ";g=meta.k8s.io;v=v1,"                                             \
+    "application/json;as=" kind ";g=meta.k8s.io;v=v1beta1"
+
 enum { KUBE_PAGE = 500, KUBE_TRIES = 5, KUBE_PATIENCE_MS = 40000 };
 
 /* "api/namespaces/NS/plural/NAME", parts escaped; NULL parts are left out. ns counts only where the
