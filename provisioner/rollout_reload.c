@@ -5,7 +5,7 @@
 #include <time.h>
 
 /* An apiserver checks the plugins of a new file for 10 s and more before it takes it. */
-enum { POLL_MS = 2000, LOADING_MS = 60000 };
+enum { POLL_MS = 1000, LOADING_MS = 60000 };
 
 /* The sockets of its kms providers are reached by the mounts that the apiserver has. */
 static bool has_mounts(struct run *r, struct member *m, enum form f)
