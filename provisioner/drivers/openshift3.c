@@ -345,7 +345,11 @@ static int check_may_restart(const struct openshift3 *o, struct error *err)
     const char *commands[ARRAY_LEN(text) + 1] = {NULL};
     for (size_t i = 0; i < ARRAY_LEN(text); i++)
         commands[i] = text[i];
-    int rc = host_check_may_replace(&o->host, OPENSHIFT_CONFIG, true, err);
+    /* Before there is a configuration there is nothing to change. */
+    bool there = false;
+    int rc = host_file_is(&o->host, "-e", OPENSHIFT_CONFIG, &there, err);
+    if (rc == 0 && there)
+        rc = host_check_may_replace(&o->host, OPENSHIFT_CONFIG, true, err);
     if (rc == 0)
         rc = host_check_may(&o->host, commands, err);
     for (size_t i = 0; i < ARRAY_LEN(text); i++)
