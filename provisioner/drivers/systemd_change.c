@@ -48,7 +48,7 @@ static int refuse_missing(const struct systemd *s, struct error *err)
     return error_set(err, RESULT_REFUSED, "node %s: there is no unit %s", s->host.name, s->unit);
 }
 
-/* `l` is looked at anew where something was changed. */
+/* `l` is looked at anew where something was changed: config_path is none of its own. */
 static int bring_dropin(struct node *n, struct systemd_look *l, const char *config_path,
                         struct error *err)
 {
@@ -180,7 +180,8 @@ int systemd_settle(struct node *n, struct error *err)
         return 0;
     /* What runs is what a restart is to give; also where systemd doesn't know yet that ours was
      * purged: to tell it alone would make the next start another. */
+    char *runs CLEANUP(cleanup_mem) = l.running ? mem_strdup(l.runs.config_path) : NULL;
     if (l.running && (systemd_next_differs(&l) || l.own_there != l.own_loaded))
-        return bring_dropin(n, &l, l.runs.config_path, err);
+        return bring_dropin(n, &l, runs, err);
     return l.own_there == l.own_loaded ? 0 : reload(n, &l, err);
 }
