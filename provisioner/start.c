@@ -69,6 +69,30 @@ int start_check_file(struct session *s, const struct member *m, const struct enc
     return -1;
 }
 
+/* etcd's data may be a live one's. */
+static void next_of_a_cluster(struct session *s, const struct node *n, const char *sign,
+                              struct error *err)
+{
+    char *up CLEANUP(cleanup_mem) = run_command_line("up", s->options);
+    const char *name = strrchr(sign, '/');
+    if (!str_eq(name, "/member")) {
+        error_next(
+            err,
+            "start its kube-apiserver as it was, then: %s; where that cluster is gone for "
+            "good, or has never had one: on node %s: mv %s %s.old, then run the same command "
+            "again",
+            up, n->name, sign, sign);
+        return;
+    }
+    error_next(err,
+               "start its kube-apiserver as it was, then: %s; where that etcd was started on "
+               "purpose, for a cluster that is yet to come: leave it as it is, start "
+               "kube-apiserver without encryption, then: %s    (encrypts what was written until "
+               "then); where that cluster is gone for good: on node %s, stop etcd first and keep "
+               "the whole of %.*s aside, then run the same command again",
+               up, up, n->name, (int)(name - sign), sign);
+}
+
 int start_check_no_cluster(struct session *s, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++) {
@@ -80,17 +104,11 @@ int start_check_no_cluster(struct session *s, struct error *err)
             return -1;
         if (!sign)
             continue;
-        char *up CLEANUP(cleanup_mem) = run_command_line("up", s->options);
         error_set(err, RESULT_REFUSED,
                   "node %s has no kube-apiserver, and %s: it was of a cluster that was there "
                   "before, and what that has encrypted a fresh key could not read",
                   n->name, sign);
-        error_next(
-            err,
-            "start its kube-apiserver as it was, then: %s; where that cluster is gone for "
-            "good, or has never had one: on node %s: mv %s %s.old, then run the same command "
-            "again",
-            up, n->name, sign, sign);
+        next_of_a_cluster(s, n, sign, err);
         return -1;
     }
     return 0;

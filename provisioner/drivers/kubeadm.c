@@ -186,12 +186,11 @@ static int look_at_one(struct node *n, struct kubeadm_view *v, struct error *err
     }
 }
 
-/* A manifest that was moved out of the kubelet's folder, or what it was before our change: the node
- * has an apiserver all the same, whatever stands in it. *pod: NULL where that can't be read. */
-static int look_elsewhere(struct node *n, bool *there, struct static_pod **pod, struct error *err)
+int kubeadm_moved(struct node *n, bool *there, struct static_pod **pod, struct error *err)
 {
     static const char *const places[] = {KUBEADM_AWAY, KUBEADM_KEPT};
     *there = false;
+    *pod = NULL;
     for (size_t i = 0; i < ARRAY_LEN(places) && !*there; i++) {
         struct buf text CLEANUP(buf_free) = {0};
         struct error unread CLEANUP(error_clear) = {0};
@@ -214,7 +213,7 @@ static int kubeadm_observe(struct node *n, struct apiserver *out, struct error *
     long restarts = 0;
     if (look_at_one(n, &v, err) < 0 || kubeadm_logs(n, &logs, &restarts, err) < 0 ||
         host_file_is(kubeadm_host(n), "-e", KUBEADM_KEPT, &kept, err) < 0 ||
-        (!v.pod && look_elsewhere(n, &moved, &elsewhere, err) < 0))
+        (!v.pod && kubeadm_moved(n, &moved, &elsewhere, err) < 0))
         return -1;
     *out = (struct apiserver){.exists = v.pod || v.count || moved,
                               .running = v.count,

@@ -58,6 +58,14 @@ void kubeadm_mark(const char *text, char out[11]);
 int kubeadm_manifest(struct node *n, struct buf *text, struct static_pod **out,
                      struct error *err) MUST_CHECK;
 
+/* Where there is no manifest: one that was moved out of the kubelet's folder, or what it was before
+ * our change. *there: the node has an apiserver all the same, whatever stands in it. *pod: NULL
+ * where that can't be read. */
+int kubeadm_moved(struct node *n, bool *there, struct static_pod **pod,
+                  struct error *err) MUST_CHECK;
+/* REFUSED: there is no manifest; says how it comes back. */
+int kubeadm_refuse_without(const struct node *n, struct error *err);
+
 /* A process' flags: what follows its name. To be freed as apiserver.args are. */
 char **kubeadm_flags(const struct host_process *p);
 
@@ -80,8 +88,9 @@ int kubeadm_go_back(struct node *n, const struct apiserver_want *want, struct er
 
 /* --- kubeadm_files.c --- */
 
-/* Where an absolute path of the apiserver's lies on the node: by its mounts, or by the one that
- * start() would add. REFUSED where what is mounted there is none of the node's. To be freed. */
+/* Where an absolute path of the apiserver's lies on the node: by its mounts (where the manifest was
+ * moved away, by those that it has there), or by the one that start() would add. REFUSED where what
+ * is mounted there is none of the node's. To be freed. */
 int kubeadm_host_path(struct node *n, const char *path, char **out, struct error *err) MUST_CHECK;
 int kubeadm_read_file(struct node *n, const char *path, struct buf *out, bool *missing,
                       struct error *err);

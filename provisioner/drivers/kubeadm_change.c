@@ -37,15 +37,17 @@ static void change_free(struct change *c)
     buf_free(&c->logs);
 }
 
-static int refuse_without(const struct node *n, struct error *err)
+int kubeadm_refuse_without(const struct node *n, struct error *err)
 {
     error_set(err, RESULT_REFUSED, "node %s: there is no %s", n->name, KUBEADM_MANIFEST);
-    error_next(err,
-               "on node %s: put it back where somebody moved it (" KUBEADM_AWAY "; what it was "
-               "before a change that is open: " KUBEADM_KEPT "; `ln` and not `mv`, which would "
-               "overwrite): ln " KUBEADM_AWAY " " KUBEADM_MANIFEST "; then run the same command "
-               "again",
-               n->name);
+    error_next(
+        err,
+        "on node %s: put it back where somebody moved it (" KUBEADM_AWAY "; what it was "
+        "before a change that is open: " KUBEADM_KEPT "; `ln` and not `mv`, which would "
+        "overwrite): ln " KUBEADM_AWAY " " KUBEADM_MANIFEST "; or, where this machine was "
+        "reset (`kubeadm reset`) and these are left over: move both to another folder (it is "
+        "taken for a new node then); then run the same command again",
+        n->name);
     return -1;
 }
 
@@ -57,7 +59,7 @@ static int look(struct node *n, const struct apiserver_want *want, struct change
     if (kubeadm_look(n, &c->v, err) < 0 || kubeadm_logs(n, &c->logs, &restarts, err) < 0)
         return -1;
     if (!c->v.pod)
-        return refuse_without(n, err);
+        return kubeadm_refuse_without(n, err);
     kubeadm_want_of(n, c->v.pod, want, &c->want);
     return 0;
 }

@@ -11,11 +11,34 @@ static char *on_node(const char *container, const char *host, const char *path)
     return mem_printf("%s%s", str_eq(host, "/") ? "" : host, path + skip);
 }
 
+/* As observe() takes it: the manifest, or where it was moved to. NULL: there is none. `moved` may
+ * be NULL. */
+static int find_pod(struct node *n, struct static_pod **out, bool *moved, struct error *err)
+{
+    bool ignored = false;
+    bool *there = moved ? moved : &ignored;
+    *there = false;
+    if (kubeadm_manifest(n, NULL, out, err) < 0)
+        return -1;
+    return *out ? 0 : kubeadm_moved(n, there, out, err);
+}
+
+/* No file where its manifest is away: what is mounted when it comes back isn't known, nor whether
+ * this is a machine that was reset. */
+static int check_not_moved(struct node *n, struct error *err)
+{
+    struct static_pod *pod CLEANUP(cleanup_static_pod) = NULL;
+    bool moved = false;
+    if (find_pod(n, &pod, &moved, err) < 0)
+        return -1;
+    return moved ? kubeadm_refuse_without(n, err) : 0;
+}
+
 int kubeadm_host_path(struct node *n, const char *path, char **out, struct error *err)
 {
     struct static_pod *pod CLEANUP(cleanup_static_pod) = NULL;
     char *clean CLEANUP(cleanup_mem) = path_clean(path);
-    if (kubeadm_manifest(n, NULL, &pod, err) < 0)
+    if (find_pod(n, &pod, NULL, err) < 0)
         return -1;
     const struct static_pod_mount *m = pod ? static_pod_mount_of(pod, clean) : NULL;
     if (m && !m->host) {
@@ -86,7 +109,12 @@ int kubeadm_check_place(struct node *n, const char *path, struct error *err)
 {
     struct static_pod *pod CLEANUP(cleanup_static_pod) = NULL;
     char *host CLEANUP(cleanup_mem) = NULL;
-    if (kubeadm_host_path(n, path, &host, err) < 0 || kubeadm_manifest(n, NULL, &pod, err) < 0 ||
+    bool moved = false;
+    if (find_pod(n, &pod, &moved, err) < 0)
+        return -1;
+    if (moved)
+        return kubeadm_refuse_without(n, err);
+    if (kubeadm_host_path(n, path, &host, err) < 0 ||
         (pod && check_reload(n, pod, path, err) < 0) ||
         host_check_may_put(kubeadm_host(n), host, err) < 0)
         return -1;
@@ -115,7 +143,7 @@ int kubeadm_put_file(struct node *n, const struct node_text *file, const struct 
 {
     char *host CLEANUP(cleanup_mem) = NULL;
     char *host_beside CLEANUP(cleanup_mem) = NULL;
-    if (kubeadm_host_path(n, file->path, &host, err) < 0)
+    if (check_not_moved(n, err) < 0 || kubeadm_host_path(n, file->path, &host, err) < 0)
         return -1;
     struct node_text it = {host, file->data, file->len};
     if (!beside)
@@ -132,7 +160,7 @@ int kubeadm_claim_file(struct node *n, const struct node_text *file, bool *claim
                        struct error *err)
 {
     char *host CLEANUP(cleanup_mem) = NULL;
-    if (kubeadm_host_path(n, file->path, &host, err) < 0)
+    if (check_not_moved(n, err) < 0 || kubeadm_host_path(n, file->path, &host, err) < 0)
         return -1;
     struct node_text it = {host, file->data, file->len};
     return host_file_claim(kubeadm_host(n), &it, claimed, err);
@@ -142,7 +170,8 @@ int kubeadm_remove_file(struct node *n, const char *path, struct error *err)
 {
     struct kubeadm_view v CLEANUP(kubeadm_view_free) = {0};
     char *host CLEANUP(cleanup_mem) = NULL;
-    if (kubeadm_look(n, &v, err) < 0 || kubeadm_host_path(n, path, &host, err) < 0)
+    if (check_not_moved(n, err) < 0 || kubeadm_look(n, &v, err) < 0 ||
+        kubeadm_host_path(n, path, &host, err) < 0)
         return -1;
     /* A kubelet that was down has not acted on the manifest yet, and will: the process that runs
      * says nothing of that. */
@@ -213,7 +242,7 @@ int kubeadm_find_socket(struct node *n, const char *path, char *const *binds,
     struct static_pod *pod CLEANUP(cleanup_static_pod) = NULL;
     struct node_socket found CLEANUP(node_socket_free) = {0};
     char *clean CLEANUP(cleanup_mem) = path_clean(path);
-    if (kubeadm_manifest(n, NULL, &pod, err) < 0)
+    if (find_pod(n, &pod, NULL, err) < 0)
         return -1;
     if (path[0] == '@' && pod && !pod->host_network)
         return error_set(err, RESULT_REFUSED,

@@ -107,6 +107,39 @@ static void without_its_manifest_nothing_is_started(void **state)
     assert_false(is_there(KUBEADM_MANIFEST));
 }
 
+/* The mounts are those of the manifest that was moved: what it names is looked for where it lies,
+ * and no key is put where it may not belong, nor on a machine that was reset. */
+static void a_manifest_that_was_moved_tells_its_mounts_and_gets_no_file(void **state)
+{
+    (void)state;
+    static const char *const at[] = {KUBEADM_AWAY, KUBEADM_KEPT};
+    struct node_text file = {PATH, "x", 1};
+    bool claimed = false;
+    for (size_t i = 0; i < ARRAY_LEN(at); i++) {
+        struct error err CLEANUP(error_clear) = {0};
+        char *text CLEANUP(cleanup_mem) = manifest(true, NULL);
+        struct buf elsewhere CLEANUP(buf_free) = {0};
+        char *host CLEANUP(cleanup_mem) = NULL;
+        replace("path: /etc/kubernetes/enc", "path: /etc/kubernetes/crypt", text, &elsewhere);
+        put(at[i], buf_str(&elsewhere));
+        assert_int_equal(driver_kubeadm.host_path(node, PATH, &host, &err), 0);
+        assert_string_equal(host, "/etc/kubernetes/crypt/encryption.yaml");
+        for (int k = 0; k < 4; k++) {
+            error_clear(&err);
+            assert_int_equal(k == 0   ? driver_kubeadm.put_file(node, &file, NULL, &err)
+                             : k == 1 ? driver_kubeadm.claim_file(node, &file, &claimed, &err)
+                             : k == 2 ? driver_kubeadm.remove_file(node, PATH, &err)
+                                      : driver_kubeadm.check_place(node, PATH, &err),
+                             -1);
+            assert_int_equal(err.result, RESULT_REFUSED);
+            assert_non_null(strstr(err.next, "ln " KUBEADM_AWAY " " KUBEADM_MANIFEST));
+            assert_non_null(strstr(err.next, "where this machine was reset"));
+        }
+        assert_false(is_there(PATH));
+        away(at[i]);
+    }
+}
+
 static void hyperkube_is_an_apiserver_by_its_first_word(void **state)
 {
     (void)state;
@@ -330,6 +363,7 @@ int main(void)
         ON_A_NODE(a_manifest_that_was_moved_away_is_an_apiserver),
         ON_A_NODE(a_cluster_that_was_there_before_shows),
         ON_A_NODE(without_its_manifest_nothing_is_started),
+        ON_A_NODE(a_manifest_that_was_moved_tells_its_mounts_and_gets_no_file),
         ON_A_NODE(hyperkube_is_an_apiserver_by_its_first_word),
         ON_A_NODE(a_file_that_the_next_apiserver_reads_is_not_removed),
         ON_A_NODE(what_a_change_will_do_is_asked_of_sudo_first),

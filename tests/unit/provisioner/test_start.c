@@ -227,6 +227,14 @@ static void a_fresh_key_is_for_a_fresh_cluster(void **state)
     assert_int_equal(err.result, RESULT_REFUSED);
     assert_non_null(strstr(err.message, "node n2"));
     assert_non_null(strstr(err.next, "encrypt up --config cluster.yml"));
+    /* That etcd may be alive. */
+    assert_null(strstr(err.next, "mv "));
+    assert_non_null(strstr(err.next, "stop etcd first and keep the whole of /var/lib/etcd aside"));
+    assert_non_null(strstr(err.next, "start kube-apiserver without encryption"));
+    sign_of_a_cluster = "/etc/kubernetes/admin.conf";
+    error_clear(&err);
+    assert_int_equal(start_check_no_cluster(&s, &err), -1);
+    assert_non_null(strstr(err.next, "mv /etc/kubernetes/admin.conf "));
     /* What is there has its key. */
     m[1].seen.exists = true;
     error_clear(&err);
