@@ -322,101 +322,6 @@ static int bring(struct session *s, const struct encryption_config *runs,
     return journal_write(s->journal, s->state, err);
 }
 
-bool join_same_list(const char *a, const char *b)
-{
-    for (int way = 0; way < 2; way++) {
-        const char *in = way ? a : b;
-        for (const char *at = way ? b : a; *at; at += strcspn(at, ",")) {
-            at += *at == ',';
-            size_t len = strcspn(at, ",");
-            bool found = false;
-            for (const char *o = in; *o && !found; o += strcspn(o, ",")) {
-                o += *o == ',';
-                found = strcspn(o, ",") == len && memcmp(o, at, len) == 0;
-            }
-            if (!found)
-                return false;
-        }
-    }
-    return true;
-}
-
-bool join_shares_server(const char *a, const char *b)
-{
-    for (const char *at = a; *at; at += strcspn(at, ",")) {
-        at += *at == ',';
-        char *one CLEANUP(cleanup_mem) = mem_strndup(at, strcspn(at, ","));
-        bool here = strstr(one, "//127.") || strstr(one, "//localhost") || strstr(one, "//[::1]");
-        const char *found = *one && !here ? strstr(b, one) : NULL;
-        const char *end = found ? found + strlen(one) : "?";
-        if (found && (found == b || found[-1] == ',') && (!*end || *end == ','))
-            return true;
-    }
-    return false;
-}
-
-/* It answers with a certificate of our CA. (It can't get ready: what it would read is encrypted.)
- * It may have been started just now. */
-static int check_answers(struct session *s, struct member *m, struct error *err)
-{
-    enum { ANSWER_MS = 60000, PAUSE_MS = 500 };
-    int64_t until = loop_now() + ANSWER_MS;
-    char *version CLEANUP(cleanup_mem) = NULL;
-    while (kube_server_version(&m->node.api, &version, err) < 0) {
-        if (err->result != RESULT_FAILED || loop_now() >= until || ssh_dead(m->node.ssh))
-            return -1;
-        error_clear(err);
-        if (loop_pause(s->loop, PAUSE_MS, err) < 0 || session_check_stop(s, err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* An apiserver that is there already is of this cluster, or another's would get our keys. */
-static int check_same_cluster(struct session *s, struct member *m, struct error *err)
-{
-    const struct member *model = NULL;
-    for (size_t i = 0; i < s->count && !model; i++)
-        model = s->members[i].joins ? NULL : &s->members[i];
-    if (!m->seen.exists || !model)
-        return 0;
-    const char *theirs = apiserver_flag(&m->seen, "etcd-servers");
-    const char *ours = apiserver_flag(&model->seen, "etcd-servers");
-    if (!str_eq(apiserver_flag(&m->seen, "etcd-prefix"),
-                apiserver_flag(&model->seen, "etcd-prefix"))) {
-        error_set(err, RESULT_REFUSED,
-                  "node %s: its kube-apiserver has another --etcd-prefix than that of node %s: it "
-                  "may be another cluster's",
-                  m->node.name, model->node.name);
-        error_next(err,
-                   "where it is of this cluster, give both the same; else take node %s out of %s",
-                   m->node.name, s->options->config);
-        return -1;
-    }
-    if (!theirs || !ours || (!join_same_list(theirs, ours) && !join_shares_server(theirs, ours))) {
-        error_set(err, RESULT_REFUSED,
-                  "node %s: its kube-apiserver has other --etcd-servers (%s) than that of node %s "
-                  "(%s): it may be another cluster's",
-                  m->node.name, theirs ? theirs : "none", model->node.name, ours ? ours : "none");
-        error_next(err,
-                   "where it is of this cluster, give both the same --etcd-servers; else take node "
-                   "%s out of %s; then run the same command again",
-                   m->node.name, s->options->config);
-        return -1;
-    }
-    if (lack_of(m) != LACKS_FLAG || check_answers(s, m, err) == 0)
-        return 0;
-    if (err->result == RESULT_FAILED)
-        err->result = RESULT_REFUSED;
-    error_wrap(err, "node %s: that its kube-apiserver is of this cluster can't be seen",
-               m->node.name);
-    error_next(err,
-               "look why it does not answer with this cluster's certificates; where it is another "
-               "cluster's, take node %s out of %s; then run the same command again",
-               m->node.name, s->options->config);
-    return -1;
-}
-
 /* What lies there may be put over. */
 static int check_file(struct session *s, const struct member *m,
                       const struct encryption_config *runs, struct error *err)
@@ -442,7 +347,8 @@ static int check(struct session *s, const struct encryption_config *runs, struct
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         if (m->joins && (m->node.driver->check_place(&m->node, m->config_path, err) < 0 ||
-                         check_same_cluster(s, m, err) < 0 || check_file(s, m, runs, err) < 0))
+                         join_check_cluster(s, m, lack_of(m) == LACKS_FLAG, err) < 0 ||
+                         check_file(s, m, runs, err) < 0))
             return error_wrap(err, "node %s", m->node.name);
     }
     tell(s, ENCRYPT_STEP, "check", NULL,

@@ -74,6 +74,18 @@ bool join_same_list(const char *a, const char *b);
 /* True where both lists of URLs have one that does not only mean "this machine": while a cluster
  * grows, its lists of --etcd-servers differ. */
 bool join_shares_server(const char *a, const char *b);
+/* For two whose lists tell nothing, since all they have is "this machine": REFUSED where the file
+ * of
+ * --etcd-cafile (or of --client-ca-file, where the model has none of the first) is not the same on
+ * both nodes. `model` is of this cluster. `config` names cluster.yml. */
+int join_check_authority(struct member *m, struct member *model, const char *config,
+                         struct error *err) MUST_CHECK;
+/* An apiserver that is there already is of this cluster, or another's would get our keys: REFUSED
+ * where its flags, its files or (`flagless`: without the flag, it may be ready) the certificate
+ * that it answers with don't show it. Nothing is asked of a node without one, or where no other
+ * node is there to be compared with. */
+int join_check_cluster(struct session *s, struct member *m, bool flagless,
+                       struct error *err) MUST_CHECK;
 int join_look(struct session *s, bool *any, struct error *err) MUST_CHECK;
 /* REFUSED: cluster.yml asks for a change while some node joins. */
 int join_refuse_change(struct session *s, struct error *err);

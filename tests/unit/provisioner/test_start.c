@@ -200,6 +200,78 @@ static void one_server_in_common_that_is_no_loopback_is_enough(void **state)
     assert_false(join_shares_server("", ""));
 }
 
+/* A node whose apiserver has these flags, and these texts in the files that they name (NULL: there
+ * is none). */
+struct stacked {
+    const char *name, *etcd_ca, *client_ca;
+};
+
+static int read_ca(struct node *n, const char *path, struct buf *out, bool *missing,
+                   struct error *err)
+{
+    const struct stacked *of = n->driver_data;
+    const char *text = str_eq(path, "/pki/etcd/ca.crt") ? of->etcd_ca : of->client_ca;
+    (void)err;
+    *missing = !text;
+    buf_adds(out, text ? text : "");
+    return 0;
+}
+
+static const struct driver stacked_driver = {.kind = "kubeadm", .read_file = read_ca};
+
+static struct member stacked_member(struct stacked *of)
+{
+    static char servers[] = "--etcd-servers=https://127.0.0.1:2379";
+    static char etcd_ca[] = "--etcd-cafile=/pki/etcd/ca.crt";
+    static char client_ca[] = "--client-ca-file=/pki/ca.crt";
+    static char path_flag[] = "--encryption-provider-config=/etc/kubernetes/enc/encryption.yaml";
+    static char *args[] = {servers, etcd_ca, client_ca, path_flag, NULL};
+    return (struct member){.node = {.name = of->name, .driver = &stacked_driver, .driver_data = of},
+                           .seen = {.exists = true, .args = args, .config_path = config_path}};
+}
+
+/* That of n2 joins, and has the flag; n1's is of this cluster. */
+static int same_cluster(const char *const this[2], const char *const that[2], struct error *err)
+{
+    struct stacked n1 = {"n1", this[0], this[1]}, n2 = {"n2", that[0], that[1]};
+    struct encrypt_options o = {.config = "cluster.yml"};
+    struct member m[] = {stacked_member(&n1), stacked_member(&n2)};
+    struct session s = {.options = &o, .members = m, .count = 2};
+    m[1].joins = true;
+    return join_check_cluster(&s, &m[1], false, err);
+}
+
+/* https://127.0.0.1:2379 is what kubeadm gives each apiserver of each cluster. */
+static void stacked_etcd_is_told_apart_by_its_authority(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *this[2], *that[2];
+        const char *says; /* NULL: the same cluster */
+    } table[] = {
+        {{"A", "C"}, {"A", "D"}, NULL},
+        {{NULL, "C"}, {NULL, "C"}, NULL},
+        {{"A", "C"}, {"B", "C"}, "different CA certificates"},
+        {{"A", "C"}, {"AB", "C"}, "different CA certificates"},
+        {{NULL, "C"}, {"A", "D"}, "different CA certificates"},
+        {{"A", "C"}, {NULL, "C"}, "it has no CA certificate"},
+        {{NULL, NULL}, {"A", "C"}, "neither has a CA certificate"},
+        {{NULL, NULL}, {NULL, NULL}, "neither has a CA certificate"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct error err CLEANUP(error_clear) = {0};
+        int rc = same_cluster(table[i].this, table[i].that, &err);
+        assert_int_equal(rc, table[i].says ? -1 : 0);
+        if (!table[i].says)
+            continue;
+        assert_int_equal(err.result, RESULT_REFUSED);
+        assert_non_null(strstr(err.message, table[i].says));
+        assert_non_null(strstr(err.message, "n1"));
+        assert_non_null(strstr(err.message, "n2"));
+        assert_non_null(strstr(err.next, "take node n2 out of cluster.yml"));
+    }
+}
+
 static const char *sign_of_a_cluster;
 
 static int find_sign(struct node *n, const char **sign, struct error *err)
@@ -250,6 +322,7 @@ int main(void)
         cmocka_unit_test(a_file_with_a_key_that_may_be_nowhere_else_stays),
         cmocka_unit_test(etcd_servers_are_compared_in_any_order),
         cmocka_unit_test(one_server_in_common_that_is_no_loopback_is_enough),
+        cmocka_unit_test(stacked_etcd_is_told_apart_by_its_authority),
         cmocka_unit_test(an_ordinary_enable_is_not_gone_on_with_by_initial),
         cmocka_unit_test(a_fresh_key_is_for_a_fresh_cluster),
     };
