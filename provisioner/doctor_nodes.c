@@ -149,20 +149,41 @@ static void look_at_file(struct doctor *d, size_t i, const char *about)
                                                    ENCRYPTION_LENIENT, &n->config, &why) == 0;
 }
 
-/* The journal saw the process that runs read another file than the one that lies there now. */
-static void file_and_process(struct doctor *d, struct member *m, const char *about)
+static int file_is_newer(struct doctor *d, struct member *m, const struct node_record *n,
+                         const char *about, struct error *err)
+{
+    struct error e CLEANUP(error_clear) = {0};
+    char *changed CLEANUP(cleanup_mem) = NULL;
+    bool failed = member_file_is_newer(m, n, &changed, &e) < 0;
+    if (failed && e.result == RESULT_INTERRUPTED)
+        return error_move(err, &e);
+    if (failed)
+        saw(d, about, "when its configuration was changed can't be told: %s", e.message);
+    else if (changed)
+        means(wrong(d, about, "%s was changed at %s, after its kube-apiserver had started (%s)",
+                    m->config_path, changed, m->seen.since),
+              "it may run another configuration than lies there; its next restart takes up what "
+              "lies there");
+    return 0;
+}
+
+/* The journal saw the process that runs read another file than the one that lies there now; or by
+ * the node's clock it may have. */
+static int file_and_process(struct doctor *d, struct member *m, const char *about,
+                            struct error *err)
 {
     const struct journal *j = d->s->journal;
-    for (size_t i = 0; j && !journal_is_open(j) && i < j->node_count; i++) {
-        const struct node_record *n = &j->nodes[i];
-        if (!str_eq(n->address, m->node.name) || !m->seen.process || m->file_missing ||
-            m->seen.automatic_reload || !n->runs.sha256 ||
-            !str_eq(n->runs.process, m->seen.process) || str_eq(n->runs.sha256, m->file_sha256))
-            continue;
+    const struct node_record *n = j ? journal_seen_node(j, m->node.name) : NULL;
+    if ((j && journal_is_open(j)) || !m->seen.process || m->file_missing ||
+        m->seen.automatic_reload)
+        return 0;
+    if (!n || !n->runs.sha256 || !str_eq(n->runs.process, m->seen.process))
+        return file_is_newer(d, m, n, about, err);
+    if (!str_eq(n->runs.sha256, m->file_sha256))
         means(
             wrong(d, about, "%s was changed after its kube-apiserver had read it", m->config_path),
             "it still runs what it read; its next restart takes the new one up");
-    }
+    return 0;
 }
 
 /* What it tells to be in force is another file than lies there. */
@@ -367,9 +388,8 @@ int doctor_nodes(struct doctor *d, struct error *err)
             return -1;
         if (m->seen.exists)
             look_at_file(d, i, about);
-        if (member_ask_reload(m, err) < 0)
+        if (member_ask_reload(m, err) < 0 || file_and_process(d, m, about, err) < 0)
             return -1;
-        file_and_process(d, m, about);
         reloads(d, m, about);
         tell_node(d, i, about);
         if (!d->api && d->nodes[i].ready)

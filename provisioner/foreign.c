@@ -167,20 +167,31 @@ static bool is_same_process(const struct member *m, const struct node_record *n)
     return n->runs.process && str_eq(n->runs.process, m->seen.process);
 }
 
-/* No process is known to have read another file than lies there now. */
-static int check_restarted(struct session *s, struct error *err)
+int foreign_check_restarted(struct session *s, struct error *err)
 {
     for (size_t i = 0; i < s->count; i++) {
-        const struct member *m = &s->members[i];
-        const struct node_record *n = journal_node(s->journal, m->node.name);
+        struct member *m = &s->members[i];
+        const struct node_record *n = journal_seen_node(s->journal, m->node.name);
+        char *changed CLEANUP(cleanup_mem) = NULL;
         /* (What it took up by itself is told: reload_check_in_force().) */
-        if (m->joins || m->reload.told || !is_same_process(m, n) ||
-            str_eq(n->runs.sha256, m->seen.config_path ? m->file_sha256 : "none"))
+        if (m->joins || m->reload.told)
             continue;
-        error_set(err, RESULT_REFUSED,
-                  "node %s: %s was changed and its kube-apiserver was not restarted since: it runs "
-                  "another configuration than lies there",
-                  m->node.name, m->config_path);
+        bool other = n && is_same_process(m, n) &&
+                     !str_eq(n->runs.sha256, m->seen.config_path ? m->file_sha256 : "none");
+        if (member_file_is_newer(m, n, &changed, err) < 0)
+            return -1;
+        if (!other && !changed)
+            continue;
+        if (other)
+            error_set(err, RESULT_REFUSED,
+                      "node %s: %s was changed and its kube-apiserver was not restarted since: it "
+                      "runs another configuration than lies there",
+                      m->node.name, m->config_path);
+        else
+            error_set(err, RESULT_REFUSED,
+                      "node %s: %s was changed at %s, after its kube-apiserver had started (%s): "
+                      "it may run another configuration than lies there",
+                      m->node.name, m->config_path, changed, m->seen.since);
         error_next(err,
                    "encrypt doctor --config %s    (does what lies there read all that is stored?); "
                    "then restart kube-apiserver on one node after the other without a pause, each "
@@ -205,7 +216,7 @@ int foreign_check(struct session *s, const struct encryption_config *running, st
     if (rc < 0 && e.result != RESULT_FAILED)
         return error_move(err, &e);
     bool rewritten = is_rewritten_only(s, running);
-    if (!rewritten && check_restarted(s, err) < 0)
+    if (!rewritten && foreign_check_restarted(s, err) < 0)
         return -1;
     if (rc < 0) {
         tell(s, ENCRYPT_WARNING, "check", NULL, "that could not be looked at: %s", e.message);

@@ -1,5 +1,7 @@
 #include "provisioner/node.h"
 
+#include "state/timestamp.h"
+
 #include <ctype.h>
 #include <string.h>
 
@@ -14,6 +16,17 @@ void apiserver_free(struct apiserver *a)
     mem_free(a->doubt);
     mem_free(a->next_start);
     *a = (struct apiserver){0};
+}
+
+bool changed_after_start(long long changed_at, const char *since, char **text)
+{
+    enum { SLACK_S = 2 };
+    char *surely CLEANUP(cleanup_mem) = timestamp_at(changed_at - SLACK_S);
+    *text = NULL;
+    if (changed_at <= 0 || !since || !surely || strcmp(surely, since) <= 0)
+        return false;
+    *text = timestamp_at(changed_at);
+    return *text;
 }
 
 void node_socket_free(struct node_socket *s)

@@ -54,6 +54,10 @@ bool apiserver_arg_is(const char *arg, const char *name, const char **value);
 /* True where its flags say that the cluster knows it by that address: --advertise-address, else
  * --bind-address where that is one. */
 bool apiserver_serves_at(const struct apiserver *a, const char *address);
+/* Whether what was changed at that moment (as driver->changed_at gives it) was changed after the
+ * start of the process that runs `since` then: surely, since times are of whole seconds, and some
+ * starts are reckoned from the boot's. Then *text is that moment, to be freed; else NULL. */
+bool changed_after_start(long long changed_at, const char *since, char **text);
 /* For drivers: takes the flags (args becomes a's own), and from them config_path and
  * automatic_reload. */
 void apiserver_set_args(struct apiserver *a, char **args);
@@ -162,6 +166,11 @@ struct driver {
      * error) where there is none. */
     int (*read_file)(struct node *n, const char *path, struct buf *out, bool *missing,
                      struct error *err);
+
+    /* When that file was last changed, or put in its place: seconds after 1970, by the node's own
+     * clock, on which apiserver.since is as well. 0: it isn't told, or tells nothing of what the
+     * apiserver has read. The file is there. NULL: the kind's nodes don't tell. */
+    int (*changed_at)(struct node *n, const char *path, long long *out, struct error *err);
 
     /* Reads a file by its path on the node (admin_kubeconfig). *missing as in read_file. NULL where
      * admin_kubeconfig is. */

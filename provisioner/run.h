@@ -245,6 +245,9 @@ int record_at_end(struct run *r, struct error *err) MUST_CHECK;
  */
 int foreign_check(struct session *s, const struct encryption_config *running,
                   struct error *err) MUST_CHECK;
+/* Its part for processes. REFUSED: one is known to have read another file than lies there, or the
+ * file is newer than it is and the journal doesn't know that it has read it. */
+int foreign_check_restarted(struct session *s, struct error *err) MUST_CHECK;
 
 /* --- preflight.c --- */
 

@@ -178,6 +178,17 @@ void session_record_kind(struct session *s);
 int member_open_api(struct session *s, struct member *m, struct error *err) MUST_CHECK;
 void member_close(struct member *m);
 
+/*
+ * Whether its apiserver may run another file than lies there, since that is newer than its process
+ * by its node's clock: *changed is when it was changed, to be freed; NULL: no, or it isn't known.
+ * `n` is what the journal knows of the node (NULL: nothing): no time is asked for where it has seen
+ * what the process runs, or the file is the one that it knows to run there, or the process came
+ * after the file that it has put there; nor of a process that takes files up by itself, or whose
+ * settings are in doubt.
+ */
+int member_file_is_newer(struct member *m, const struct node_record *n, char **changed,
+                         struct error *err) MUST_CHECK;
+
 /* Something moves that tell() is not told of: no word is needed that it is still at work. */
 void session_moves(struct session *s);
 

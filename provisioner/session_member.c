@@ -58,6 +58,25 @@ int member_observe(struct member *m, struct error *err)
     return 0;
 }
 
+int member_file_is_newer(struct member *m, const struct node_record *n, char **changed,
+                         struct error *err)
+{
+    const struct apiserver *a = &m->seen;
+    long long at = 0;
+    *changed = NULL;
+    bool seen = n && n->runs.process && str_eq(n->runs.process, a->process);
+    bool same = n && str_eq(n->runs.sha256, m->file_sha256);
+    bool after = n && n->placed.process && !str_eq(n->placed.process, a->process) &&
+                 str_eq(n->placed.sha256, m->file_sha256);
+    if (!a->running || !a->since || !a->config_path || m->file_missing || a->automatic_reload ||
+        a->doubt || seen || same || after || !m->node.driver->changed_at)
+        return 0;
+    if (m->node.driver->changed_at(&m->node, m->config_path, &at, err) < 0)
+        return error_wrap(err, "node %s", m->node.name);
+    changed_after_start(at, a->since, changed);
+    return 0;
+}
+
 void member_close(struct member *m)
 {
     if (m->opened)

@@ -313,6 +313,17 @@ int docker_file_read(const struct http_server *d, const char *container, const c
                      path);
 }
 
+int docker_file_changed_at(const struct http_server *d, const char *container, const char *path,
+                           long long *out, struct error *err)
+{
+    struct buf tar CLEANUP(buf_free) = {0};
+    bool found = false;
+    *out = 0;
+    if (docker_get_archive(d, container, path, &tar, &found, err) < 0)
+        return -1;
+    return found ? tar_changed_at(&tar, out, err) : 0;
+}
+
 /* What was written is what is there. */
 static int check_file(const struct http_server *d, const char *container,
                       const struct node_text *text, struct error *err)

@@ -48,6 +48,10 @@ int docker_file_remove(const struct http_server *d, const json_t *base, const ch
 int docker_file_read(const struct http_server *d, const char *container, const char *path,
                      struct buf *out, bool *missing, struct error *err) MUST_CHECK;
 
+/* See struct driver's changed_at: its mtime. 0 of a symbolic link. */
+int docker_file_changed_at(const struct http_server *d, const char *container, const char *path,
+                           long long *out, struct error *err) MUST_CHECK;
+
 /* Whether something lies on the node by this path: by a helper that is made and never started. The
  * daemon makes nothing in its place where nothing is (as it would for a bind). */
 int docker_has_on_node(const struct http_server *d, const json_t *base, const char *host,

@@ -103,37 +103,60 @@ static int check(const struct header *h, uint64_t *size, struct error *err)
     return 0;
 }
 
-int tar_read(const struct buf *tar, struct buf *out, char **link, struct error *err)
+/* The first entry's header; *at: where its contents begin, *size: of them. A link has none. */
+static int find(const struct buf *tar, struct header *h, size_t *at, uint64_t *size,
+                struct error *err)
 {
-    *link = NULL;
     bool extended = false;
-    size_t at = 0;
-    while (tar->len - at >= BLOCK) {
-        struct header h;
-        memcpy(&h, tar->data + at, BLOCK);
-        uint64_t size = 0;
-        if (check(&h, &size, err) < 0)
+    *at = 0;
+    while (tar->len - *at >= BLOCK) {
+        memcpy(h, tar->data + *at, BLOCK);
+        if (check(h, size, err) < 0)
             return -1;
-        at += BLOCK;
-        if (h.type == '2' && extended)
+        *at += BLOCK;
+        if (h->type == '2' && extended)
             return error_set(err, RESULT_FAILED, "a symbolic link with a long target");
-        if (h.type == '2') {
-            *link = mem_strndup(h.linkname, sizeof(h.linkname));
+        if (h->type == '2')
             return 0;
-        }
-        if (size > tar->len - at)
+        if (*size > tar->len - *at)
             break;
-        if (h.type == '0' || h.type == '\0') {
-            buf_add(out, tar->data + at, size);
+        if (h->type == '0' || h->type == '\0')
             return 0;
-        }
-        if (!h.type || !strchr("xgLK", h.type))
+        if (!h->type || !strchr("xgLK", h->type))
             return error_set(err, RESULT_FAILED, "not a regular file");
-        size_t blocks = (size + BLOCK - 1) / BLOCK * BLOCK;
-        if (blocks > tar->len - at)
+        size_t blocks = (*size + BLOCK - 1) / BLOCK * BLOCK;
+        if (blocks > tar->len - *at)
             break;
-        at += blocks;
+        *at += blocks;
         extended = true;
     }
     return error_set(err, RESULT_FAILED, "a tar archive that is cut short");
+}
+
+int tar_read(const struct buf *tar, struct buf *out, char **link, struct error *err)
+{
+    struct header h;
+    size_t at = 0;
+    uint64_t size = 0;
+    *link = NULL;
+    if (find(tar, &h, &at, &size, err) < 0)
+        return -1;
+    if (h.type == '2')
+        *link = mem_strndup(h.linkname, sizeof(h.linkname));
+    else
+        buf_add(out, tar->data + at, size);
+    return 0;
+}
+
+int tar_changed_at(const struct buf *tar, long long *out, struct error *err)
+{
+    struct header h;
+    size_t at = 0;
+    uint64_t size = 0, mtime = 0;
+    *out = 0;
+    if (find(tar, &h, &at, &size, err) < 0)
+        return -1;
+    if (h.type != '2' && get_octal(h.mtime, sizeof(h.mtime), &mtime) && mtime <= INT64_MAX)
+        *out = (long long)mtime;
+    return 0;
 }

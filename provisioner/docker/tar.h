@@ -25,4 +25,8 @@ int tar_write(struct buf *out, const char *name, const void *data, size_t len, i
  * type of file. No error quotes contents. */
 int tar_read(const struct buf *tar, struct buf *out, char **link, struct error *err) MUST_CHECK;
 
+/* When the file was changed (mtime) by the first entry; 0 where that is a symbolic link. Errors as
+ * tar_read()'s. */
+int tar_changed_at(const struct buf *tar, long long *out, struct error *err) MUST_CHECK;
+
 #endif

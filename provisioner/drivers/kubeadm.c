@@ -355,6 +355,7 @@ const struct driver driver_kubeadm = {
     .find_cluster = kubeadm_find_cluster,
     .host_path = kubeadm_host_path,
     .read_file = kubeadm_read_file,
+    .changed_at = kubeadm_changed_at,
     .read_node_file = kubeadm_read_node_file,
     .default_config_path = "/etc/kubernetes/enc/encryption.yaml",
     .check_place = kubeadm_check_place,

@@ -94,6 +94,7 @@ int kubeadm_go_back(struct node *n, const struct apiserver_want *want, struct er
 int kubeadm_host_path(struct node *n, const char *path, char **out, struct error *err) MUST_CHECK;
 int kubeadm_read_file(struct node *n, const char *path, struct buf *out, bool *missing,
                       struct error *err);
+int kubeadm_changed_at(struct node *n, const char *path, long long *out, struct error *err);
 int kubeadm_read_node_file(struct node *n, const char *path, struct buf *out, bool *missing,
                            struct error *err);
 int kubeadm_check_place(struct node *n, const char *path, struct error *err);

@@ -62,6 +62,14 @@ int kubeadm_read_file(struct node *n, const char *path, struct buf *out, bool *m
     return host_file_read(kubeadm_host(n), host, out, missing, err);
 }
 
+int kubeadm_changed_at(struct node *n, const char *path, long long *out, struct error *err)
+{
+    char *host CLEANUP(cleanup_mem) = NULL;
+    if (kubeadm_host_path(n, path, &host, err) < 0)
+        return -1;
+    return host_file_changed_at(kubeadm_host(n), host, out, err);
+}
+
 int kubeadm_read_node_file(struct node *n, const char *path, struct buf *out, bool *missing,
                            struct error *err)
 {

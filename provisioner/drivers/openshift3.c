@@ -1,6 +1,5 @@
 #include "provisioner/drivers/openshift3.h"
 
-#include "state/timestamp.h"
 #include "templates/encryption_config.h"
 #include "templates/master_config.h"
 
@@ -224,17 +223,12 @@ int openshift3_flag(const struct node *n, const struct buf *text, char **out, st
     return 0;
 }
 
-/* What stands there by now is not what it has read, as far as the node's clock tells: times are of
- * whole seconds, and the start's is reckoned from the boot's. */
+/* What stands there by now is not what it has read, as far as the node's clock tells. */
 static char *doubt_of(const struct openshift3_view *v)
 {
-    enum { SLACK_S = 2 };
-    if (!v->api.changed_at || !v->api.process.since ||
-        (v->kept.there && str_eq(v->api.process.identity, v->kept.process)))
-        return NULL;
-    char *surely CLEANUP(cleanup_mem) = timestamp_at(v->api.changed_at - SLACK_S);
-    char *changed CLEANUP(cleanup_mem) = timestamp_at(v->api.changed_at);
-    if (!surely || strcmp(surely, v->api.process.since) <= 0)
+    char *changed CLEANUP(cleanup_mem) = NULL;
+    if ((v->kept.there && str_eq(v->api.process.identity, v->kept.process)) ||
+        !changed_after_start(v->api.changed_at, v->api.process.since, &changed))
         return NULL;
     return mem_printf(OPENSHIFT_CONFIG " was changed (at %s) after the master API had started (at "
                                        "%s), so what that runs with isn't known",
@@ -288,6 +282,12 @@ static int openshift3_read_file(struct node *n, const char *path, struct buf *ou
                                 struct error *err)
 {
     return host_file_read(&of(n)->host, path, out, missing, err);
+}
+
+static int openshift3_changed_at(struct node *n, const char *path, long long *out,
+                                 struct error *err)
+{
+    return host_file_changed_at(&of(n)->host, path, out, err);
 }
 
 /* The folders that the static pod has of its node. */
@@ -519,6 +519,7 @@ const struct driver driver_openshift3 = {
     .close = openshift3_close,
     .observe = openshift3_observe,
     .read_file = openshift3_read_file,
+    .changed_at = openshift3_changed_at,
     .read_node_file = openshift3_read_file,
     .check_place = openshift3_check_place,
     .check_start = openshift3_check_start,

@@ -257,6 +257,16 @@ static int rke_read_file(struct node *n, const char *path, struct buf *out, bool
     return docker_file_read(&r->docker, id, path, out, missing, err);
 }
 
+/* RKE puts its own file anew at each `up`, the same as it was, and restarts nothing then: its time
+ * tells nothing. */
+static int rke_changed_at(struct node *n, const char *path, long long *out, struct error *err)
+{
+    *out = 0;
+    if (str_eq(path, driver_rke.default_config_path))
+        return 0;
+    return docker_file_changed_at(&rke_of(n)->docker, RKE_CURRENT, path, out, err);
+}
+
 /* In a container beside kube-apiserver's, with its volumes: the group docker is enough for it. */
 static char *rke_shell(const char *script, bool input)
 {
@@ -363,6 +373,7 @@ const struct driver driver_rke = {
     .close = rke_close,
     .observe = rke_observe,
     .read_file = rke_read_file,
+    .changed_at = rke_changed_at,
     .default_config_path = RKE_FOLDER "/ssl/encryption.yaml",
     .check_place = rke_check_place,
     .put_file = rke_put_file,

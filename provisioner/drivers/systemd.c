@@ -127,6 +127,11 @@ static int systemd_read_file(struct node *n, const char *path, struct buf *out, 
     return host_file_read(&systemd_of(n)->host, path, out, missing, err);
 }
 
+static int systemd_changed_at(struct node *n, const char *path, long long *out, struct error *err)
+{
+    return host_file_changed_at(&systemd_of(n)->host, path, out, err);
+}
+
 static int systemd_rehearse(struct node *n, const char *path, struct error *err)
 {
     return host_file_rehearse(&systemd_of(n)->host, path, err);
@@ -172,6 +177,7 @@ const struct driver driver_systemd = {
     .close = systemd_close,
     .observe = systemd_observe,
     .read_file = systemd_read_file,
+    .changed_at = systemd_changed_at,
     .default_config_path = "/etc/kubernetes/encryption.yaml",
     .check_place = systemd_check_place,
     .check_start = systemd_check_start,

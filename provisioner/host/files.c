@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -189,6 +190,18 @@ int host_file_read(const struct host *h, const char *path, struct buf *out, bool
         *missing = true;
     else
         buf_add(out, buf_str(&a.out), a.out.len);
+    return 0;
+}
+
+int host_file_changed_at(const struct host *h, const char *path, long long *out, struct error *err)
+{
+    static const char script[] = "as_root stat -L -c %Z \"$1\"";
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    const char *args[] = {path, NULL};
+    *out = 0;
+    if (run(h, "asking for the time of", path, script, args, NULL, 0, &a, err) < 0)
+        return -1;
+    *out = strtoll(buf_str(&a.out), NULL, 10);
     return 0;
 }
 

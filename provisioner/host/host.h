@@ -69,6 +69,7 @@ int host_check_may_replace(const struct host *h, const char *path, bool secret,
  * FOLDER/NAME, NEW its temporary file (see below).
  *
  *   read:    test ! -e FILE | cat FILE
+ *   changed: stat -L -c %Z FILE
  *   is:      test TYPE FILE | test ! TYPE FILE
  *   folder:  test -d FOLDER | test ! -d FOLDER | mkdir -p -m 0700 FOLDER (0755 just below /etc) |
  *            sync FOLDER/..'s name | ls -ldn FOLDER/.
@@ -89,6 +90,10 @@ int host_check_may_replace(const struct host *h, const char *path, bool secret,
  * symbolic link is followed. */
 int host_file_read(const struct host *h, const char *path, struct buf *out, bool *missing,
                    struct error *err) MUST_CHECK;
+/* As struct driver's changed_at(): a change of owner, mode or name counts too, as the node's kernel
+ * has it. */
+int host_file_changed_at(const struct host *h, const char *path, long long *out,
+                         struct error *err) MUST_CHECK;
 /* Whether something lies there (`type`: "-e", or "-f", "-d", "-S" as test(1) has them). */
 int host_file_is(const struct host *h, const char *type, const char *path, bool *is,
                  struct error *err) MUST_CHECK;

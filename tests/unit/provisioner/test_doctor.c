@@ -567,6 +567,33 @@ static void test_commands(void **state)
     unlink(file);
 }
 
+static int changed_later(struct node *n, const char *path, long long *out, struct error *err)
+{
+    (void)path;
+    *out = 1795251155;
+    return str_eq(n->name, "10.0.0.2") ? error_set(err, RESULT_FAILED, "sudo refuses") : 0;
+}
+
+/* With no journal, by the node's own clock alone. */
+static void test_a_file_newer_than_its_process_is_told(void **state)
+{
+    static const char items[] = SECRETS(CBC("a", K1) ", " ID);
+    static const struct driver tells = {.kind = "none", .changed_at = changed_later};
+    LAB(items, items);
+    for (size_t i = 0; i < NODES; i++) {
+        struct member *m = &l.d.s->members[i];
+        encryption_config_free(STEAL(l.d.nodes[i].config));
+        m->node.driver = &tells;
+        m->seen.process = mem_strdup("p1");
+        m->seen.since = mem_strdup("2026-11-20T08:52:35Z");
+    }
+    assert_int_equal(doctor_nodes(&l.d, &l.err), 0);
+    SAID("encryption.yaml was changed at 2026-11-21T08:52:35Z, after its kube-apiserver had "
+         "started (2026-11-20T08:52:35Z)");
+    assert_int_equal(l.out.finding_count, 1);
+    assert_string_equal(l.out.findings[0].about, "node 10.0.0.1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -592,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_no_half_way),
         cmocka_unit_test(test_no_union_in_the_dark),
         cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_a_file_newer_than_its_process_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -157,6 +157,24 @@ static void hyperkube_is_an_apiserver_by_its_first_word(void **state)
     assert_string_equal(b.config_path, PATH);
 }
 
+/* Also one that was made long ago, elsewhere, and moved there just now. */
+static void a_file_tells_when_it_came_there(void **state)
+{
+    (void)state;
+    struct error err CLEANUP(error_clear) = {0};
+    struct stat is = {0};
+    long long at = -1;
+    char *file CLEANUP(cleanup_mem) = here(PATH);
+    put_manifest(KUBEADM_MANIFEST, true, NULL);
+    put(PATH, "x");
+    char *old CLEANUP(cleanup_mem) = mem_printf("touch -d @1700000000 %s", file);
+    sh(old);
+    assert_int_equal(stat(file, &is), 0);
+    assert_int_equal(driver_kubeadm.changed_at(node, PATH, &at, &err), 0);
+    assert_int_equal(at, is.st_ctime);
+    assert_int_not_equal(at, is.st_mtime);
+}
+
 static void a_file_that_the_next_apiserver_reads_is_not_removed(void **state)
 {
     (void)state;
@@ -365,6 +383,7 @@ int main(void)
         ON_A_NODE(without_its_manifest_nothing_is_started),
         ON_A_NODE(a_manifest_that_was_moved_tells_its_mounts_and_gets_no_file),
         ON_A_NODE(hyperkube_is_an_apiserver_by_its_first_word),
+        ON_A_NODE(a_file_tells_when_it_came_there),
         ON_A_NODE(a_file_that_the_next_apiserver_reads_is_not_removed),
         ON_A_NODE(what_a_change_will_do_is_asked_of_sudo_first),
         ON_A_NODE(by_hand_the_manifest_is_away_until_the_process_is_gone),

@@ -96,7 +96,8 @@ static void test_tar_program(void **state)
     fclose(f);
     char *command CLEANUP(cleanup_mem) = mem_printf(
         "cd %s && tar --numeric-owner -tvf t.tar | grep -q '^-rw------- 0/0 *9 .*a file$'"
-        " && tar -xOf t.tar >\"$(printf '%%0120d' 7)\" && ln -s target link"
+        " && tar -xOf t.tar >\"$(printf '%%0120d' 7)\" && touch -d @1700000001 0*7 && ln -s target "
+        "link"
         " && tar -H pax -cf pax.tar 0*7 && tar -H gnu -cf gnu.tar 0*7"
         " && tar -cf link.tar link && tar -cf dir.tar .",
         dir);
@@ -111,12 +112,17 @@ static void test_tar_program(void **state)
         buf_reserve(&made, 1 << 20);
         made.len = fread(made.data, 1, 1 << 20, f);
         fclose(f);
+        struct error unread CLEANUP(error_clear) = {0};
+        long long changed = -1;
+        assert_int_equal(tar_changed_at(&made, &changed, &unread), i < 3 ? 0 : -1);
         if (i < 2) {
             assert_int_equal(read_one(&made, &out, &link), 0);
             assert_string_equal(buf_str(&out), "contents\n");
+            assert_int_equal(changed, 1700000001);
         } else if (i == 2) {
             assert_int_equal(read_one(&made, &out, &link), 0);
             assert_string_equal(link, "target");
+            assert_int_equal(changed, 0);
         } else {
             assert_int_equal(read_one(&made, &out, &link), -1);
         }
