@@ -305,6 +305,13 @@ static int restart_container(struct owned_run *r, size_t i, bool *done, struct e
     return 0;
 }
 
+/* (With nothing open, and the file as it was, nothing is to be shown: the server's own word was
+ * wanted. rke2's static pod may live on.) */
+bool owned_wants_another(bool open, const char *before, const char *after)
+{
+    return open || !str_eq(before, after);
+}
+
 int owned_restart(struct owned_run *r, size_t i, struct error *err)
 {
     struct session *s = r->s;
@@ -315,6 +322,7 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
         return -1;
     char *start CLEANUP(cleanup_mem) = mem_strdup(r->seen[i].start);
     char *process CLEANUP(cleanup_mem) = mem_strdup(m->seen.process);
+    char *before CLEANUP(cleanup_mem) = mem_strdup(m->file_sha256);
     node_record_placed(journal_node(s->journal, m->node.name), m->file_sha256, process);
     if (owned_record(r, err) < 0)
         return -1;
@@ -330,14 +338,16 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
     /* (One that was down, or stuck, may have left an apiserver that runs this file already.) */
     const struct node_record *n = journal_node(s->journal, m->node.name);
     bool shown = str_eq(n->runs.process, process) && str_eq(n->runs.sha256, m->file_sha256);
-    if (process && !shown && (container || str_eq(process, m->seen.process)) &&
+    bool wants = owned_wants_another(s->journal->owned != NULL, before, m->file_sha256);
+    if (process && !shown && wants && (container || str_eq(process, m->seen.process)) &&
         (wait_for_another(r, i, process, &other, err) < 0 ||
          (other && wait_for_server(r, i, err) < 0)))
         return -1;
     if (!other && !m->seen.automatic_reload)
         return refuse_same_process(r, i, container, err);
     r->restarted_at = loop_now();
-    node_record_runs(journal_node(s->journal, m->node.name), m->file_sha256, m->seen.process);
+    if (wants || !str_eq(process, m->seen.process))
+        node_record_runs(journal_node(s->journal, m->node.name), m->file_sha256, m->seen.process);
     if (s->journal->owned)
         s->journal->owned->stuck = false;
     if (owned_record(r, err) < 0)
@@ -413,10 +423,7 @@ static int tell_stuck(struct owned_run *r, size_t i, const char *why, struct err
     error_set(err, RESULT_STOPPED, "node %s: its reencrypt stopped half-way: %s", m->node.name,
               why);
     if (r->s->journal->owned->at_once)
-        error_next(err,
-                   "%s    (it rewrites and proves what is stored, restarts nothing, and tells how "
-                   "the old key goes)",
-                   r->again);
+        owned_tell_half_way(r, i, err);
     else
         error_next(err,
                    "%s    (it restarts %s there, which takes the stage back to rotate, and asks "

@@ -1,5 +1,6 @@
 /* A proof where the datastore can't be looked into (k3s on SQLite, or on a database). */
 #include "provisioner/owned/owned.h"
+#include "provisioner/reload.h"
 #include "provisioner/store.h"
 
 #include <string.h>
@@ -71,4 +72,32 @@ int owned_prove_by_api(struct owned_run *r, const struct resource *res, int64_t 
         "%zu %s change at each look, the first is %s: whether they are in the new form "
         "can't be told through the API",
         unsettled, res->name, names[0]);
+}
+
+int owned_ask_reload(struct owned_run *r, size_t i, struct error *err)
+{
+    struct member *m = &r->s->members[i];
+    m->seen.automatic_reload = owned_reloads(r->kind, &m->seen);
+    return member_ask_reload(m, err);
+}
+
+int owned_check_can_show(struct owned_run *r, struct error *err)
+{
+    const struct member *m = &r->s->members[r->leader];
+    bool etcd = false;
+    if (owned_find_etcd(r, &etcd, err) < 0 || (!etcd && owned_ask_reload(r, r->leader, err) < 0))
+        return -1;
+    if (etcd || (m->reload.told && str_eq(m->reload.sha256, m->file_sha256)))
+        return 0;
+    error_set(err, RESULT_REFUSED,
+              "node %s: by rotate-keys alone, and that its kube-apiserver writes with the fresh "
+              "key could not be shown: this datastore can't be looked into, and %s",
+              m->node.name,
+              m->reload.told ? "its metric names another configuration than lies there"
+                             : "no metric of its version tells which configuration is in force");
+    error_next(err,
+               "secrets-encryption-provider: aescbc in %s, where its key is for aescbc; else a "
+               "version that tells it (Kubernetes 1.34), or embedded etcd",
+               r->kind->settings);
+    return -1;
 }

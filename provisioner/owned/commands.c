@@ -39,6 +39,20 @@ static int check_keys_agree(struct owned_run *r, struct error *err)
     return -1;
 }
 
+static int check_none_lost(struct owned_run *r, struct error *err)
+{
+    for (size_t i = 0; i < r->s->count; i++)
+        if (r->seen[i].active && owned_restart_may_lose(&r->seen[i], NULL)) {
+            error_set(err, RESULT_REFUSED,
+                      "node %s: two keys lie in %s, and no stage says that both were saved: a "
+                      "restart may take the one under which values are stored",
+                      r->s->members[i].node.name, r->kind->config);
+            error_next(err, "docs/kinds/rke2.md (rotate-keys ended half-way)");
+            return -1;
+        }
+    return 0;
+}
+
 static int tell_restart(const struct owned_run *r, struct error *err)
 {
     error_next(err, "encrypt restart --config %s    (restarts the servers one by one)",
@@ -193,7 +207,7 @@ static int begin(struct owned_run *r, const char *why, bool staged, struct error
     struct encryption_config *from CLEANUP(cleanup_encryption_config) =
         encryption_config_copy(r->seen[r->leader].config);
     bool at_once = false;
-    if (check_change(r, why, &at_once, err) < 0 ||
+    if (check_change(r, why, &at_once, err) < 0 || (at_once && owned_check_can_show(r, err) < 0) ||
         owned_check_may(r, at_once, s->options->snapshot >= 0, err) < 0)
         return -1;
     if (staged && at_once)
@@ -411,7 +425,10 @@ static int give_up(struct owned_run *r, struct error *err)
         error_set(err, RESULT_REFUSED,
                   "%s can't be taken back: %s has no command for that; from here is only on",
                   o->why, r->kind->program);
-        error_state(err, "%s is open; every server can read all that is stored", o->why);
+        error_state(err, "%s is open%s", o->why,
+                    owned_reads_all(o, r->servers[r->leader].file)
+                        ? "; every server can read all that is stored"
+                        : "");
         error_next(err,
                    str_eq(o->why, "rotate-key")
                        ? "%s"
@@ -427,9 +444,12 @@ static int give_up(struct owned_run *r, struct error *err)
     r->report->nothing_to_do = false;
     if (half_way)
         tell(s, ENCRYPT_WARNING, NULL, NULL,
-             "what %s did is not taken back: both keys stay on the server and in the key history "
-             "of %s, and a rotation needs one alone. How the old one goes: docs/kinds/rke2.md",
-             r->kind->program, s->state_path);
+             "what %s did is not taken back: both keys stay in the server's file and in the key "
+             "history of %s, and values may lie under either. A restart of %s, or of the machine, "
+             "may take the fresh key from the server, where its version saves it at the end alone: "
+             "what lies under it could not be read then. docs/kinds/rke2.md (rotate-keys ended "
+             "half-way) tells how both are kept, and how the old one goes",
+             r->kind->program, s->state_path, r->kind->unit);
     journal_close_owned(s->journal, half_way ? r->seen[r->leader].config : NULL, true);
     if (owned_record(r, err) < 0)
         return -1;
@@ -460,15 +480,7 @@ static int adopt(struct owned_run *r, bool *is, struct error *err)
     }
     tell(s, ENCRYPT_NOTE, NULL, NULL,
          "a rotation that was begun by hand is half-way on these servers: it is gone on with");
-    journal_open_owned(s->journal, "rotate-key", from);
-    for (size_t i = 0; i < s->count; i++) {
-        enum stage stage = r->seen[i].status.stage;
-        journal_add_config_keys(s->journal, r->seen[i].config);
-        /* Whether reencrypt or rotate-keys is at work can't be told, and a restart may take the
-         * fresh key from the server in the middle of the second. */
-        if (stage == STAGE_REENCRYPT_REQUEST || stage == STAGE_REENCRYPT_ACTIVE)
-            s->journal->owned->at_once = true;
-    }
+    owned_note_adopted(r, from);
     if (owned_record(r, err) < 0)
         return -1;
     owned_judge(r);
@@ -488,7 +500,7 @@ static int check_restarts(struct owned_run *r, bool *any, struct error *err)
             err->result = err->result == RESULT_STOPPED ? RESULT_REFUSED : err->result;
             return -1;
         }
-    return *any ? check_keys_agree(r, err) : 0;
+    return *any && (check_none_lost(r, err) < 0 || check_keys_agree(r, err) < 0) ? -1 : 0;
 }
 
 static int restart_those_that_differ(struct owned_run *r, struct error *err)
@@ -507,6 +519,8 @@ static int restart_those_that_differ(struct owned_run *r, struct error *err)
             give_lease_back(s);
         return any ? not_done(r, err) : nothing(r);
     }
+    mem_free(r->again);
+    r->again = run_command_line("restart", s->options);
     owned_keep_keys(r);
     int rc = owned_record(r, err);
     for (size_t i = 0; rc == 0 && i < s->count; i++)

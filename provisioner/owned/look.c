@@ -165,6 +165,17 @@ enum owned_file owned_file_of(const struct encryption_config *c, const struct ow
     return !has && count == 1 ? OWNED_FILE_TO : OWNED_FILE_OTHER;
 }
 
+bool owned_restart_may_lose(const struct owned_seen *seen, const struct owned_record *o)
+{
+    enum stage stage = seen->status.stage;
+    bool at_work = stage == STAGE_REENCRYPT_REQUEST || stage == STAGE_REENCRYPT_ACTIVE;
+    if (!seen->answers || !seen->config || (o && !o->at_once))
+        return false;
+    if (o && owned_file_of(seen->config, o) == OWNED_FILE_TO)
+        return at_work;
+    return keys_of(seen->config) > 1 && stage != STAGE_PREPARE && stage != STAGE_ROTATE;
+}
+
 /* --- what the planner is told --- */
 
 bool owned_is_shown(const struct node_record *n, bool apart, const char *sha256,
@@ -294,63 +305,4 @@ bool owned_keys_differ(const struct encryption_config *const *configs, size_t co
             }
     }
     return false;
-}
-
-/* --- somebody else's rotation --- */
-
-static void note_keys(const struct encryption_config *c, const struct encryption_key *found[3],
-                      enum provider_type types[3], size_t *count)
-{
-    for (size_t p = 0; c && c->item_count == 1 && p < c->items[0].provider_count; p++) {
-        const struct encryption_provider *provider = &c->items[0].providers[p];
-        for (size_t k = 0; k < provider->key_count; k++) {
-            size_t at = 0;
-            while (at < *count && (types[at] != provider->type ||
-                                   !encryption_key_equal(found[at], &provider->keys[k])))
-                at++;
-            if (at < *count || *count == 3)
-                continue;
-            found[at] = &provider->keys[k];
-            types[(*count)++] = provider->type;
-        }
-    }
-}
-
-struct encryption_config *owned_half_way(const struct owned_run *r)
-{
-    const struct encryption_key *found[3] = {0};
-    enum provider_type types[3] = {0};
-    size_t count = 0;
-    for (size_t i = 0; i < r->s->count; i++) {
-        if (!r->seen[i].config)
-            return NULL;
-        note_keys(r->seen[i].config, found, types, &count);
-    }
-    for (size_t old = 0; count == 2 && old < 2; old++) {
-        /* With that one as the old key, is each server's file of such a rotation, and does the
-         * furthest one's stage say so? (The other way round a half-way one is none.) */
-        struct encryption_config *from CLEANUP(cleanup_encryption_config) =
-            encryption_config_managed(types[old], NULL, found[old]);
-        struct owned_record o = {.why = "rotate-key", .from = from};
-        enum owned_file furthest = OWNED_FILE_FROM;
-        bool fits = true;
-        size_t leader = 0;
-        for (size_t i = 0; i < r->s->count; i++) {
-            enum owned_file f = owned_file_of(r->seen[i].config, &o);
-            fits = fits && f != OWNED_FILE_OTHER;
-            if (f > furthest) {
-                furthest = f;
-                leader = i;
-            }
-        }
-        enum stage stage = r->seen[leader].status.stage;
-        enum stage wants = furthest == OWNED_FILE_PREPARED ? STAGE_PREPARE
-                           : furthest == OWNED_FILE_TO     ? STAGE_REENCRYPT_FINISHED
-                                                           : STAGE_ROTATE;
-        bool at_work =
-            furthest == OWNED_FILE_ROTATED && stage != STAGE_PREPARE && stage != STAGE_START;
-        if (fits && furthest != OWNED_FILE_FROM && (stage == wants || at_work))
-            return STEAL(from);
-    }
-    return NULL;
 }

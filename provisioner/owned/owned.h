@@ -119,9 +119,27 @@ enum owned_file owned_file_of(const struct encryption_config *c, const struct ow
 /* The one local key of a configuration, and its type; NULL: it has none, or several. */
 const struct encryption_key *owned_only_key(const struct encryption_config *c,
                                             enum provider_type *type);
+/* Whether a restart may take a key from the server under which values are stored: their rotate-keys
+ * was begun there (or two keys lie there, of which no stage says that they were saved), and it has
+ * not ended. `o`: the open change, or NULL. Pure. */
+bool owned_restart_may_lose(const struct owned_seen *seen, const struct owned_record *o);
+/* The same in words; %s: the unit. */
+#define OWNED_MAY_LOSE                                                                             \
+    "a rotation did not end there: a restart of %s, or of the machine, may take a key from the "   \
+    "server under which values are stored; docs/kinds/rke2.md (rotate-keys ended half-way)"
+
+/* half_way.c */
 /* The two keys of a rotation that somebody else began, from what lies on the servers: `from`, with
  * the old one alone (to be freed). NULL: it is no such thing. Pure but for r->seen. */
 struct encryption_config *owned_half_way(const struct owned_run *r);
+/* That becomes the open change, in memory, from what was seen. */
+void owned_note_adopted(struct owned_run *r, const struct encryption_config *from);
+/* Whether, as far as is known, every server reads all that is stored: not where the old key has
+ * gone from a server's file, and nothing was counted since. Pure. */
+bool owned_reads_all(const struct owned_record *o, enum owned_file at);
+/* rotate-keys ended half-way on that server, and can't be gone on with by their own stages: the
+ * state, and what to do. */
+void owned_tell_half_way(const struct owned_run *r, size_t i, struct error *err);
 
 /* commands.c: what the command would open ("rotate-key", "enable", "disable"; constant), and how;
  * NULL: nothing is to do. REFUSED as the command is. */
@@ -137,6 +155,9 @@ struct owned_facts owned_facts_of(const struct owned_record *o);
 int owned_hold_lock(struct owned_run *r, struct error *err) MUST_CHECK;
 int owned_give(struct owned_run *r, size_t i, const char *command, struct error *err) MUST_CHECK;
 int owned_restart(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
+/* Whether a restart has to bring another apiserver: `before`, `after`: SHA-256 of the file. Pure.
+ */
+bool owned_wants_another(bool open, const char *before, const char *after);
 /* For a server that is not active: one that is coming up is waited for, another is started. */
 int owned_start(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 /* For an active one that doesn't tell its state: waits for a while. STOPPED where that is silent
@@ -177,6 +198,13 @@ int owned_refuse_stubborn(struct owned_run *r, struct tally *t, struct error *er
 
 /* prove.c: rewrites by empty patches, and proves; the journal gets it. */
 int owned_prove(struct owned_run *r, struct error *err) MUST_CHECK;
+/* Whether its apiserver takes the file up by itself, as far as is known. Pure. */
+bool owned_reloads(const struct owned_kind *kind, const struct apiserver *a);
+/* As member_ask_reload(), of such a one. */
+int owned_ask_reload(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
+/* REFUSED where rotate-keys could not be followed: without an etcd that can be looked into the
+ * apiserver's metric alone shows that it has a file in force. */
+int owned_check_can_show(struct owned_run *r, struct error *err) MUST_CHECK;
 /* After their command has dropped the old key from the leader's file, before anybody restarts. */
 int owned_count_gone(struct owned_run *r, struct error *err) MUST_CHECK;
 /* REFUSED where something is stored that `from` can't read, or etcd has no room. Sets r->stored. */

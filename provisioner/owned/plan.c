@@ -86,7 +86,7 @@ static struct owned_step at_prepared(const struct owned_server *s, size_t count,
 /* rotate-keys does it all by itself, on one server. A restart would end its rewriting, and in
  * versions that save the fresh key at the end alone (k3s#13763) it would take that from the server:
  * never one. Where it was interrupted both keys are there, and the operator is told how to go on.
- * (Whether its apiserver runs the file is told by the rewriting itself.) */
+ * Nothing is rewritten then: it would all lie under a key that nothing is known to have saved. */
 static struct owned_step half_way(const struct owned_server *s, size_t count, size_t leader,
                                   struct owned_facts f)
 {
@@ -95,8 +95,6 @@ static struct owned_step half_way(const struct owned_server *s, size_t count, si
     for (size_t i = 0; i < count; i++)
         if (!s[i].same)
             return refuse(i, "rotate-keys was given on one of several servers, and ended half-way");
-    if (s[leader].file == OWNED_FILE_ROTATED && !f.proved)
-        return on(OWNED_PROVE, leader, NULL);
     return refuse(leader, "rotate-keys ended half-way");
 }
 
@@ -122,8 +120,8 @@ static struct owned_step at_to(const struct owned_server *s, size_t count, size_
     /* Its file has the fresh key alone, its process may still read the old one: what is left under
      * that is counted before anything is restarted. */
     bool counts = f.change == OWNED_ROTATE_KEY && !f.gone;
-    if (f.way == OWNED_AT_ONCE && is_at_work(s[leader].stage))
-        return f.stuck ? refuse(leader, "rotate-keys ended half-way")
+    if (f.way == OWNED_AT_ONCE && is_at_work(s[leader].stage) && !(counts && f.stuck))
+        return f.stuck ? refuse(leader, "rotate-keys dropped the old key, and did not end")
                        : on(OWNED_WAIT, leader, NULL);
     if (is_at_work(s[leader].stage) && !(counts && f.stuck))
         return on(f.stuck ? OWNED_RESTART : OWNED_WAIT, leader, NULL);
@@ -138,9 +136,11 @@ static struct owned_step at_to(const struct owned_server *s, size_t count, size_
         return on(OWNED_RESTART, i, NULL);
     if (f.change != OWNED_ROTATE_KEY && !f.proved)
         return on(OWNED_PROVE, leader, NULL);
-    i = f.change == OWNED_ROTATE_KEY
-            ? not_at(s, count, STAGE_REENCRYPT_FINISHED, STAGE_REENCRYPT_FINISHED)
-            : not_at(s, count, STAGE_START, STAGE_REENCRYPT_FINISHED);
+    /* (rotate-keys that did not end keeps the stage from before.) */
+    i = not_at(s, count,
+               f.change == OWNED_ROTATE_KEY && f.way == OWNED_IN_STAGES ? STAGE_REENCRYPT_FINISHED
+                                                                        : STAGE_START,
+               STAGE_REENCRYPT_FINISHED);
     if (i < count)
         return refuse(i, "it runs the last file, and its stage or the hashes don't say so");
     return on(OWNED_DONE, leader, NULL);

@@ -98,8 +98,9 @@ int owned_refuse_stubborn(struct owned_run *r, struct tally *t, struct error *er
     if (objects_mark_unreadable(r->s, t, err) < 0)
         return -1;
     stubborn_explain(t->resource, t->stubborn, t->kept, t->more, prefix, &text);
-    error_set(err, RESULT_STOPPED,
-              "all but these could be rewritten; the servers keep both keys:\n%.*s",
+    error_set(err, RESULT_STOPPED, "all but these could be rewritten%s:\n%.*s",
+              r->servers[r->leader].file == OWNED_FILE_ROTATED ? "; the servers keep both keys"
+                                                               : "",
               (int)(text.len ? text.len - 1 : 0), buf_str(&text));
     error_next(err, "do what stands with each of them, then: %s", r->again);
     return -1;
@@ -233,11 +234,8 @@ static int check_all_shown(struct owned_run *r, struct error *err)
 {
     if (owned_look(r, err) < 0)
         return -1;
-    /* (rotate-keys leaves the process as it was: that it writes with the fresh key is shown by what
-     * the patches stored.) */
-    bool at_once = r->s->journal->owned->at_once;
     for (size_t i = 0; i < r->s->count; i++)
-        if (!r->servers[i].up || !r->servers[i].same || !(r->servers[i].shown || at_once))
+        if (!r->servers[i].up || !r->servers[i].same || !r->servers[i].shown)
             return error_set(err, RESULT_STOPPED,
                              "node %s: its server, or what lies there, changed while this looked",
                              r->s->members[i].node.name);
@@ -309,10 +307,6 @@ int owned_prove(struct owned_run *r, struct error *err)
     if (etcd ? prove(r, all, &want, &revision, &values, err) < 0
              : prove_by_api(r, all, &revision, &values, err) < 0)
         return -1;
-    if (o->at_once && !values)
-        return error_set(err, RESULT_STOPPED,
-                         "no secret is stored, so that the server writes with the fresh key can't "
-                         "be shown");
     if (check_all_shown(r, err) < 0)
         return -1;
     o->proved = true;
@@ -349,48 +343,107 @@ static int mend(struct owned_run *r, struct census *c, const char *prefix, struc
     return 0;
 }
 
-/* What can't be mended any more, and where it can still be read. */
-static int tell_under_dropped(struct owned_run *r, const struct census *c, struct error *err)
+bool owned_reloads(const struct owned_kind *kind, const struct apiserver *a)
+{
+    /* (k3s, where the apiserver is a part of the server, has it since 1.28, and shows no flag.) */
+    return a->automatic_reload || !kind->apart;
+}
+
+/* Whether something lies there is not known, or (`counted`) known; where it can still be read. */
+static int tell_dropped(struct owned_run *r, bool counted, struct error *err)
 {
     struct session *s = r->s;
     struct buf still CLEANUP(buf_free) = {0};
     bool reloads = false;
+    const char *what = counted ? "these values" : "what may lie under it still";
     for (size_t i = 0; i < s->count; i++) {
-        reloads = reloads || s->members[i].seen.automatic_reload;
+        reloads = reloads || owned_reloads(r->kind, &s->members[i].seen);
         if (r->servers[i].file == OWNED_FILE_ROTATED)
             buf_printf(&still, "%s%s", still.len ? ", " : "", s->members[i].node.name);
     }
+    if (still.len) {
+        error_state(err,
+                    "the key is in the history of %s, and in the files of %s: these servers can "
+                    "read %s. Don't restart them",
+                    s->state_path, buf_str(&still), what);
+        if (counted)
+            error_next(err,
+                       "save those objects through such a server (kubectl get -o yaml), then: %s",
+                       r->again);
+    } else if (reloads) {
+        error_state(err,
+                    "the key is in the history of %s, and in no server's file: their apiservers "
+                    "load that by themselves within a minute, and can't read %s then. Don't "
+                    "restart %s",
+                    s->state_path, what, r->kind->unit);
+        if (counted)
+            error_next(
+                err,
+                "save those objects at once, while they can be read (kubectl get -o yaml); else "
+                "their recovery from the snapshot (docs/kinds/rke2.md); then: %s",
+                r->again);
+    } else {
+        error_state(err,
+                    "the key is in the history of %s, and in no server's file: the apiserver that "
+                    "runs can read %s until it is restarted. Don't restart it",
+                    s->state_path, what);
+        if (counted)
+            error_next(err, "save those objects (kubectl get -o yaml), then: %s", r->again);
+    }
+    error_next(err, "%s    (it looks once more; restart no server before it has)", r->again);
+    return -1;
+}
+
+static int tell_under_dropped(struct owned_run *r, const struct census *c, struct error *err)
+{
     if (err->result == RESULT_OK)
         error_set(err, RESULT_STOPPED,
                   "%zu values lie under the key that was dropped; the first is %s", c->refused,
                   c->examples[0]);
-    if (still.len) {
-        error_state(err,
-                    "the key is in the history of %s, and in the files of %s: these servers can "
-                    "read such values. Don't restart them",
-                    s->state_path, buf_str(&still));
-        error_next(err, "save those objects through such a server (kubectl get -o yaml), then: %s",
-                   r->again);
-    } else if (reloads) {
-        error_state(err,
-                    "the key is in the history of %s, and in no server's file: their apiservers "
-                    "load that by themselves within a minute, and can't read these values then",
-                    s->state_path);
-        error_next(err,
-                   "save those objects at once, while they can be read (kubectl get -o yaml); else "
-                   "their recovery from the snapshot (docs/kinds/rke2.md); then: %s",
-                   r->again);
-    } else {
-        error_state(err,
-                    "the key is in the history of %s, and in no server's file: the apiserver that "
-                    "runs can read these values until it is restarted. Don't restart it",
-                    s->state_path);
-        error_next(err, "save those objects (kubectl get -o yaml), then: %s", r->again);
+    return tell_dropped(r, true, err);
+}
+
+/* rotate-keys leaves the process as it was. Without an etcd nothing else shows what it runs, and
+ * one that still wrote with the old key would change nothing by a second patch either. */
+static int show_in_force(struct owned_run *r, struct error *err)
+{
+    enum { IN_FORCE_MS = 75000, POLL_MS = 1000 };
+    struct member *m = &r->s->members[r->leader];
+    int64_t until = loop_now() + IN_FORCE_MS;
+    for (;;) {
+        if (r->servers[r->leader].shown)
+            return 0;
+        if (owned_ask_reload(r, r->leader, err) < 0)
+            return -1;
+        if (m->reload.told && str_eq(m->reload.sha256, m->file_sha256))
+            return 0;
+        if (!m->reload.told || loop_now() >= until)
+            break;
+        if (session_check_stop(r->s, err) < 0 || loop_pause(r->s->loop, POLL_MS, err) < 0 ||
+            owned_look(r, err) < 0)
+            return -1;
     }
+    error_set(err, RESULT_STOPPED,
+              "node %s: which configuration its kube-apiserver has in force can't be shown here: "
+              "this datastore can't be looked into, and %s",
+              m->node.name,
+              m->reload.told ? "its metric names another than the file that lies there"
+                             : "no metric of its version tells");
+    if (r->servers[r->leader].stage != STAGE_REENCRYPT_FINISHED) {
+        owned_tell_half_way(r, r->leader, err);
+        return -1;
+    }
+    error_state(err, "%s is open; the old key is in the history of %s, and in no server's file",
+                r->s->journal->owned->why, r->s->state_path);
+    error_next(err,
+               "save every secret while it can be read (kubectl get secrets -A -o yaml); restart "
+               "%s on %s; then: %s    (another process has the file that lies there, and what it "
+               "can't read is seen)",
+               r->kind->unit, m->node.name, r->again);
     return -1;
 }
 
-int owned_count_gone(struct owned_run *r, struct error *err)
+static int count_gone(struct owned_run *r, struct error *err)
 {
     struct session *s = r->s;
     struct owned_record *o = s->journal->owned;
@@ -421,11 +474,19 @@ int owned_count_gone(struct owned_run *r, struct error *err)
     if (old && !etcd) {
         const struct resources *all = NULL;
         int64_t revision = 0, values = 0;
-        if (resources_of(r, &all, err) < 0 || prove_by_api(r, all, &revision, &values, err) < 0)
+        if ((o->at_once && show_in_force(r, err) < 0) || resources_of(r, &all, err) < 0 ||
+            prove_by_api(r, all, &revision, &values, err) < 0)
             return -1;
         o->proof_revision = r->report->proof_revision = revision;
         o->proof_values = r->report->proof_values = values;
     }
-    o->gone = true;
+    return 0;
+}
+
+int owned_count_gone(struct owned_run *r, struct error *err)
+{
+    if (count_gone(r, err) < 0)
+        return tell_dropped(r, false, err);
+    r->s->journal->owned->gone = true;
     return owned_record(r, err);
 }

@@ -117,42 +117,6 @@ bool owned_may_abort(const struct owned_run *r)
                          (!at_work || o->stuck));
 }
 
-/* rotate-keys can't be gone on with by their own stages. */
-static void tell_half_way(struct owned_run *r, const struct owned_step *step, struct error *err)
-{
-    const struct owned_record *o = r->s->journal->owned;
-    const char *node = r->s->members[step->server].node.name;
-    char *abort CLEANUP(cleanup_mem) = run_command_line("abort", r->s->options);
-    if (step->at == OWNED_FILE_TO) {
-        error_state(err,
-                    "%s is open; the old key has gone from the server's file, and is in the key "
-                    "history of %s",
-                    o->why, r->s->state_path);
-        error_next(err,
-                   "don't restart %s on %s before its stage is reencrypt_finished (%s "
-                   "secrets-encrypt status; journalctl -u %s); then: %s",
-                   r->kind->unit, node, r->kind->program, r->kind->unit, r->again);
-        return;
-    }
-    error_state(err,
-                "%s is open; both keys are on the server and in the key history of %s%s; a restart "
-                "of %s may take the fresh key from the server, where its version saves it at the "
-                "end alone",
-                o->why, r->s->state_path,
-                o->proved ? ", and everything is rewritten and proved under the fresh one" : "",
-                r->kind->unit);
-    if (step->at == OWNED_FILE_ROTATED && o->proved)
-        error_next(err,
-                   "on %s: %s secrets-encrypt reencrypt --force    (it drops the old key, which "
-                   "nothing needs), then: %s; or leave both keys there, and close it: %s",
-                   node, r->kind->program, r->again, abort);
-    else
-        error_next(err,
-                   "journalctl -u %s on %s tells why; then: %s; or leave both keys there, and "
-                   "close it: %s",
-                   r->kind->unit, node, r->again, abort);
-}
-
 /* Words of theirs may come a moment after a restart: what is refused is looked at again first. */
 static int refuse(struct owned_run *r, struct owned_step step, struct error *err)
 {
@@ -173,7 +137,7 @@ static int refuse(struct owned_run *r, struct owned_step step, struct error *err
               : status->hash_error ? status->hash_error
                                    : "the hashes don't match");
     if (r->s->journal->owned->at_once && step.at != OWNED_FILE_FROM)
-        tell_half_way(r, &step, err);
+        owned_tell_half_way(r, step.server, err);
     error_next(err,
                "%s secrets-encrypt status on each server, and docs/kinds/rke2.md (when something "
                "is stuck); then: %s",
@@ -220,8 +184,11 @@ static void say_where(struct owned_run *r, struct error *err)
         have += r->servers[i].same && r->servers[i].shown;
     char *far CLEANUP(cleanup_mem) =
         owned_how_far(o, r->servers[r->leader].file, have, r->s->count);
-    error_state(err, "%s is open, %s%s; every server can read all that is stored%s%s%s", o->why,
-                far, o->proved ? ", everything is rewritten and proved" : "",
+    error_state(err, "%s is open, %s%s%s%s%s%s", o->why, far,
+                o->proved ? ", everything is rewritten and proved" : "",
+                owned_reads_all(o, r->servers[r->leader].file)
+                    ? "; every server can read all that is stored"
+                    : "",
                 r->unrecorded ? "" : "; the key history in ", r->unrecorded ? "" : r->s->state_path,
                 r->unrecorded ? "" : " has all keys");
     char *abort CLEANUP(cleanup_mem) =

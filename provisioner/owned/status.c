@@ -46,6 +46,8 @@ static void tell_server(struct status *d, size_t i, const struct owned_seen *see
         d->out->hash_error = seen->status.hash_error
                                  ? mem_strdup(seen->status.hash_error)
                                  : mem_strdup("the servers' hashes don't match");
+    if (owned_restart_may_lose(seen, d->s->journal ? d->s->journal->owned : NULL))
+        status_note(d, "node %s: " OWNED_MAY_LOSE, name, session_driver(d->s)->owned->unit);
 }
 
 int owned_tell_status(struct status *d, struct error *err)

@@ -187,6 +187,8 @@ static void diagnose(struct doctor *d, const struct owned_run *r, size_t i)
             : seen->status.hash_error ? seen->status.hash_error
                                       : "the hashes don't match");
     }
+    if (owned_restart_may_lose(seen, r->s->journal ? r->s->journal->owned : NULL))
+        wrong(d, about, OWNED_MAY_LOSE, unit);
 }
 
 static void diagnose_all(struct doctor *d, const struct owned_run *r)

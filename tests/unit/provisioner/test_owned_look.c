@@ -97,6 +97,180 @@ static void a_key_that_one_server_alone_has_is_seen(void **state)
     encryption_config_free(ba);
 }
 
+/* A server whose file has these keys, the first one writing. */
+struct one {
+    struct encrypt_options options;
+    struct member member;
+    struct session s;
+    struct owned_kind kind;
+    struct owned_run r;
+};
+
+static void one_make(struct one *o, struct encryption_config *config, enum stage stage)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    *o = (struct one){.options = {.config = "cluster.yml"}};
+    o->member.node.name = "10.0.0.11";
+    o->member.seen.running = true;
+    o->member.seen.process = mem_strdup("2");
+    memset(o->member.file_sha256, 'a', 64);
+    o->s = (struct session){.options = &o->options,
+                            .state_path = mem_strdup("cluster.rkestate"),
+                            .members = &o->member,
+                            .count = 1};
+    if (journal_new("/nowhere/cluster.rkestate", &o->s.journal, &err) < 0)
+        fail_msg("%s", err.message);
+    o->kind = (struct owned_kind){.program = "k3s", .unit = "k3s.service"};
+    o->r = (struct owned_run){.s = &o->s, .kind = &o->kind, .again = mem_strdup("encrypt resume")};
+    o->r.seen[0] = (struct owned_seen){
+        .active = true, .answers = true, .config = config, .status = {.stage = stage}};
+}
+
+static void one_free(struct one *o)
+{
+    owned_run_free(&o->r);
+    journal_free(o->s.journal);
+    mem_free(o->s.state_path);
+    mem_free(o->member.seen.process);
+}
+
+/* rotate-keys of older versions has the file ROTATED for a minute before its stage says anything,
+ * and a restart would take the fresh key from the server. */
+static void whose_command_is_at_work_is_not_guessed(void **state)
+{
+    (void)state;
+    const struct {
+        enum stage stage;
+        bool at_once;
+    } t[] = {{STAGE_ROTATE, false},
+             {STAGE_REENCRYPT_FINISHED, true},
+             {STAGE_REENCRYPT_REQUEST, true},
+             {STAGE_REENCRYPT_ACTIVE, true}};
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct one o;
+        one_make(&o, with_keys("fresh", "old"), t[i].stage);
+        /* Of an earlier change: another process, which ran before this file came. */
+        node_record_placed(journal_node(o.s.journal, "10.0.0.11"), "earlier", "1");
+        struct encryption_config *from CLEANUP(cleanup_encryption_config) = owned_half_way(&o.r);
+        assert_non_null(from);
+        owned_note_adopted(&o.r, from);
+        assert_int_equal(o.s.journal->owned->at_once, t[i].at_once);
+        assert_int_equal(o.s.journal->key_count, 2);
+        owned_judge(&o.r);
+        assert_int_equal(o.r.servers[0].file, OWNED_FILE_ROTATED);
+        assert_false(o.r.servers[0].shown);
+        one_free(&o);
+    }
+}
+
+/* Nothing is known to have saved the fresh key. */
+static void a_restart_half_way_is_warned_of(void **state)
+{
+    (void)state;
+    const struct {
+        enum stage stage;
+        bool two, open, at_once, lost;
+    } t[] = {{STAGE_START, false, false, false, false},
+             {STAGE_START, true, false, false, true},
+             {STAGE_REENCRYPT_FINISHED, true, false, false, true},
+             {STAGE_REENCRYPT_ACTIVE, true, false, false, true},
+             {STAGE_PREPARE, true, false, false, false},
+             {STAGE_ROTATE, true, false, false, false},
+             {STAGE_REENCRYPT_ACTIVE, true, true, false, false},
+             {STAGE_REENCRYPT_ACTIVE, true, true, true, true},
+             {STAGE_REENCRYPT_ACTIVE, false, true, true, true},
+             {STAGE_REENCRYPT_FINISHED, false, true, true, false}};
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct encryption_config *from CLEANUP(cleanup_encryption_config) = with_keys("old", NULL);
+        struct one o;
+        one_make(&o, t[i].two ? with_keys("fresh", "old") : with_keys("fresh", NULL), t[i].stage);
+        if (t[i].open) {
+            journal_open_owned(o.s.journal, "rotate-key", from);
+            o.s.journal->owned->at_once = t[i].at_once;
+        }
+        if (owned_restart_may_lose(&o.r.seen[0], o.s.journal->owned) != t[i].lost)
+            fail_msg("row %zu", i);
+        o.r.seen[0].answers = false;
+        assert_false(owned_restart_may_lose(&o.r.seen[0], o.s.journal->owned));
+        one_free(&o);
+    }
+}
+
+static void told_half_way(struct encryption_config *config, struct error *err)
+{
+    struct encryption_config *from CLEANUP(cleanup_encryption_config) = with_keys("old", NULL);
+    struct one o;
+    one_make(&o, config, STAGE_REENCRYPT_ACTIVE);
+    journal_open_owned(o.s.journal, "rotate-key", from);
+    o.s.journal->owned->at_once = true;
+    owned_judge(&o.r);
+    error_clear(err);
+    error_set(err, RESULT_STOPPED, "half-way");
+    owned_tell_half_way(&o.r, 0, err);
+    one_free(&o);
+}
+
+/* `reencrypt --force` is refused by a server whose provider is secretbox, and drops the only key
+ * where one has gone already. */
+static void no_command_is_named_half_way_that_fails_or_loses(void **state)
+{
+    (void)state;
+    struct error err CLEANUP(error_clear) = {0};
+    told_half_way(with_keys("fresh", "old"), &err);
+    assert_non_null(strstr(err.state, "both keys are in the server's file and in the key history"));
+    assert_non_null(strstr(err.state, "a restart of k3s.service may take the fresh key"));
+    assert_non_null(strstr(err.next, "don't restart k3s.service on 10.0.0.11"));
+    assert_non_null(strstr(err.next, "reencrypt --force`, given once"));
+    assert_non_null(strstr(err.next, "encrypt abort"));
+
+    struct encryption_config *secretbox = with_keys("fresh", "old");
+    secretbox->items[0].providers[0].type = PROVIDER_SECRETBOX;
+    told_half_way(secretbox, &err);
+    assert_null(strstr(err.next, "--force"));
+    assert_non_null(strstr(err.next, "don't restart k3s.service on 10.0.0.11"));
+
+    told_half_way(with_keys("fresh", NULL), &err);
+    assert_null(strstr(err.next, "--force"));
+    assert_null(strstr(err.next, "abort"));
+    assert_non_null(strstr(err.next, "don't give reencrypt: it would drop the only key"));
+    assert_non_null(strstr(err.next, "don't restart"));
+}
+
+/* A key that has gone from a file may be needed, until it is counted. */
+static void that_all_can_be_read_is_said_where_it_is_known(void **state)
+{
+    (void)state;
+    char rotate[] = "rotate-key", enable[] = "enable";
+    struct owned_record o = {.why = rotate};
+    assert_true(owned_reads_all(&o, OWNED_FILE_FROM));
+    assert_true(owned_reads_all(&o, OWNED_FILE_ROTATED));
+    assert_false(owned_reads_all(&o, OWNED_FILE_TO));
+    o.gone = true;
+    assert_true(owned_reads_all(&o, OWNED_FILE_TO));
+    o = (struct owned_record){.why = enable};
+    assert_true(owned_reads_all(&o, OWNED_FILE_TO));
+}
+
+/* k3s' apiserver has the flag and shows none. */
+static void k3s_takes_its_file_up_by_itself(void **state)
+{
+    (void)state;
+    const struct owned_kind k3s = {.apart = false};
+    const struct apiserver with = {.automatic_reload = true}, without = {0};
+    assert_true(owned_reloads(&k3s, &without));
+    assert_true(owned_reloads(&kind, &with));
+    assert_false(owned_reloads(&kind, &without));
+}
+
+/* rke2's static pod outlives the restart of a server whose word alone was wanted. */
+static void another_process_is_wanted_where_something_is_to_be_shown(void **state)
+{
+    (void)state;
+    assert_false(owned_wants_another(false, "a", "a"));
+    assert_true(owned_wants_another(false, "a", "b"));
+    assert_true(owned_wants_another(true, "a", "a"));
+}
+
 /* An object that an empty patch has changed lay under another key than is written with. */
 static void what_a_patch_changed_is_not_proved(void **state)
 {
@@ -203,6 +377,12 @@ int main(void)
         cmocka_unit_test(one_container_is_stopped_or_none),
         cmocka_unit_test(the_last_word_of_the_settings_counts),
         cmocka_unit_test(no_key_is_in_a_file_alone_before_restarts),
+        cmocka_unit_test(whose_command_is_at_work_is_not_guessed),
+        cmocka_unit_test(a_restart_half_way_is_warned_of),
+        cmocka_unit_test(no_command_is_named_half_way_that_fails_or_loses),
+        cmocka_unit_test(that_all_can_be_read_is_said_where_it_is_known),
+        cmocka_unit_test(k3s_takes_its_file_up_by_itself),
+        cmocka_unit_test(another_process_is_wanted_where_something_is_to_be_shown),
     };
     return cmocka_run_group_tests_name("owned_look", tests, NULL, NULL);
 }
