@@ -272,6 +272,7 @@ static void doctor_free(struct doctor *d)
 {
     for (size_t i = 0; d->nodes && i < d->s->count; i++) {
         encryption_config_free(d->nodes[i].config);
+        encryption_config_free(d->nodes[i].stray);
         stamp_free(&d->nodes[i].stamp);
     }
     mem_free(d->nodes);
@@ -331,8 +332,10 @@ static int look(struct doctor *d, struct error *err)
         return -1;
     doctor_history(d);
     /* What was asked to be written comes last, and its refusal doesn't hide what was found. */
-    return doctor_store(d, err) < 0 || doctor_union(d, err) < 0 || doctor_rebuild(d, err) < 0 ? -1
-                                                                                              : 0;
+    if (doctor_store(d, err) < 0)
+        return -1;
+    doctor_stray_files(d);
+    return doctor_union(d, err) < 0 || doctor_rebuild(d, err) < 0 ? -1 : 0;
 }
 
 int engine_doctor(const struct encrypt_options *o, const struct encrypt_doctor *asked,

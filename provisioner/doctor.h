@@ -14,6 +14,8 @@
 struct doctor_node {
     bool known; /* its configuration is: `config`, NULL: none */
     struct encryption_config *config;
+    struct encryption_config *stray; /* what lies there, where its apiserver has no flag; NULL:
+                                        nothing that can be read */
     bool ready;
     bool stamped; /* `stamp` was read */
     struct stamp stamp;
@@ -139,6 +141,20 @@ void doctor_history(struct doctor *d);
 /* --- doctor_store.c --- */
 /* What etcd holds, and who can read it. */
 int doctor_store(struct doctor *d, struct error *err) MUST_CHECK;
+
+/* --- doctor_flags.c --- */
+/* Files that an apiserver is not told to read: after the look into etcd, which tells whether what
+ * is stored needs them. */
+void doctor_stray_files(struct doctor *d);
+/* The first node without the flag, on which a file lies that reads what lies under `prefix`; NULL:
+ * there is none. */
+struct member *doctor_stray_reader(const struct doctor *d, const struct resource *r,
+                                   const char *prefix);
+/* True where something that is stored can be read by such a file, and by no node. */
+bool doctor_flag_is_lost(const struct doctor *d);
+/* One more line: how the node's apiserver gets its flag for `c`. */
+void mend_flag(struct doctor *d, struct encrypt_finding *f, struct member *m,
+               const struct encryption_config *c);
 
 /* --- doctor_half_way.c --- */
 /* Some apiservers have the flag and some don't, and all are on the way between plain text and this

@@ -1,5 +1,6 @@
 /* What each control-plane node has and runs, and what the cluster says of all of them. */
 #include "provisioner/doctor.h"
+#include "provisioner/lost_flag.h"
 #include "state/journal_json.h"
 
 #include <string.h>
@@ -112,36 +113,39 @@ static void file_lacking(struct doctor *d, size_t i, const char *about)
     mend(f, "%s --write-union union.yaml", doctor);
 }
 
-/* A file that no apiserver is told to read. */
-static void stray_file(struct doctor *d, const struct member *m, const char *about)
+/* Without the flag, a file in a place of the administrator's own is known by the journal alone. */
+static void look_where_it_was(struct doctor *d, struct member *m)
 {
-    if (m->file_missing || doctor_open_change(d))
-        return;
-    struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
+    const char *path = lost_flag_path(d->s->journal, m);
     struct error ignored CLEANUP(error_clear) = {0};
-    struct buf keys CLEANUP(buf_free) = {0};
-    if (encryption_config_read(buf_str(&m->file), m->file.len, m->config_path, ENCRYPTION_LENIENT,
-                               &c, &ignored) < 0)
-        buf_adds(&keys, "it is no configuration that can be read");
-    else
-        doctor_describe(c, d->s->journal, &keys);
-    struct encrypt_finding *f =
-        wrong(d, about, "%s is there, and its kube-apiserver is not told to read it (%s)",
-              m->config_path, buf_str(&keys));
-    means(f, "it may be the last place of a key; `encrypt up` won't write over it");
-    mend(f, "# keep it, under another name:");
-    mend_remote_move(d, f, m, m->config_path, "unread");
+    struct buf text CLEANUP(buf_free) = {0};
+    bool gone = false;
+    if (!m->file_missing || str_eq(path, m->config_path) ||
+        m->node.driver->read_file(&m->node, path, &text, &gone, &ignored) < 0 || gone)
+        return;
+    char *copy = mem_strdup(path);
+    mem_free(m->config_path);
+    m->config_path = copy;
+    m->file_missing = false;
+    sha256_hex(buf_str(&text), text.len, m->file_sha256);
+    buf_free(&m->file);
+    m->file = text;
+    text = (struct buf){0};
 }
 
 /* Sets the node's configuration, where it is known. */
-static void look_at_file(struct doctor *d, size_t i, const char *about)
+static void look_at_file(struct doctor *d, size_t i)
 {
     struct member *m = &d->s->members[i];
     struct doctor_node *n = &d->nodes[i];
     struct error why CLEANUP(error_clear) = {0};
     if (!m->seen.config_path) {
         n->known = true;
-        stray_file(d, m, about);
+        look_where_it_was(d, m);
+        if (!m->file_missing &&
+            encryption_config_read(buf_str(&m->file), m->file.len, m->config_path,
+                                   ENCRYPTION_LENIENT, &n->stray, &why) < 0)
+            n->stray = NULL;
         return;
     }
     n->known =
@@ -211,6 +215,34 @@ static void reloads(struct doctor *d, const struct member *m, const char *about)
         RELOAD_POLL_MS / 1000);
 }
 
+/* A restart ends it, unless that would take the flag away. */
+static void doubt(struct doctor *d, struct member *m, const char *about)
+{
+    const char *path = lost_flag_at_restart(d->s->journal, m);
+    const char *next = m->seen.doubt_next;
+    struct buf words CLEANUP(buf_free) = {0};
+    struct error why CLEANUP(error_clear) = {0};
+    if (path && lost_flag_words(d->s, m, path, NULL, &words, &why) < 0)
+        buf_printf(&words, "its flag for %s", path);
+    struct encrypt_finding *f = wrong(d, about, "%s", m->seen.doubt);
+    if (path)
+        means(f,
+              "it must not be restarted as it is: its next kube-apiserver would be started with "
+              "%s, and could not read what is encrypted",
+              next ? next : "no configuration");
+    if (doctor_open_change(d)) {
+        char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
+        mend(f, "%s    # brings it to what it is to have", resume);
+    } else if (path) {
+        char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
+        mend(f, "# on node %s, put back %s; then look again:", m->node.name, buf_str(&words));
+        mend(f, "%s", doctor);
+    } else {
+        char *restart CLEANUP(cleanup_mem) = node_words(d, m, m->node.driver->words.restart);
+        mend(f, "%s", restart);
+    }
+}
+
 static int look_at_apiserver(struct doctor *d, size_t i, const char *about, struct error *err)
 {
     struct member *m = &d->s->members[i];
@@ -261,10 +293,8 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
         }
         return 0;
     }
-    if (m->seen.doubt) {
-        char *restart CLEANUP(cleanup_mem) = node_words(d, m, m->node.driver->words.restart);
-        mend(wrong(d, about, "%s", m->seen.doubt), "%s", restart);
-    }
+    if (m->seen.doubt)
+        doubt(d, m, about);
     if (m->seen.next_start && !doctor_open_change(d)) {
         char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
         mend(means(wrong(d, about, "%s", m->seen.next_start),
@@ -387,7 +417,7 @@ int doctor_nodes(struct doctor *d, struct error *err)
         if (look_at_apiserver(d, i, about, err) < 0)
             return -1;
         if (m->seen.exists)
-            look_at_file(d, i, about);
+            look_at_file(d, i);
         if (member_ask_reload(m, err) < 0 || file_and_process(d, m, about, err) < 0)
             return -1;
         reloads(d, m, about);

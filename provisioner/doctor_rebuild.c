@@ -348,6 +348,9 @@ static const char *obstacle(const struct doctor *d)
         return "no control-plane node could be looked at";
     if (!doctor_knows_all_nodes(d))
         return "what a node has is not known: its keys would be missing";
+    if (doctor_flag_is_lost(d))
+        return "a kube-apiserver is not told to read the file that stored values need: see what is "
+               "said of the nodes";
     return d->no_union ? d->no_union : doctor_stamps_obstacle(d);
 }
 

@@ -139,7 +139,8 @@ static void unreadable_by_all(struct doctor *d, const struct resource *r,
                               const struct prefix_count *p, const char *names, size_t looked_at)
 {
     char fingerprint[13];
-    size_t keys = p->prefix ? add_needed(d, r, p->prefix, fingerprint) : 0;
+    struct member *stray = doctor_stray_reader(d, r, p->prefix);
+    size_t keys = p->prefix && !stray ? add_needed(d, r, p->prefix, fingerprint) : 0;
     struct encrypt_finding *f =
         wrong(d, about,
               "%s: %zu under %s can't be read with the files of any of the %zu nodes looked "
@@ -150,7 +151,13 @@ static void unreadable_by_all(struct doctor *d, const struct resource *r,
           "no change is begun until then. Restart no kube-apiserver before that: one that runs may "
           "still have a key that was taken out of its file, and one that can't read them does not "
           "become ready");
-    if (keys == 1) {
+    if (stray) {
+        means(f,
+              "%s on node %s reads them, and its kube-apiserver is not told to read that: the "
+              "flag was lost",
+              stray->config_path, stray->node.name);
+        mend(f, "# see what is said of node %s below: the flag is to come back", stray->node.name);
+    } else if (keys == 1) {
         char *doctor CLEANUP(cleanup_mem) = doctor_command(d, "doctor");
         means(f, "the key history has that key (fingerprint %s)", fingerprint);
         mend(f, "# the configuration that reads them too, to be put on all nodes:");

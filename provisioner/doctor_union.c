@@ -154,6 +154,16 @@ static void then_up(struct doctor *d, struct encrypt_finding *f, const char *fil
     mend(f, "%s && shred -u %s", up, word);
 }
 
+/* The first node without the flag, which a file doesn't help; NULL: there is none. */
+static struct member *flagless(const struct doctor *d)
+{
+    for (size_t i = 0; i < d->s->count; i++) {
+        if (d->nodes[i].known && !d->s->members[i].seen.config_path)
+            return &d->s->members[i];
+    }
+    return NULL;
+}
+
 static void way_out(struct doctor *d, struct encrypt_finding *f, const size_t *which,
                     const size_t *order, size_t count)
 {
@@ -176,17 +186,11 @@ static void way_out(struct doctor *d, struct encrypt_finding *f, const size_t *w
         members[n++] = which[order[i]];
     mend(f, "# put %s on the nodes, one after the other, in this order:", file);
     put_commands(d, f, members, n, file);
-    then_up(d, f, file);
-}
-
-/* The first node without the flag, which a file doesn't help; NULL: there is none. */
-static const struct member *flagless(const struct doctor *d)
-{
-    for (size_t i = 0; i < d->s->count; i++) {
-        if (d->nodes[i].known && !d->s->members[i].seen.config_path)
-            return &d->s->members[i];
+    if (flagless(d)) {
+        mend(f, "# no kube-apiserver is told to read it yet:");
+        mend_flag(d, f, flagless(d), d->mended);
     }
-    return NULL;
+    then_up(d, f, file);
 }
 
 /* A change that enables or disables, of which the journal is lost or another's. */
@@ -275,12 +279,16 @@ static void tell_split(struct doctor *d, const struct encryption_config *const *
 /* Why no union is written as things are; NULL: it can be. */
 static const char *union_obstacle(const struct doctor *d)
 {
+    static const char lacks_flag[] =
+        "a kube-apiserver is not told to read a file: see what is said of the nodes";
     if (d->busy)
         return d->busy;
     if (d->s->absent_count)
         return "a control-plane node can't be looked at, and its keys would be missing";
     if (d->no_union)
         return d->no_union;
+    if (doctor_flag_is_lost(d))
+        return lacks_flag;
     if (!d->mended)
         return "nothing is encrypted, or what the nodes have has no union with the keys that "
                "stored values need";
@@ -289,7 +297,7 @@ static const char *union_obstacle(const struct doctor *d)
                "process of "
                "a kube-apiserver may be the last place of a key, and a restart would lose it";
     if (d->split && flagless(d))
-        return "a kube-apiserver is not told to read a file: see what is said of the nodes";
+        return lacks_flag;
     if (!d->split && !d->needed && !any_lacks_file(d))
         return "all nodes have the same configuration, and no key that stored values need is "
                "missing in it";
@@ -318,6 +326,18 @@ static int write_union(struct doctor *d, struct error *err)
     return 0;
 }
 
+/* Plain text alone, and something that is stored can't be read so. */
+static bool reads_less(const struct doctor *d, const struct encryption_config *running)
+{
+    for (size_t i = 0; encryption_config_is_plain(running) && i < d->stored_count; i++) {
+        const struct doctor_stored *s = &d->stored[i];
+        if (!s->prefix ||
+            !encryption_config_reads(running, s->resource->name, s->prefix, strlen(s->prefix)))
+            return true;
+    }
+    return false;
+}
+
 /* What the nodes agree on is what RKE must find in its state. */
 static void compare_state(struct doctor *d, const struct encryption_config *running)
 {
@@ -328,6 +348,9 @@ static void compare_state(struct doctor *d, const struct encryption_config *runn
     if (encryption_config_read(text, strlen(text), "encryptionConfig", ENCRYPTION_LENIENT, &c,
                                &why) == 0 &&
         encryption_config_equal(c, running))
+        return;
+    /* `resume` refuses: it is not the state that is wrong. */
+    if (reads_less(d, running))
         return;
     char *resume CLEANUP(cleanup_mem) = doctor_command(d, "resume");
     doctor_describe(c, NULL, &keys);
@@ -345,7 +368,8 @@ static void compare_cluster(struct doctor *d, const struct encryption_config *ru
 {
     bool runs = !encryption_config_is_plain(running);
     bool wanted = d->s->cluster->encryption == SECRETS_ENCRYPTION_ENABLED;
-    if (runs == wanted)
+    /* (Without what reads it nothing is to be enabled anew: told of etcd.) */
+    if (runs == wanted || (wanted && reads_less(d, running)))
         return;
     char *up CLEANUP(cleanup_mem) = doctor_command(d, "up");
     struct encrypt_finding *f =

@@ -1,4 +1,5 @@
 /* What somebody else put on the nodes since, held against what is stored. */
+#include "provisioner/lost_flag.h"
 #include "provisioner/run.h"
 #include "provisioner/store.h"
 
@@ -40,6 +41,8 @@ static int check_missing(struct session *s, char **missing, struct error *err)
         return -1;
     if (!c.refused)
         return 0;
+    if (lost_flag_refuse(s, missing, err) < 0)
+        return -1;
     char *text CLEANUP(cleanup_mem) = census_text(&c);
     error_set(
         err, RESULT_REFUSED,

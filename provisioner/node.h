@@ -44,6 +44,8 @@ struct apiserver {
                          nothing, as far as it is known */
     char *doubt;      /* why `args` may not be what its process runs with (its settings were changed
                          after it had started, and not by us); NULL: there is none */
+    char *doubt_next; /* in doubt: the configuration's path that its settings name for its next
+                         start; NULL: none */
 };
 void apiserver_free(struct apiserver *a);
 /* The value of a flag (`--name=value` or `--name value`; name without dashes), or NULL. The last
@@ -98,6 +100,7 @@ struct driver_words {
     const char *apiserver;       /* what it is called there: "the container kube-apiserver" */
     const char *logs;            /* shows its last log lines */
     const char *start;           /* starts it where it is stopped */
+    const char *flags;           /* where an administrator sets its flags: "the unit a.service" */
     const char *restart;         /* restarts it; returns when the new process is there */
     const char *restart_checked; /* the same for a script of `sh -e`: fails where the process is the
                                     one of before. NULL: restart does so */

@@ -1,3 +1,4 @@
+#include "provisioner/lost_flag.h"
 #include "provisioner/objects.h"
 #include "provisioner/run.h"
 #include "provisioner/store.h"
@@ -10,7 +11,7 @@
 /* etcd's own default; a full etcd stops the whole cluster. */
 static const int64_t default_quota = (int64_t)2 << 30;
 
-static int read_config(struct member *m, const char *config, struct encryption_config **out,
+static int read_config(struct session *s, struct member *m, struct encryption_config **out,
                        struct error *err)
 {
     *out = NULL;
@@ -19,18 +20,11 @@ static int read_config(struct member *m, const char *config, struct encryption_c
         error_next(err,
                    "encrypt up --config %s    (tells what to start it with; --initial where "
                    "the cluster has none yet)",
-                   config);
+                   s->options->config);
         return -1;
     }
-    if (m->seen.doubt) {
-        error_set(err, RESULT_REFUSED, "node %s: %s", m->node.name, m->seen.doubt);
-        error_next(
-            err,
-            "restart it there (%s), on one node after the other, each when the one before is "
-            "ready; then run the same command again",
-            m->node.driver->words.restart);
-        return -1;
-    }
+    if (m->seen.doubt)
+        return lost_flag_refuse_doubt(s, m, err);
     if (!m->seen.config_path)
         return 0;
     if (m->file_missing)
@@ -70,7 +64,7 @@ int preflight_agree(struct session *s, struct encryption_config **out, struct er
         struct encryption_config *c CLEANUP(cleanup_encryption_config) = NULL;
         if (s->members[i].joins)
             continue;
-        if (read_config(&s->members[i], s->options->config, &c, err) < 0)
+        if (read_config(s, &s->members[i], &c, err) < 0)
             return -1;
         if (!model) {
             model = &s->members[i];

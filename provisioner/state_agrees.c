@@ -1,6 +1,7 @@
 /* The state file held against what the nodes run, and made good where a run ended before it did. */
 #include "provisioner/cluster_state.h"
 #include "provisioner/kube/lease.h"
+#include "provisioner/lost_flag.h"
 #include "provisioner/run.h"
 
 #include <string.h>
@@ -47,13 +48,6 @@ static bool is_outdated_by_us(const struct session *s, const struct encryption_c
     return true;
 }
 
-/* By the journal; the kind's own place only where that doesn't say: all flags are gone. */
-static const char *file_that_was(const struct member *m, const struct journal *j)
-{
-    const struct node_record *n = journal_seen_node(j, m->node.name);
-    return n && n->path ? n->path : m->config_path;
-}
-
 int state_agrees(struct session *s, const struct encryption_config *running, struct error *err)
 {
     const char *text = rkestate_encryption_config(s->state);
@@ -81,21 +75,19 @@ int state_agrees(struct session *s, const struct encryption_config *running, str
     if (none && encryption_config_is_plain(c))
         return 0;
     if (none) {
+        struct buf back CLEANUP(buf_free) = {0};
+        struct member *m = &s->members[first];
+        if (lost_flag_way_back(s, m, lost_flag_path(s->journal, m), c, &back, err) < 0)
+            return -1;
         error_set(err, RESULT_REFUSED,
                   "%s says that the cluster encrypts with key %s, and no kube-apiserver has a "
                   "configuration: their flag was lost, or this is an older state file, or another "
                   "cluster's",
                   s->state_path, a ? a->name : "of another resource, or of a KMS");
-        bool shared = session_shares_state(s);
         error_next(err,
                    "encrypt doctor --config %s    (tells what is stored under which key); where "
-                   "the flag was lost, %s%s",
-                   s->options->config,
-                   shared ? "`rke up` brings it back from the state file"
-                          : "give every kube-apiserver its flag back, one node after the other, "
-                            "each ready before the next, and only where that file is there: "
-                            "--encryption-provider-config=",
-                   shared ? "" : file_that_was(&s->members[first], s->journal));
+                   "the flag was lost, %s",
+                   s->options->config, buf_str(&back));
         return -1;
     }
     error_set(

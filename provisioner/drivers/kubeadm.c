@@ -140,8 +140,9 @@ char *kubeadm_doubt(const struct static_pod *pod, const struct host_process *p)
     struct apiserver a CLEANUP(apiserver_free) = {0};
     char mark[11];
     if (!pod)
-        return mem_strdup("there is no " KUBEADM_MANIFEST ", and a kube-apiserver runs: it is "
-                          "being ended, or the kubelet does not run");
+        return mem_strdup("there is no " KUBEADM_MANIFEST " (was it moved to " KUBEADM_AWAY "?), "
+                          "and a kube-apiserver runs: it is being ended, or the kubelet does not "
+                          "run");
     apiserver_set_args(&a, kubeadm_flags(p));
     const char *says = static_pod_config(pod);
     if (!str_eq(says, a.config_path))
@@ -222,6 +223,7 @@ static int kubeadm_observe(struct node *n, struct apiserver *out, struct error *
     const struct static_pod *pod = v.pod ? v.pod : elsewhere;
     if (v.count) {
         out->doubt = kubeadm_doubt(v.pod, &v.list[0]);
+        out->doubt_next = out->doubt && pod ? mem_strdup(static_pod_config(pod)) : NULL;
         out->process = STEAL(v.list[0].identity);
         out->since = STEAL(v.list[0].since);
         apiserver_set_args(out, kubeadm_flags(&v.list[0]));
@@ -340,6 +342,7 @@ const struct driver driver_kubeadm = {
                   "tail -n 40 " KUBEADM_LOGS "/kube-system_kube-apiserver-*/kube-apiserver/*.log",
               .start = "[ -e " KUBEADM_MANIFEST " ] || ln " KUBEADM_AWAY " " KUBEADM_MANIFEST
                        "; systemctl restart kubelet",
+              .flags = KUBEADM_MANIFEST,
               .restart = RESTART,
               .left_over = "diff " KUBEADM_KEPT " " KUBEADM_MANIFEST,
               .left_over_is = "the manifest of before an interrupted change is kept there "

@@ -271,6 +271,8 @@ static int openshift3_observe(struct node *n, struct apiserver *out, struct erro
     if (text == &v.kept.text && same_text(text, &v.text))
         out->unsettled = false;
     out->doubt = doubt_of(&v);
+    /* (What it has read isn't known: the flags are those of the next start.) */
+    out->doubt_next = out->doubt ? mem_strdup(out->config_path) : NULL;
     out->process = STEAL(v.api.process.identity);
     out->since = STEAL(v.api.process.since);
     return 0;
@@ -498,6 +500,8 @@ const struct driver driver_openshift3 = {
                                           "else " EACH(API_UNITS, "journalctl -n 50 -u") "; fi",
               .start = PODS "systemctl start \"*-node.service\"; "
                             "else " EACH(UNITS, "systemctl start") "; fi",
+              .flags = "kubernetesMasterConfig.apiServerArguments of " OPENSHIFT_CONFIG
+                       " (a list of one path)",
               .restart = PODS RESTART_PODS "; else " EACH(UNITS, "systemctl restart") "; fi",
               .restart_checked = PODS RESTART_PODS "\nelse was=" API_PIDS "\n" EACH(
                   UNITS, "systemctl restart") "\n[ \"$was\" != \"" API_PIDS "\" ]\nfi",

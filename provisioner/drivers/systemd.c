@@ -165,6 +165,7 @@ const struct driver driver_systemd = {
     .words = {.apiserver = SYSTEMD_UNIT,
               .logs = "journalctl -u " SYSTEMD_UNIT " -n 50",
               .start = "systemctl start " SYSTEMD_UNIT,
+              .flags = "the flags of " SYSTEMD_UNIT,
               .restart = "systemctl restart " SYSTEMD_UNIT,
               .take_away = "systemctl disable --now " SYSTEMD_UNIT,
               .left_over = "systemctl cat " SYSTEMD_UNIT,

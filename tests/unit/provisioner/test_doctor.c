@@ -54,14 +54,27 @@ static int read_file(struct node *n, const char *path, struct buf *out, bool *mi
 static const struct driver driver = {
     .kind = "none", .needs_state = true, .words.keep_off = "`rke`", .read_file = read_file};
 
+static int start_with(struct node *n, const struct apiserver_want *want, char ***flags,
+                      char ***mounts, struct error *err)
+{
+    (void)n;
+    (void)err;
+    *flags = mem_alloc(2, sizeof(**flags));
+    *mounts = mem_alloc(1, sizeof(**mounts));
+    (*flags)[0] = mem_printf("--encryption-provider-config=%s", want->config_path);
+    return 0;
+}
+
 /* A kind of which nobody but us keeps a state. */
 static const struct driver ours = {.kind = "none",
                                    .words = {.apiserver = "the unit a.service",
                                              .logs = "journalctl -u a.service -n 50",
                                              .start = "systemctl start a.service",
                                              .restart = "systemctl restart a.service",
-                                             .left_over = "ls -d /etc/a.d/* | sort"},
-                                   .read_file = read_file};
+                                             .left_over = "ls -d /etc/a.d/* | sort",
+                                             .flags = "the unit a.service"},
+                                   .read_file = read_file,
+                                   .start_with = start_with};
 
 struct lab {
     struct doctor d;
@@ -136,9 +149,11 @@ static void lab_free(struct lab *l)
     s->count = 0;
     for (size_t i = 0; i < NODES; i++) {
         encryption_config_free(l->d.nodes[i].config);
+        encryption_config_free(l->d.nodes[i].stray);
         stamp_free(&l->d.nodes[i].stamp);
     }
     mem_free(l->d.nodes);
+    mem_free(l->d.stored);
     rkestate_free(l->d.older);
     journal_free(l->d.history);
     encryption_config_free(l->d.united);
@@ -331,6 +346,111 @@ static void test_the_union_is_put_by_the_words_of_the_kind(void **state)
     SAID(" op@10.0.0.2 'sudo sh -ec '\\''umask 077; cat >");
     SAID("; sync\nsystemctl restart a.service'\\'''");
     nothing_of_rke_is_said(&l);
+}
+
+/* Their files lie there still, or not (`gone`). */
+static void take_flags(struct lab *l, bool gone)
+{
+    for (size_t i = 0; i < NODES; i++) {
+        struct member *m = &l->d.s->members[i];
+        mem_free(STEAL(m->seen.config_path));
+        l->d.nodes[i].stray = STEAL(l->d.nodes[i].config);
+        m->file_missing = gone;
+        if (gone)
+            encryption_config_free(STEAL(l->d.nodes[i].stray));
+    }
+}
+
+static void store(struct lab *l, const char *prefix)
+{
+    static char text[64];
+    snprintf(text, sizeof(text), "%s", prefix);
+    l->d.stored = mem_alloc(1, sizeof(*l->d.stored));
+    l->d.stored[0] = (struct doctor_stored){resource_find("secrets"), text};
+    l->d.stored_count = 1;
+    l->d.store_read = true;
+}
+
+/* The file is what reads what is stored: it is not moved away, no union is put beside it, nothing
+ * is enabled anew. */
+static void test_a_flag_that_is_lost_comes_back_and_the_file_stays(void **state)
+{
+    LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
+    char *path CLEANUP(cleanup_mem) = mem_printf("%s/union.yaml", l.folder);
+    make_ours(&l);
+    take_flags(&l, false);
+    store(&l, "k8s:enc:aescbc:v1:a:");
+    l.asked.write_union = path;
+    doctor_stray_files(&l.d);
+    assert_int_equal(doctor_union(&l.d, &l.err), -1);
+    assert_non_null(strstr(l.err.message, "is not told to read a file"));
+    SAID("the flag was lost");
+    SAID("--encryption-provider-config=/etc/kubernetes/ssl/encryption.yaml, in the unit a.service");
+    NOT_SAID("mv -n");
+    NOT_SAID("the nodes don't encrypt");
+    nothing_of_rke_is_said(&l);
+    assert_int_equal(access(path, F_OK), -1);
+    /* Nor is a state made of nodes that have nothing. */
+    error_clear(&l.err);
+    l.asked.write_union = NULL;
+    l.asked.write_state = true;
+    doctor_history(&l.d);
+    assert_int_equal(doctor_rebuild(&l.d, &l.err), -1);
+    if (!strstr(l.err.message, "is not told to read the file"))
+        fail_msg("%s", l.err.message);
+}
+
+static void test_a_file_is_moved_only_where_nothing_needs_it(void **state)
+{
+    LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
+    make_ours(&l);
+    take_flags(&l, false);
+    doctor_stray_files(&l.d);
+    SAID("could not be looked at: leave it there");
+    NOT_SAID("mv -n");
+    store(&l, "");
+    doctor_stray_files(&l.d);
+    SAID("mv -n");
+}
+
+/* The files are gone too: the union has the key, and the flag has to come after it. */
+static void test_where_the_files_are_gone_too_the_union_and_the_flag_are_told(void **state)
+{
+    LAB(SECRETS(CBC("a", K1) ", " ID), SECRETS(CBC("a", K1) ", " ID));
+    char *path CLEANUP(cleanup_mem) = mem_printf("%s/union.yaml", l.folder);
+    make_ours(&l);
+    l.d.needed = encryption_config_copy(l.d.nodes[0].config);
+    take_flags(&l, true);
+    store(&l, "k8s:enc:aescbc:v1:a:");
+    l.asked.write_union = path;
+    if (doctor_union(&l.d, &l.err) != 0)
+        fail_msg("%s", l.err.message);
+    unlink(path);
+    SAID("no kube-apiserver is told to read it yet");
+    SAID("--encryption-provider-config=/etc/kubernetes/ssl/encryption.yaml, in the unit a.service");
+}
+
+static void test_a_restart_that_would_take_the_flag_away_is_not_advised(void **state)
+{
+    static const char same[] = SECRETS(CBC("a", K1) ", " ID);
+    for (int safe = 0; safe <= 1; safe++) {
+        LAB(same, same);
+        struct apiserver *a = &l.d.s->members[1].seen;
+        make_ours(&l);
+        for (size_t i = 0; i < NODES; i++)
+            encryption_config_free(STEAL(l.d.nodes[i].config));
+        a->doubt = mem_strdup("its settings were changed");
+        a->doubt_next = safe ? mem_strdup(a->config_path) : NULL;
+        assert_int_equal(doctor_nodes(&l.d, &l.err), 0);
+        SAID("its settings were changed");
+        if (safe) {
+            SAID("systemctl restart a.service");
+        } else {
+            NOT_SAID("systemctl restart a.service");
+            SAID("must not be restarted as it is");
+            SAID("put back --encryption-provider-config=/etc/kubernetes/ssl/encryption.yaml");
+        }
+    }
 }
 
 static void test_words_are_root_s_unless_the_kind_says_otherwise(void **state)
@@ -606,6 +726,10 @@ int main(void)
         cmocka_unit_test(test_what_never_was_is_not_lost),
         cmocka_unit_test(test_a_bare_state_of_ours_lacks_nothing),
         cmocka_unit_test(test_the_union_is_put_by_the_words_of_the_kind),
+        cmocka_unit_test(test_a_flag_that_is_lost_comes_back_and_the_file_stays),
+        cmocka_unit_test(test_a_file_is_moved_only_where_nothing_needs_it),
+        cmocka_unit_test(test_where_the_files_are_gone_too_the_union_and_the_flag_are_told),
+        cmocka_unit_test(test_a_restart_that_would_take_the_flag_away_is_not_advised),
         cmocka_unit_test(test_words_are_root_s_unless_the_kind_says_otherwise),
         cmocka_unit_test(test_words_name_the_unit_of_cluster_yml),
         cmocka_unit_test(test_a_change_that_is_open_keeps_off_what_the_kind_has),

@@ -47,8 +47,22 @@ static const struct driver rkes = {.kind = "rke",
                                    .mounts = true,
                                    .default_config_path = "/etc/default.yaml",
                                    .read_file = read_file};
-static const struct driver ours = {
-    .kind = "systemd", .default_config_path = "/etc/default.yaml", .read_file = read_file};
+static int start_with(struct node *n, const struct apiserver_want *want, char ***flags,
+                      char ***mounts, struct error *err)
+{
+    (void)n;
+    (void)err;
+    *flags = mem_alloc(2, sizeof(**flags));
+    *mounts = mem_alloc(2, sizeof(**mounts));
+    (*flags)[0] = mem_printf("--encryption-provider-config=%s", want->config_path);
+    (*mounts)[0] = mem_strdup("/etc:/etc:ro");
+    return 0;
+}
+
+static const struct driver ours = {.kind = "systemd",
+                                   .default_config_path = "/etc/default.yaml",
+                                   .read_file = read_file,
+                                   .start_with = start_with};
 
 struct lab {
     struct session s;
@@ -222,7 +236,7 @@ static void a_flag_that_was_lost_is_told_from_plain(void **state)
     l.s.state_missing = false;
     rkestate_set_encryption(l.s.state, CONFIG, true);
     refused(&l, state_agrees(&l.s, NULL, &l.err), "no kube-apiserver has a configuration",
-            "--encryption-provider-config=/etc/own.yaml");
+            "--encryption-provider-config=/etc/own.yaml, with the mount /etc:/etc:ro");
     assert_null(strstr(l.err.next, "rke up"));
 }
 

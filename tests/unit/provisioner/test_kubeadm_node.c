@@ -38,6 +38,8 @@ static void a_manifest_that_is_not_acted_on_is_a_doubt(void **state)
         assert_non_null(a.doubt);
         assert_non_null(strstr(a.doubt, table[i].says));
         assert_int_equal(a.config_path != NULL, table[i].process);
+        /* What a restart would bring. */
+        assert_true(str_eq(a.doubt_next, table[i].manifest ? PATH : NULL));
         /* What is in force is nowhere else. */
         settle();
         assert_true(is_there(KUBEADM_KEPT));
