@@ -120,8 +120,10 @@ char *kubeadm_pod_uid(const char *cgroup)
         if (at == cgroup || !strchr("/-", at[-1]) || len < SHORTEST)
             continue;
         char *uid = mem_strndup(at + 3, len);
-        for (char *c = uid; *c; c++)
-            *c = *c == '_' ? '-' : *c;
+        for (char *c = uid; *c; c++) {
+            if (*c == '_')
+                *c = '-';
+        }
         return uid;
     }
     return NULL;
