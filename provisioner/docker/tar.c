@@ -135,7 +135,7 @@ static int find(const struct buf *tar, struct header *h, size_t *at, uint64_t *s
 
 int tar_read(const struct buf *tar, struct buf *out, char **link, struct error *err)
 {
-    struct header h;
+    struct header h = {0};
     size_t at = 0;
     uint64_t size = 0;
     *link = NULL;
@@ -150,7 +150,7 @@ int tar_read(const struct buf *tar, struct buf *out, char **link, struct error *
 
 int tar_changed_at(const struct buf *tar, long long *out, struct error *err)
 {
-    struct header h;
+    struct header h = {0};
     size_t at = 0;
     uint64_t size = 0, mtime = 0;
     *out = 0;
