@@ -14,117 +14,6 @@ static int not_done(struct owned_run *r, struct error *err)
     return -1;
 }
 
-/* A restart replaces a server's file by the datastore's: no key may be in that file alone. */
-static int check_keys_agree(struct owned_run *r, struct error *err)
-{
-    const struct encryption_config *configs[PLAN_MAX_NODES] = {0};
-    for (size_t i = 0; i < r->s->count; i++) {
-        configs[i] = r->seen[i].config;
-        if (!configs[i] && !r->s->members[i].file_missing)
-            return error_set(err, RESULT_REFUSED, "node %s: what lies in %s can't be read: %s",
-                             r->s->members[i].node.name, r->kind->config,
-                             r->seen[i].silence ? r->seen[i].silence : "no configuration");
-    }
-    if (!owned_keys_differ(configs, r->s->count))
-        return 0;
-    error_set(err, RESULT_REFUSED,
-              "the servers have different keys, and it is no rotation half-way: a restart puts the "
-              "datastore's configuration in the place of a server's, and a key that is there alone "
-              "would be gone");
-    error_next(
-        err,
-        "copy %s of every server to a safe place first; `%s secrets-encrypt status` on each, "
-        "docs/kinds/rke2.md (values under a key that no server has)",
-        r->kind->config, r->kind->program);
-    return -1;
-}
-
-static int check_none_lost(struct owned_run *r, struct error *err)
-{
-    for (size_t i = 0; i < r->s->count; i++)
-        if (r->seen[i].active && owned_restart_may_lose(&r->seen[i], NULL)) {
-            error_set(err, RESULT_REFUSED,
-                      "node %s: two keys lie in %s, and no stage says that both were saved: a "
-                      "restart may take the one under which values are stored",
-                      r->s->members[i].node.name, r->kind->config);
-            error_next(err, "docs/kinds/rke2.md (rotate-keys ended half-way)");
-            return -1;
-        }
-    return 0;
-}
-
-static int tell_restart(const struct owned_run *r, struct error *err)
-{
-    error_next(err, "encrypt restart --config %s    (restarts the servers one by one)",
-               r->s->options->config);
-    return -1;
-}
-
-/* Every server answers, has the same file, and says the same. */
-static int check_agree(struct owned_run *r, struct error *err)
-{
-    struct session *s = r->s;
-    for (size_t i = 0; i < s->count; i++) {
-        const char *name = s->members[i].node.name;
-        if (!r->seen[i].active) {
-            error_set(err, RESULT_REFUSED, "node %s: %s is %s", name, r->kind->unit,
-                      r->seen[i].unit);
-            error_next(err,
-                       "see why (journalctl -u %s there), then: encrypt restart --config %s    (it "
-                       "starts it)",
-                       r->kind->unit, r->s->options->config);
-            return -1;
-        }
-        if (!r->seen[i].answers) {
-            error_set(err, RESULT_REFUSED, "node %s: its server does not tell its state: %s", name,
-                      r->seen[i].silence);
-            if (r->seen[i].remedy)
-                error_next(err, "%s", r->seen[i].remedy);
-            return -1;
-        }
-    }
-    for (size_t i = 0; i < s->count; i++) {
-        const char *name = s->members[i].node.name;
-        const struct owned_status *status = &r->seen[i].status;
-        if (status->configured != r->seen[0].status.configured || !r->servers[i].same) {
-            error_set(err, RESULT_REFUSED,
-                      "hash does not match between %s and %s: their servers have different "
-                      "configurations",
-                      s->members[r->leader].node.name, name);
-            return check_keys_agree(r, err) < 0 ? -1 : tell_restart(r, err);
-        }
-        if (status->configured && !status->hash_match) {
-            error_set(err, RESULT_REFUSED, "node %s: %s", name,
-                      status->hash_error ? status->hash_error : "the servers' hashes don't match");
-            return tell_restart(r, err);
-        }
-    }
-    return 0;
-}
-
-static int refuse_stage(struct owned_run *r, size_t i, const char *next, struct error *err)
-{
-    error_set(err, RESULT_REFUSED, "incorrect stage: %s found on node %s",
-              stage_name(r->seen[i].status.stage), r->s->members[i].node.name);
-    error_state(err, "nothing was changed");
-    error_next(err, "encrypt %s --config %s", next, r->s->options->config);
-    return -1;
-}
-
-static int check_at_rest(struct owned_run *r, struct error *err)
-{
-    struct encryption_config *from CLEANUP(cleanup_encryption_config) = owned_half_way(r);
-    for (size_t i = 0; i < r->s->count; i++) {
-        enum stage stage = r->seen[i].status.stage;
-        if (r->seen[i].active && r->seen[i].answers && stage != STAGE_START &&
-            stage != STAGE_REENCRYPT_FINISHED)
-            return refuse_stage(
-                r, i, from ? "resume (it goes on with what was begun there by hand)" : "status",
-                err);
-    }
-    return check_agree(r, err);
-}
-
 static int refuse_unconfigured(struct owned_run *r, struct error *err)
 {
     error_set(err, RESULT_REFUSED,
@@ -192,7 +81,7 @@ static int check_change(struct owned_run *r, const char *why, bool *at_once, str
 /* With the lock: what was checked before somebody else may have changed, who had it then. */
 static int check_again(struct owned_run *r, const struct encryption_config *from, struct error *err)
 {
-    if (owned_look(r, err) < 0 || check_at_rest(r, err) < 0)
+    if (owned_look(r, err) < 0 || owned_check_at_rest(r, err) < 0)
         return -1;
     if (encryption_config_equal(r->seen[r->leader].config, from))
         return 0;
@@ -283,10 +172,10 @@ static int decide_up(struct owned_run *r, const char **why, struct error *err)
              "%s does not say whether secrets are to be encrypted: the servers are left as they "
              "are",
              c->path);
-        return check_at_rest(r, err);
+        return owned_check_at_rest(r, err);
     }
     bool wants = c->encryption == SECRETS_ENCRYPTION_ENABLED;
-    if ((wants && check_wishes(r, err) < 0) || check_at_rest(r, err) < 0)
+    if ((wants && check_wishes(r, err) < 0) || owned_check_at_rest(r, err) < 0)
         return -1;
     bool has = r->seen[0].status.enabled;
     if (wants && has && owned_only_key(r->seen[r->leader].config, &type) && type != c->provider &&
@@ -309,7 +198,7 @@ static int decide_up(struct owned_run *r, const char **why, struct error *err)
 
 static int decide_rotation(struct owned_run *r, const char **why, struct error *err)
 {
-    if (check_at_rest(r, err) < 0)
+    if (owned_check_at_rest(r, err) < 0)
         return -1;
     *why = "rotate-key";
     if (!r->seen[0].status.configured || r->seen[0].status.enabled)
@@ -389,12 +278,15 @@ static int go_on(struct owned_run *r, enum owned_command command, struct error *
         all = all && r->servers[i].same && r->servers[i].shown;
     if (command == OWNED_PREPARE &&
         (at > OWNED_FILE_PREPARED || (at == OWNED_FILE_PREPARED && all)))
-        return refuse_stage(r, r->leader, at == OWNED_FILE_PREPARED ? "rotate" : "reencrypt", err);
+        return owned_refuse_stage(r, r->leader, at == OWNED_FILE_PREPARED ? "rotate" : "reencrypt",
+                                  err);
     if (command == OWNED_ROTATE &&
         (at < OWNED_FILE_PREPARED || at > OWNED_FILE_ROTATED || (at == OWNED_FILE_ROTATED && all)))
-        return refuse_stage(r, r->leader, at < OWNED_FILE_PREPARED ? "prepare" : "reencrypt", err);
+        return owned_refuse_stage(r, r->leader, at < OWNED_FILE_PREPARED ? "prepare" : "reencrypt",
+                                  err);
     if (command == OWNED_REENCRYPT && at < OWNED_FILE_ROTATED)
-        return refuse_stage(r, r->leader, at == OWNED_FILE_PREPARED ? "rotate" : "prepare", err);
+        return owned_refuse_stage(r, r->leader, at == OWNED_FILE_PREPARED ? "rotate" : "prepare",
+                                  err);
     if ((command == OWNED_ROTATE && at == OWNED_FILE_PREPARED && !all) ||
         (command == OWNED_REENCRYPT && at == OWNED_FILE_ROTATED && !all)) {
         error_set(err, RESULT_REFUSED, "not every server runs what lies there yet");
@@ -500,7 +392,8 @@ static int check_restarts(struct owned_run *r, bool *any, struct error *err)
             err->result = err->result == RESULT_STOPPED ? RESULT_REFUSED : err->result;
             return -1;
         }
-    return *any && (check_none_lost(r, err) < 0 || check_keys_agree(r, err) < 0) ? -1 : 0;
+    return *any && (owned_check_none_lost(r, err) < 0 || owned_check_keys_agree(r, err) < 0) ? -1
+                                                                                             : 0;
 }
 
 static int restart_those_that_differ(struct owned_run *r, struct error *err)
@@ -542,7 +435,7 @@ static int nothing_open(struct owned_run *r, enum owned_command command, struct 
             return not_done(r, err);
         return why ? open_and_carry_out(r, why, command == OWNED_PREPARE, err) : nothing(r);
     case OWNED_ABORT:
-        return check_at_rest(r, err) < 0 ? not_done(r, err) : nothing(r);
+        return owned_check_at_rest(r, err) < 0 ? not_done(r, err) : nothing(r);
     case OWNED_RESUME:
     case OWNED_ROTATE:
     case OWNED_REENCRYPT:
@@ -554,8 +447,8 @@ static int nothing_open(struct owned_run *r, enum owned_command command, struct 
         if (command == OWNED_RESTARTS)
             return restart_those_that_differ(r, err);
         if (command != OWNED_RESUME)
-            return refuse_stage(r, r->leader, "prepare", err);
-        return check_at_rest(r, err) < 0 ? not_done(r, err) : nothing(r);
+            return owned_refuse_stage(r, r->leader, "prepare", err);
+        return owned_check_at_rest(r, err) < 0 ? not_done(r, err) : nothing(r);
     }
     return 0;
 }

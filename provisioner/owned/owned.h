@@ -148,12 +148,20 @@ int owned_decide(struct owned_run *r, enum owned_command command, const char **w
 /* run.c: what the planner is told of an open change. */
 struct owned_facts owned_facts_of(const struct owned_record *o);
 
+/* checks.c: before something is changed or restarted; REFUSED. */
+/* A restart replaces a server's file by the datastore's: no key may be in that file alone. */
+int owned_check_keys_agree(struct owned_run *r, struct error *err) MUST_CHECK;
+int owned_check_none_lost(struct owned_run *r, struct error *err) MUST_CHECK;
+/* No server is in a stage; and each answers, has the same file, and says the same. */
+int owned_check_at_rest(struct owned_run *r, struct error *err) MUST_CHECK;
+/* Always gives -1. */
+int owned_refuse_stage(struct owned_run *r, size_t i, const char *next, struct error *err);
+
 /* act.c: on the servers. */
 /* The lock in the cluster: taken where it is not held yet, else looked at. Where no apiserver
  * answers nobody else can take it either, and that is no error: a server that is down has to be
  * started. */
 int owned_hold_lock(struct owned_run *r, struct error *err) MUST_CHECK;
-int owned_give(struct owned_run *r, size_t i, const char *command, struct error *err) MUST_CHECK;
 int owned_restart(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 /* Whether a restart has to bring another apiserver: `before`, `after`: SHA-256 of the file. Pure.
  */
@@ -163,6 +171,13 @@ int owned_start(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 /* For an active one that doesn't tell its state: waits for a while. STOPPED where that is silent
  * still. */
 int owned_listen(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
+int owned_pause(struct owned_run *r, int64_t ms, struct error *err) MUST_CHECK;
+/* The last lines of the server's log, added to the message. */
+void owned_add_log(struct member *m, struct error *err);
+
+/* give.c: their commands. What they changed is what counts, and not what they said. */
+int owned_give(struct owned_run *r, size_t i, const char *command, struct error *err) MUST_CHECK;
+/* Until their reencrypt has ended. STOPPED where it failed, or goes on for too long. */
 int owned_wait(struct owned_run *r, size_t i, struct error *err) MUST_CHECK;
 int owned_snapshot(struct owned_run *r, struct error *err) MUST_CHECK;
 
