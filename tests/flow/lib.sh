@@ -160,7 +160,7 @@ restarts_by_itself() { "$TB" restarts | grep -v 'RestartCount=0$'; }
 
 # WITNESS_RATE: writes a second through each apiserver (each is read back through all of them)
 start_witness() {
-    "$TOP/tests/cluster/client" --rate "${WITNESS_RATE:-6}" --dir "$DIR" --log "$LOG" --out "$WORK/witness.json" >"$WORK/witness.out" 2>&1 &
+    "$TOP/tests/cluster/client" --rate "${WITNESS_RATE:-4}" --dir "$DIR" --log "$LOG" --out "$WORK/witness.json" >"$WORK/witness.out" 2>&1 &
     WITNESS_PID=$!
     for _ in {1..100}; do
         grep -q ready "$WORK/witness.out" && return 0
