@@ -7,10 +7,12 @@
 # The subnet is 10.99.X.0/24; X comes from the instance's name, and moves on where another interface has it.
 # shellcheck disable=SC2034
 choose_subnet() {
-    local x try
+    local x try taken
+    # (Not in a pipe: where grep has seen enough, ip dies of the closed one, and that would count as "free".)
+    taken=$(ip -o -4 addr show) || die "the addresses of this machine can't be listed"
     x=$(($(printf %s "$TESTBED" | cksum | cut -d' ' -f1) % 254 + 1))
     for try in {1..254}; do
-        if ! ip -o -4 addr show | grep -qF " 10.99.$x."; then
+        if ! grep -qF " 10.99.$x." <<<"$taken"; then
             SUBNET=10.99.$x OPERATOR=10.99.$x.1 LINK=eb-$x
             return
         fi
