@@ -182,23 +182,9 @@ char *doctor_host_path(const struct member *m, const char *path)
     return out;
 }
 
-char *words_for(const struct member *m, const char *words)
-{
-    static const char usual[] = "kube-apiserver.service";
-    const char *unit = m->node.cluster ? m->node.cluster->apiserver_unit : NULL;
-    const char *at = NULL;
-    struct buf b CLEANUP(buf_free) = {0};
-    if (!words)
-        return NULL;
-    for (; unit && (at = strstr(words, usual)); words = at + strlen(usual))
-        buf_printf(&b, "%.*s%s", (int)(at - words), words, unit);
-    buf_adds(&b, words);
-    return mem_strdup(buf_str(&b));
-}
-
 char *node_words(const struct doctor *d, const struct member *m, const char *general)
 {
-    char *words CLEANUP(cleanup_mem) = words_for(m, general);
+    char *words CLEANUP(cleanup_mem) = member_words(m, general);
     char *ssh CLEANUP(cleanup_mem) = ssh_command(d, m->node.conf);
     if (m->node.driver->words.user)
         return mem_printf("%s -n %s", ssh, words);

@@ -76,9 +76,6 @@ struct encrypt_finding *mend(struct encrypt_finding *f, const char *fmt, ...) PR
 /* "encrypt NAME --config …" as it was called; to be freed. */
 char *command_as_called(const struct encrypt_options *o, const char *name);
 char *doctor_command(const struct doctor *d, const char *name);
-/* One of driver->words for a node (NULL: NULL), with the unit that cluster.yml names
- * (apiserver_unit) in the place of kube-apiserver.service. To be freed. */
-char *words_for(const struct member *m, const char *words);
 /* A line that shows the last log lines of a node's apiserver, where the kind has words for it. */
 void mend_logs(const struct doctor *d, struct encrypt_finding *f, const struct member *m);
 /* Where a path that the apiserver knows lies for node_command(); to be freed. */

@@ -107,7 +107,7 @@ static char *put_command(struct doctor *d, const struct member *m, const char *f
         new, new, sha256, path, kept, path, kept, new, path);
     const struct driver_words *words = &m->node.driver->words;
     char *restart CLEANUP(cleanup_mem) =
-        words_for(m, words->restart_checked ? words->restart_checked : words->restart);
+        member_words(m, words->restart_checked ? words->restart_checked : words->restart);
     char *command CLEANUP(cleanup_mem) = node_command(d, m, script, restart, true);
     return mem_printf("%s <%s", command, word);
 }

@@ -1,6 +1,5 @@
 #include "provisioner/lost_flag.h"
 
-#include "provisioner/doctor.h"
 #include "provisioner/kms.h"
 #include "provisioner/store.h"
 
@@ -50,7 +49,7 @@ int lost_flag_words(struct session *s, struct member *m, const char *path,
         buf_printf(out, "%s%s", i ? " " : "", flags[i]);
     for (size_t i = 0; mounts[i]; i++)
         buf_printf(out, "%s%s", i ? ", " : ", with the mount ", mounts[i]);
-    char *where CLEANUP(cleanup_mem) = words_for(m, m->node.driver->words.flags);
+    char *where CLEANUP(cleanup_mem) = member_words(m, m->node.driver->words.flags);
     if (where)
         buf_printf(out, ", in %s", where);
     encryption_resources_free(flags);
@@ -89,18 +88,19 @@ int lost_flag_refuse_doubt(struct session *s, struct member *m, struct error *er
     if (path && lost_flag_words(s, m, path, NULL, &words, err) < 0)
         return -1;
     error_set(err, RESULT_REFUSED, "node %s: %s", m->node.name, m->seen.doubt);
-    if (path)
+    if (path) {
         error_next(err,
                    "don't restart it: its next kube-apiserver would be started with %s, and could "
                    "not read what is encrypted. On node %s, put back %s; then run the same command "
                    "again",
                    next ? next : "no configuration", m->node.name, buf_str(&words));
-    else
-        error_next(
-            err,
-            "restart it there (%s), on one node after the other, each when the one before is "
-            "ready; then run the same command again",
-            m->node.driver->words.restart);
+        return -1;
+    }
+    char *restart CLEANUP(cleanup_mem) = member_words(m, m->node.driver->words.restart);
+    error_next(err,
+               "restart it there (%s), on one node after the other, each when the one before is "
+               "ready; then run the same command again",
+               restart);
     return -1;
 }
 

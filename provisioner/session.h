@@ -177,6 +177,9 @@ int session_find_kinds_each(struct session *s, const struct cluster_node *const 
 void session_record_kind(struct session *s);
 int member_open_api(struct session *s, struct member *m, struct error *err) MUST_CHECK;
 void member_close(struct member *m);
+/* One of driver->words for a node (NULL: NULL), with the unit that cluster.yml names
+ * (apiserver_unit) in the place of kube-apiserver.service. To be freed. */
+char *member_words(const struct member *m, const char *words);
 
 /*
  * Whether its apiserver may run another file than lies there, since that is newer than its process

@@ -77,6 +77,20 @@ int member_file_is_newer(struct member *m, const struct node_record *n, char **c
     return 0;
 }
 
+char *member_words(const struct member *m, const char *words)
+{
+    static const char usual[] = "kube-apiserver.service";
+    const char *unit = m->node.cluster ? m->node.cluster->apiserver_unit : NULL;
+    const char *at = NULL;
+    struct buf b CLEANUP(buf_free) = {0};
+    if (!words)
+        return NULL;
+    for (; unit && (at = strstr(words, usual)); words = at + strlen(usual))
+        buf_printf(&b, "%.*s%s", (int)(at - words), words, unit);
+    buf_adds(&b, words);
+    return mem_strdup(buf_str(&b));
+}
+
 void member_close(struct member *m)
 {
     if (m->opened)

@@ -500,13 +500,13 @@ static void test_words_name_the_unit_of_cluster_yml(void **state)
     static const struct cluster named = {.apiserver_unit = unit}, none = {0};
     struct member m = {.node.cluster = &none};
     (void)state;
-    char *usual CLEANUP(cleanup_mem) = words_for(&m, "a kube-apiserver.service b");
+    char *usual CLEANUP(cleanup_mem) = member_words(&m, "a kube-apiserver.service b");
     assert_string_equal(usual, "a kube-apiserver.service b");
     m.node.cluster = &named;
     char *other CLEANUP(cleanup_mem) =
-        words_for(&m, "kube-apiserver.service b kube-apiserver.service");
+        member_words(&m, "kube-apiserver.service b kube-apiserver.service");
     assert_string_equal(other, "api.service b api.service");
-    assert_null(words_for(&m, NULL));
+    assert_null(member_words(&m, NULL));
 }
 
 static void test_a_change_that_is_open_keeps_off_what_the_kind_has(void **state)
