@@ -1,9 +1,8 @@
 /*
  * kubeadm's ClusterConfiguration (before 1.12 MasterConfiguration), as the ConfigMap kubeadm-config
- * has it: an upgrade, or `kubeadm
- * init phase control-plane`, makes kube-apiserver's manifest anew of it. What it says of the
- * encryption's flag and mounts is edited; all else stays byte for byte, but that the flag of
- * automatic reload goes with the other. v1alpha1 to v1beta4.
+ * has it: an upgrade, or `kubeadm init phase control-plane`, makes kube-apiserver's manifest anew
+ * of it. What it says of the encryption's flag and mounts is edited; all else stays byte for byte,
+ * but that the flag of automatic reload goes with the other. v1alpha1 to v1beta4.
  */
 #ifndef ENCRYPT_TEMPLATES_KUBEADM_CONFIG_H
 #define ENCRYPT_TEMPLATES_KUBEADM_CONFIG_H

@@ -268,7 +268,8 @@ static inline int make_node(void **state)
 {
     static struct node n;
     struct error err CLEANUP(error_clear) = {0};
-    strcpy(root, "/tmp/kubeadm-node-XXXXXX");
+    static const char template[] = "/tmp/kubeadm-node-XXXXXX";
+    memcpy(root, template, sizeof(template));
     assert_non_null(mkdtemp(root));
     char *folders CLEANUP(cleanup_mem) =
         mem_printf("cd %s && mkdir -p etc/kubernetes/manifests etc/kubernetes/enc proc/1 "
