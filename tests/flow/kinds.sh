@@ -105,10 +105,6 @@ states() {
 }
 as_before() { diff "$WORK/states" <(states); }
 
-files_are_private() {
-    local node
-    for node in $(nodes); do [ "$("$TB" exec "$node" stat -c '%a %u %g' "$FILE")" = "600 0 0" ] || return 1; done
-}
 no_flag_no_file() {
     local node
     for node in $(nodes); do

@@ -122,10 +122,11 @@ rke_finds_nothing_to_undo() {
 }
 
 no_transition() { [ "$(jq .encrypt.transition "$STATE")" = null ]; }
+# file_is_private [PATH]: 0600, root's, on each node
 file_is_private() {
     local node
     for node in $(seq -f 'node%g' 1 "$COUNT"); do
-        [ "$("$TB" exec "$node" stat -c '%a %u %g' /etc/kubernetes/ssl/encryption.yaml)" = "600 0 0" ] || return 1
+        [ "$("$TB" exec "$node" stat -c '%a %u %g' "${1:-/etc/kubernetes/ssl/encryption.yaml}")" = "600 0 0" ] || return 1
     done
 }
 no_file_no_flag() {
