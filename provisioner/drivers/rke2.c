@@ -115,6 +115,8 @@ static char **k3s_flags(bool etcd)
     return args;
 }
 
+/* As k3s itself tells whether it has an embedded etcd (IsInitialized() in its pkg/etcd/etcd.go):
+ * the folder above is there on SQLite too. */
 static int k3s_observe(struct node *n, struct apiserver *out, struct error *err)
 {
     static const char script[] = "systemctl show -p MainPID \"$1\"";
@@ -124,7 +126,7 @@ static int k3s_observe(struct node *n, struct apiserver *out, struct error *err)
     struct host_process p CLEANUP(host_process_free) = {0};
     bool found = false, etcd = false;
     if (host_do(h, "asking systemd for k3s.service", script, args, NULL, &text, err) < 0 ||
-        host_file_is(h, "-d", K3S "/db/etcd", &etcd, err) < 0)
+        host_file_is(h, "-d", K3S "/db/etcd/member/wal", &etcd, err) < 0)
         return -1;
     const char *value = strchr(buf_str(&text), '=');
     long pid = value ? strtol(value + 1, NULL, 10) : 0;

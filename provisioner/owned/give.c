@@ -187,6 +187,18 @@ int owned_snapshot(struct owned_run *r, struct error *err)
     struct member *m = &r->s->members[r->leader];
     const char *args[] = {r->kind->program, "etcd-snapshot", "save", NULL};
     int yes = o->snapshot;
+    bool etcd = false;
+    if (owned_find_etcd(r, &etcd, err) < 0)
+        return -1;
+    if (!etcd && yes >= 0) {
+        error_set(err, RESULT_REFUSED,
+                  "%s takes snapshots of an embedded etcd alone, and its datastore is another "
+                  "here (SQLite, or one of your own)",
+                  r->kind->program);
+        error_next(err, "save the datastore in its own way (docs/kinds/rke2.md), then the same "
+                        "command with --no-snapshot");
+        return -1;
+    }
     if (!yes && o->confirm)
         yes = o->confirm(o->ctx, "Take a snapshot of etcd first, on the first server? Their "
                                  "documents recommend it.");

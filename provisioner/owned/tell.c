@@ -157,8 +157,15 @@ int owned_tell_plan(struct session *s, enum encrypt_plan_of what, struct encrypt
             break;
         pretend(r.servers, s->count, step, &facts);
     }
+    /* (Where nothing tells, it is taken for one.) */
+    struct error ignored CLEANUP(error_clear) = {0};
+    bool etcd = true;
+    if (owned_find_etcd(&r, &etcd, &ignored) < 0)
+        etcd = true;
     if (!o)
-        plan_note(p, "a snapshot of etcd comes first, where it is asked for (--snapshot)");
+        plan_note(p, etcd ? "a snapshot of etcd comes first, where it is asked for (--snapshot)"
+                          : "no snapshot can be had of this datastore (no embedded etcd): save it "
+                            "first, and say --no-snapshot");
     return 0;
 }
 

@@ -50,7 +50,7 @@ rancher_install_pki() {
     a=$(address "$1")
     top=$(node_dir "$1")/var-lib/rancher/$KIND/server
     tls=$top/tls
-    mkdir -p "$tls/etcd" "$top/standin" "$top/db/etcd"
+    mkdir -p "$tls/etcd" "$top/standin" "$top/db/etcd/member/wal"
     chmod -R go= "$top"
     cp "$PKI"/*.pem "$tls/"
     cp "$PKI/kube-ca.pem" "$tls/server-ca.crt"
