@@ -137,13 +137,13 @@ static int ask_definitions(const struct http_server *api, struct api_groups *g, 
     char *token CLEANUP(cleanup_mem) = NULL;
     do {
         struct http_request r CLEANUP(http_reset) = {0};
-        kube_list_request(&r, api, &definitions, DEFINITIONS_PAGE, token);
+        kube_list_request(&r, api, &definitions, DEFINITIONS_PAGE, token, false);
         struct kube_page page CLEANUP(kube_page_free) = {0};
         if (kube_perform(&r, err) < 0)
             return -1;
         if (r.status != 200)
             return http_error(&r, err);
-        if (kube_page_read(&r, &page, err) < 0)
+        if (kube_page_read(&r, &page, NULL, err) < 0)
             return -1;
         for (size_t i = 0; i < page.count; i++)
             api_groups_add_definition(g, STEAL(page.names[i]));

@@ -153,22 +153,29 @@ static void listed_add(struct listed *l, const struct kube_page *page)
     l->list[l->count] = NULL;
 }
 
+/* How pages are asked for. */
+struct paging {
+    size_t limit;
+    bool table;
+};
+
 /* One page more: adds to *count and to `listed` (NULL: nowhere), moves *token on (NULL: that was
- * the last). *expired: the token is, or the pages are of different revisions. */
-static int count_page(const struct http_server *s, const struct resource *resource, size_t *limit,
-                      char **token, size_t *count, struct listed *listed, int64_t *revision,
-                      bool *expired, struct error *err)
+ * the last). *expired: the token is, or the pages are of different revisions, or of a server that
+ * has to be asked otherwise. */
+static int count_page(const struct http_server *s, const struct resource *resource,
+                      struct paging *p, char **token, size_t *count, struct listed *listed,
+                      int64_t *revision, bool *expired, struct error *err)
 {
     struct http_request r CLEANUP(http_reset) = {0};
-    kube_list_request(&r, s, resource, *limit, *token);
+    kube_list_request(&r, s, resource, p->limit, *token, p->table);
     while (kube_perform(&r, err) < 0) {
         /* Metadata can be long (annotations): then fewer a page. */
-        if (err->result == RESULT_INTERRUPTED || !r.answer.len || *limit < 10)
+        if (err->result == RESULT_INTERRUPTED || !r.answer.len || p->limit < 10)
             return -1;
         error_clear(err);
-        *limit /= 4;
+        p->limit /= 4;
         http_reset(&r);
-        kube_list_request(&r, s, resource, *limit, *token);
+        kube_list_request(&r, s, resource, p->limit, *token, p->table);
     }
     *expired = r.status == 410 && *token;
     if (*expired)
@@ -176,8 +183,13 @@ static int count_page(const struct http_server *s, const struct resource *resour
     if (r.status != 200)
         return http_error(&r, err);
     struct kube_page page CLEANUP(kube_page_free) = {0};
-    if (kube_page_read(&r, &page, err) < 0)
+    bool bare = false;
+    if (kube_page_read(&r, &page, &bare, err) < 0)
         return -1;
+    if (bare) {
+        *expired = p->table = true;
+        return 0;
+    }
     *expired = *token && page.revision != *revision;
     *revision = page.revision;
     *count += page.count;
@@ -191,7 +203,7 @@ static int count_page(const struct http_server *s, const struct resource *resour
 static int count_all(const struct http_server *s, const struct resource *resource, size_t *out,
                      struct listed *listed, int64_t *revision, struct error *err)
 {
-    size_t limit = KUBE_PAGE;
+    struct paging p = {.limit = KUBE_PAGE};
     for (unsigned tries = 0; tries < KUBE_TRIES; tries++) {
         char *token CLEANUP(cleanup_mem) = NULL;
         size_t count = 0;
@@ -200,7 +212,7 @@ static int count_all(const struct http_server *s, const struct resource *resourc
         if (listed)
             listed_free(listed);
         do {
-            if (count_page(s, resource, &limit, &token, &count, listed, &at, &expired, err) < 0)
+            if (count_page(s, resource, &p, &token, &count, listed, &at, &expired, err) < 0)
                 return -1;
         } while (token && !expired);
         if (expired)

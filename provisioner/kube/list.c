@@ -29,11 +29,11 @@ char *kube_path(const struct resource *r, const char *ns, const char *name)
 }
 
 void kube_list_request(struct http_request *r, const struct http_server *s,
-                       const struct resource *resource, size_t limit, const char *token)
+                       const struct resource *resource, size_t limit, const char *token, bool table)
 {
     char *base CLEANUP(cleanup_mem) = kube_path(resource, NULL, NULL);
     struct buf path = {0};
-    buf_printf(&path, "%s?limit=%zu", base, limit);
+    buf_printf(&path, "%s?limit=%zu%s", base, limit, table ? "&includeObject=Metadata" : "");
     if (token) {
         buf_adds(&path, "&continue=");
         add_escaped(&path, token);
@@ -41,7 +41,7 @@ void kube_list_request(struct http_request *r, const struct http_server *s,
     r->server = s;
     r->method = "GET";
     r->path = path.data;
-    r->accept = KUBE_AS("PartialObjectMetadataList");
+    r->accept = table ? KUBE_AS("Table") : KUBE_AS("PartialObjectMetadataList");
     r->timeout_ms = 60000;
 }
 
@@ -90,22 +90,42 @@ static json_t *member(const json_t *j, const char *name)
     return json_object_get(j, name);
 }
 
+static bool text_is_there(const json_t *j, const char *name)
+{
+    const char *s = json_string_value(member(j, name));
+    return s && *s;
+}
+
 static char *text_of(const json_t *j, const char *name)
 {
     const char *s = json_string_value(member(j, name));
     return s && *s ? mem_strdup(s) : NULL;
 }
 
-int kube_page_read(const struct http_request *r, struct kube_page *out, struct error *err)
+static int list_error(const struct http_request *r, const char *why, struct error *err)
+{
+    return error_set(err, RESULT_FAILED, "%s: GET %.*s: %s", r->server->what,
+                     (int)strcspn(r->path, "?"), r->path, why);
+}
+
+int kube_page_read(const struct http_request *r, struct kube_page *out, bool *bare,
+                   struct error *err)
 {
     json_t *body CLEANUP(cleanup_json) = json_loadb(buf_str(&r->answer), r->answer.len, 0, NULL);
-    const json_t *items = member(body, "items");
-    if (!str_eq(json_string_value(member(body, "kind")), "PartialObjectMetadataList"))
-        return error_set(err, RESULT_FAILED, "%s: GET %.*s: the answer is no list of metadata",
-                         r->server->what, (int)strcspn(r->path, "?"), r->path);
+    const char *kind = json_string_value(member(body, "kind"));
+    bool table = str_eq(kind, "Table");
+    const json_t *items = member(body, table ? "rows" : "items");
+    const json_t *meta = member(body, "metadata");
+    if (!table && !str_eq(kind, "PartialObjectMetadataList"))
+        return list_error(r, "the answer is no list of metadata", err);
+    if (!text_is_there(meta, "resourceVersion")) {
+        if (!bare || table)
+            return list_error(r, "the list has no resourceVersion", err);
+        *bare = true;
+        return 0;
+    }
 
     struct kube_page page = {0};
-    const json_t *meta = member(body, "metadata");
     page.token = text_of(meta, "continue");
     json_int_t remaining = json_integer_value(member(meta, "remainingItemCount"));
     page.remaining = remaining > 0 ? (size_t)remaining : 0;
@@ -115,13 +135,13 @@ int kube_page_read(const struct http_request *r, struct kube_page *out, struct e
     page.names = mem_alloc(count, sizeof(*page.names));
     page.versions = mem_alloc(count, sizeof(*page.versions));
     for (size_t i = 0; i < count; i++) {
-        const json_t *m = member(json_array_get(items, i), "metadata");
+        const json_t *item = json_array_get(items, i);
+        const json_t *m = member(table ? member(item, "object") : item, "metadata");
         const char *ns = json_string_value(member(m, "namespace"));
         const char *name = json_string_value(member(m, "name"));
         if (!name) {
             kube_page_free(&page);
-            return error_set(err, RESULT_FAILED, "%s: GET %.*s: lists an object without a name",
-                             r->server->what, (int)strcspn(r->path, "?"), r->path);
+            return list_error(r, "lists an object without a name", err);
         }
         const char *version = json_string_value(member(m, "resourceVersion"));
         page.versions[page.count] = mem_strdup(version ? version : "");

@@ -20,9 +20,11 @@ enum { KUBE_PAGE = 500, KUBE_TRIES = 5, KUBE_PATIENCE_MS = 40000 };
  * resource has namespaces. To be freed. */
 char *kube_path(const struct resource *r, const char *ns, const char *name);
 
-/* Readies the (empty) request of a page of names; token NULL: from the start. */
+/* Readies the (empty) request of a page of names; token NULL: from the start. `table`: for a server
+ * whose lists of metadata are bare (see kube_page_read). */
 void kube_list_request(struct http_request *r, const struct http_server *s,
-                       const struct resource *resource, size_t limit, const char *token);
+                       const struct resource *resource, size_t limit, const char *token,
+                       bool table);
 /* Readies the (empty) request of a guess at their number. Lists of metadata don't tell it, a table
  * does; its one row holds what `kubectl get` shows. */
 void kube_guess_request(struct http_request *r, const struct http_server *s,
@@ -44,8 +46,10 @@ struct kube_page {
     char *token;      /* of the next page; NULL: there is none */
     int64_t revision; /* the list's resourceVersion */
 };
-/* Reads a 200's body. Error: not a metadata-only list. */
-int kube_page_read(const struct http_request *r, struct kube_page *out,
+/* Reads a 200's body. Before Kubernetes 1.15 a PartialObjectMetadataList lacks ListMeta: a page has
+ * no token, and would be taken for everything. Then *bare is set (NULL: an error), and nothing is
+ * given: ask for a Table, whose rows are metadata too. Error: no list of metadata; no revision. */
+int kube_page_read(const struct http_request *r, struct kube_page *out, bool *bare,
                    struct error *err) MUST_CHECK;
 void kube_page_free(struct kube_page *p);
 

@@ -33,6 +33,7 @@ struct lister {
     int server, avoid;
     char *token; /* of the next page, NULL: the first */
     size_t limit;
+    bool table; /* the servers' lists of metadata are bare */
     unsigned tries, busy, restarts;
     int64_t due;
     char *last;    /* the last name that was listed */
@@ -214,8 +215,11 @@ static void page_answered(struct run *run)
     struct error err CLEANUP(error_clear) = {0};
     if (r->status == 200) {
         struct kube_page page CLEANUP(kube_page_free) = {0};
-        if (kube_page_read(r, &page, &err) < 0)
+        bool bare = false;
+        if (kube_page_read(r, &page, &bare, &err) < 0)
             fail(run, &err);
+        else if (bare)
+            l->table = true;
         else
             take_page(run, &page);
     } else if (r->status == 410 && l->token && l->restarts++ < LIST_RESTARTS) {
@@ -265,8 +269,8 @@ static void list_ahead(struct run *run, int64_t now)
     l->server = spread_pick(&run->spread, l->avoid, true, now);
     if (l->server < 0)
         return;
-    kube_list_request(&l->request, run->w->servers[l->server], run->w->resource, l->limit,
-                      l->token);
+    kube_list_request(&l->request, run->w->servers[l->server], run->w->resource, l->limit, l->token,
+                      l->table);
     l->running = true;
     http_start(&l->request);
 }

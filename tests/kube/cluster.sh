@@ -17,9 +17,9 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 
 build_live() {
-    local sources=(tests/kube/live.c base/{buf,error,file,mem}.c state/json_text.c provisioner/{net,kube,etcd}/*.c)
+    local sources=(tests/kube/live.c {base,templates}/*.c state/json_text.c provisioner/{net,kube,etcd}/*.c)
     local flags=(-std=c17 -D_GNU_SOURCE -I. -Wall -Wextra -Wshadow -Wconversion -Werror -g)
-    local libraries=(-lcurl -ljansson -lcrypto)
+    local libraries=(-lcurl -ljansson -lyaml -lcrypto)
     gcc "${flags[@]}" -O2 -o "$T/live" "${sources[@]}" "${libraries[@]}" &&
         gcc "${flags[@]}" -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -o "$T/asan" "${sources[@]}" "${libraries[@]}"
 }

@@ -5,7 +5,9 @@
 #include "base/file.h"
 #include "provisioner/etcd/etcd.h"
 #include "provisioner/kube/discovery.h"
+#include "provisioner/kube/kube.h"
 #include "provisioner/kube/lease.h"
+#include "provisioner/kube/list.h"
 #include "provisioner/kube/rewrite.h"
 
 #include <inttypes.h>
@@ -106,6 +108,29 @@ static int do_count(struct live *l, struct error *err)
     if (kube_count(&l->api[0], resource_find(l->args[0]), &count, &revision, err) < 0)
         return -1;
     printf("%zu %" PRId64 "\n", count, revision);
+    return 0;
+}
+
+/* names RESOURCE table|metadata: of every page, by a list of that form. */
+static int do_names(struct live *l, struct error *err)
+{
+    const struct resource *resource = resource_find(l->args[0]);
+    char *token CLEANUP(cleanup_mem) = NULL;
+    do {
+        struct http_request r CLEANUP(http_reset) = {0};
+        struct kube_page page CLEANUP(kube_page_free) = {0};
+        kube_list_request(&r, &l->api[0], resource, KUBE_PAGE, token, str_eq(l->args[1], "table"));
+        if (kube_perform(&r, err) < 0)
+            return -1;
+        if (r.status != 200)
+            return http_error(&r, err);
+        if (kube_page_read(&r, &page, NULL, err) < 0)
+            return -1;
+        for (size_t i = 0; i < page.count; i++)
+            printf("%s %s\n", page.names[i], page.versions[i]);
+        mem_free(token);
+        token = STEAL(page.token);
+    } while (token);
     return 0;
 }
 
@@ -215,6 +240,7 @@ static const struct {
     {"count", do_count, 1},     {"take", do_take, 1},       {"check", do_check, 1},
     {"release", do_release, 1}, {"rewrite", do_rewrite, 1}, {"walk", do_walk, 1},
     {"get", do_get, 1},         {"status", do_status, 0},   {"discover", do_discover, 1},
+    {"names", do_names, 2},
 };
 
 int main(int argc, char **argv)

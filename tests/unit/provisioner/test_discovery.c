@@ -522,7 +522,8 @@ static void answer_many(void *ctx, const struct asked *q, struct buf *out)
         buf_adds(&body, "]}");
     } else if (strstr(q->path, "customresourcedefinitions?")) {
         unsigned to = from + 50 < MANY ? from + 50 : MANY;
-        buf_printf(&body, "{\"kind\":\"PartialObjectMetadataList\",\"metadata\":{\"continue\":\"");
+        buf_printf(&body, "{\"kind\":\"PartialObjectMetadataList\",\"metadata\":{"
+                          "\"resourceVersion\":\"5\",\"continue\":\"");
         if (to < MANY)
             buf_printf(&body, "%u", to);
         buf_adds(&body, "\"},\"items\":[");

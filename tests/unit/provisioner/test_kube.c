@@ -167,6 +167,57 @@ static void test_count_escapes_and_empty(void **state)
     assert_string_equal(script.last, "GET /api/v1/secrets?limit=500&continue=a%20b%2B%2F%3D");
 }
 
+static void strings_free(char ***list)
+{
+    for (size_t i = 0; *list && (*list)[i]; i++)
+        mem_free((*list)[i]);
+    mem_free(*list);
+}
+
+#define BARE                                                                                       \
+    "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1beta1\",\"items\":["   \
+    "{\"metadata\":{\"name\":\"a\",\"namespace\":\"x\"}}]}"
+#define ROW(ns, name, version)                                                                     \
+    "{\"cells\":[\"" name                                                                          \
+    "\",\"Opaque\",1,\"3d\"],\"object\":{\"kind\":\"PartialObjectMetadata\","                      \
+    "\"apiVersion\":\"meta.k8s.io/v1beta1\",\"metadata\":{\"name\":\"" name                        \
+    "\",\"namespace\":\"" ns "\",\"resourceVersion\":\"" version "\"}}}"
+#define TABLE(meta, rows)                                                                          \
+    "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1beta1\",\"metadata\":{" meta               \
+    "},\"columnDefinitions\":[],\"rows\":[" rows "]}"
+
+/* Before 1.15 such a list has neither a revision nor a token: its first page is not everything. */
+static void test_lists_before_1_15(void **state)
+{
+    SCRIPT({200, NULL, BARE},
+           {200, NULL, TABLE("\"resourceVersion\":\"77\",\"continue\":\"t\"", ROW("x", "b", "5"))},
+           {200, NULL, TABLE("\"resourceVersion\":\"77\"", ROW("x", "a", "6"))});
+    char **list CLEANUP(strings_free) = NULL;
+    size_t count = 0;
+    int64_t revision = 0;
+    if (kube_versions(&s.server, resource_find("secrets"), &list, &count, &revision, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(count, 2);
+    assert_int_equal(revision, 77);
+    assert_string_equal(list[0], "x/a 6");
+    assert_string_equal(list[1], "x/b 5");
+    assert_string_equal(script.last,
+                        "GET /api/v1/secrets?limit=500&includeObject=Metadata&continue=t");
+    assert_non_null(strstr(script.head, "as=Table;g=meta.k8s.io;v=v1,"));
+    assert_non_null(strstr(script.head, "as=Table;g=meta.k8s.io;v=v1beta1"));
+    assert_int_equal(s.asked, 3);
+}
+
+/* Nor is what tells no revision either way. */
+static void test_a_list_without_revision_is_none(void **state)
+{
+    SCRIPT({200, NULL, BARE}, {200, NULL, TABLE("", ROW("x", "a", "6"))});
+    size_t count = 0;
+    int64_t revision = 0;
+    assert_int_equal(kube_count(&s.server, resource_find("secrets"), &count, &revision, &err), -1);
+    assert_non_null(strstr(err.message, "no resourceVersion"));
+}
+
 /* An answer that holds whole objects is not taken, nor told. */
 static void test_count_refuses_objects(void **state)
 {
@@ -244,6 +295,8 @@ int main(void)
         STANDIN_TEST(test_addresses),
         STANDIN_TEST(test_count),
         STANDIN_TEST(test_count_escapes_and_empty),
+        STANDIN_TEST(test_lists_before_1_15),
+        STANDIN_TEST(test_a_list_without_revision_is_none),
         STANDIN_TEST(test_count_refuses_objects),
         STANDIN_TEST(test_patch),
         cmocka_unit_test(test_resources),
