@@ -38,11 +38,28 @@ static enum verdict judge(const struct http_request *r, const char *text)
         return VERDICT_NO;
     if (r->status == 404)
         return VERDICT_OTHER_BASE;
+    /* A listener that serves gRPC alone. */
+    if (r->status == 415)
+        return VERDICT_OTHER_MEMBER;
     /* A member that lags behind can be asked for a revision that it hasn't got. */
     if (r->status == 408 || r->status == 429 || r->status >= 500 || says(text, "no leader") ||
         says(text, "future revision"))
         return VERDICT_OTHER_MEMBER;
     return VERDICT_NO;
+}
+
+/* etcd's JSON gateway is a client of etcd itself, and shows it the member's own server certificate.
+ * Where that is for servers alone, no request by JSON is ever answered (tried with 3.4.23;
+ * openshift-ansible made such until mid-2018, etcd issues 9398 and 9785). */
+static const char cant_reach_itself[] =
+    " (the member's JSON gateway can't reach the member: where etcd's log has `incompatible key "
+    "usage` or `bad certificate`, its own certificate lacks clientAuth; `openssl x509 -noout -ext "
+    "extendedKeyUsage -in` it shows that, and a certificate with serverAuth and clientAuth mends "
+    "it)";
+
+static bool is_of_the_gateway(const struct http_request *r, const char *text)
+{
+    return r->status == 503 && says(text, "connection error") && says(text, "transport:");
 }
 
 static void note_failure(struct buf *failures, const struct http_request *r, const char *text)
@@ -53,7 +70,8 @@ static void note_failure(struct buf *failures, const struct http_request *r, con
     if (!r->status)
         buf_adds(failures, r->failure ? r->failure : "no answer");
     else
-        buf_printf(failures, "answered %ld%s%s", r->status, text ? ": " : "", text ? text : "");
+        buf_printf(failures, "answered %ld%s%s%s", r->status, text ? ": " : "", text ? text : "",
+                   is_of_the_gateway(r, text) ? cant_reach_itself : "");
 }
 
 static void prepare(const struct gateway *g, const char *path, const char *text, int64_t timeout_ms,

@@ -327,6 +327,47 @@ static void test_no_member(void **state)
     assert_int_equal(w.of_member[0], 5);
 }
 
+static bool serves_grpc_alone(struct world *w, int member, const struct asked *q, struct buf *out)
+{
+    (void)w;
+    (void)q;
+    if (member != 0)
+        return false;
+    standin_answer(out, 415, NULL, "invalid gRPC request content-type \"application/json\"");
+    return true;
+}
+
+/* etcd 3.5 with --listen-client-http-urls: the client port of before, and one for HTTP. */
+static void test_a_port_for_grpc_alone(void **state)
+{
+    WORLD(.objects = 7, .special = serves_grpc_alone);
+    int64_t revision = 0;
+    if (walk(&w, "/registry/secrets/", &revision) < 0)
+        fail_msg("%s", w.err.message);
+    assert_int_equal(w.of_member[0], 1);
+}
+
+/* Recorded: etcd 3.4.23 whose own certificate has serverAuth alone. */
+static bool gateway_fails(struct world *w, int member, const struct asked *q, struct buf *out)
+{
+    (void)w;
+    (void)member;
+    (void)q;
+    standin_answer(out, 503, NULL,
+                   "{\"error\":\"connection error: desc = \\\"transport: failed to write client "
+                   "preface: write tcp 127.0.0.1:37648-\\u003e127.0.0.1:2379: write: connection "
+                   "reset by peer\\\"\",\"code\":14}");
+    return true;
+}
+
+static void test_a_member_that_does_not_accept_itself(void **state)
+{
+    WORLD(.objects = 7, .special = gateway_fails);
+    int64_t revision = 0;
+    assert_int_equal(walk(&w, "/registry/secrets/", &revision), -1);
+    assert_non_null(strstr(w.err.message, "lacks clientAuth"));
+}
+
 static bool compacted(struct world *w, int member, const struct asked *q, struct buf *out)
 {
     (void)member;
@@ -501,6 +542,8 @@ int main(void)
         STANDIN_TEST(test_end_early),
         STANDIN_TEST(test_failover),
         STANDIN_TEST(test_no_member),
+        STANDIN_TEST(test_a_port_for_grpc_alone),
+        STANDIN_TEST(test_a_member_that_does_not_accept_itself),
         STANDIN_TEST(test_compacted),
         STANDIN_TEST(test_message_limit),
         STANDIN_TEST(test_too_long),
