@@ -20,7 +20,8 @@ static struct openshift3 *of(const struct node *n)
 }
 
 /* Prints the number of the first unit that is loaded and not just lying there, else "pods", else
- * the first that is loaded. From 3.10 on the units of before may still be there, switched off. */
+ * the first that is loaded. From 3.10 on the units of before may still be there, switched off.
+ * (master-restart is 0500: whether it can be run is root's to say.) */
 static const char find_script[] =
     "first=\n"
     "number=0\n"
@@ -33,7 +34,7 @@ static const char find_script[] =
     "  esac\n"
     "  number=$((number + 1))\n"
     "done\n"
-    "if [ -x " OPENSHIFT_RESTART " ]; then echo pods\n"
+    "if [ -e " OPENSHIFT_RESTART " ]; then echo pods\n"
     "else echo $first; fi";
 
 static int find_master(struct openshift3 *o, struct error *err)
@@ -70,6 +71,7 @@ static void openshift3_close(struct node *n)
     struct openshift3 *o = of(n);
     if (!o)
         return;
+    mem_free(o->said);
     mem_free(o->last);
     mem_free(o);
     n->driver_data = NULL;
@@ -490,7 +492,7 @@ static int openshift3_log_tail(struct node *n, size_t lines, struct buf *out, st
 #define API_PIDS "$(" EACH(API_UNITS, "systemctl show -p MainPID") ")"
 
 /* From 3.10 on there are no units of the master, but static pods. */
-#define PODS "if [ -x " OPENSHIFT_RESTART " ]; then "
+#define PODS "if [ -e " OPENSHIFT_RESTART " ]; then "
 #define RESTART_PODS OPENSHIFT_RESTART " api && " OPENSHIFT_RESTART " controllers"
 
 const struct driver driver_openshift3 = {

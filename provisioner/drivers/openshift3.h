@@ -36,6 +36,7 @@ struct openshift3 {
      * NULL: up to 3.6 one unit can be both. Constants. */
     const char *api, *controllers;
     bool pods;
+    char *said;    /* what master-restart said last, NULL: nothing */
     char *last;    /* the process that observe() saw last */
     long restarts; /* how often that was another than before */
 };

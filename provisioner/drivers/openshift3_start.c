@@ -17,7 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POLL_MS = 200, NEW_PROCESS_MS = 180000, CONTROLLERS_MS = 120000, LOOKS = 3 };
+enum {
+    POLL_MS = 200,
+    NEW_PROCESS_MS = 180000,
+    CONTROLLERS_MS = 120000,
+    POD_MS = 180000, /* master-restart stops a container (30 s) and waits for another (60 s) */
+    LOOKS = 3,
+};
 
 static struct openshift3 *of(const struct node *n)
 {
@@ -113,26 +119,56 @@ static int text_with(const struct node *n, const struct openshift3_view *v, cons
 
 /* --- processes --- */
 
+/* What master-restart ends with tells little: after the stop it waits for the newest container of
+ * that name, which may be another's, and says 124 while the restart goes on; or 0 where it found
+ * nothing to stop. Whether another process comes is what is waited for. */
+static int restart_pod(struct openshift3 *o, const char *name, struct error *err)
+{
+    enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+    static const char script[] = "as_root " OPENSHIFT_RESTART " \"$1\" >/dev/null";
+    const char *args[] = {name, NULL};
+    struct host h = o->host;
+    struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
+    struct error said CLEANUP(error_clear) = {0};
+    h.timeout_ms = POD_MS;
+    mem_free(STEAL(o->said));
+    if (host_run(&h, script, args, NULL, &a, err) < 0)
+        return error_wrap(err, "restarting the static pod %s", name);
+    if (a.status == NOT_EXECUTABLE || a.status == NOT_FOUND || host_is_refused(&h, &a))
+        return host_explain(&h, "restarting the static pod", &a, err);
+    if (a.status || a.errors.len) {
+        host_explain(&h, OPENSHIFT_RESTART, &a, &said);
+        o->said = mem_strdup(said.message);
+    }
+    return 0;
+}
+
 static int restart(struct node *n, bool controllers, bool failed, struct error *err)
 {
     /* Of one that failed too often systemd wants to hear that it may be tried again. */
     static const char unit[] =
         "[ \"$2\" = no ] || as_root systemctl reset-failed \"$1\" || exit 1\n"
         "as_root systemctl restart --no-block \"$1\"";
-    static const char pod[] = "as_root " OPENSHIFT_RESTART " \"$1\" >/dev/null";
-    const struct openshift3 *o = of(n);
-    const char *name = o->pods       ? (controllers ? "controllers" : "api")
-                       : controllers ? o->controllers
-                                     : o->api;
+    struct openshift3 *o = of(n);
+    if (o->pods)
+        return restart_pod(o, controllers ? "controllers" : "api", err);
+    const char *name = controllers ? o->controllers : o->api;
     const char *args[] = {name, failed ? "failed" : "no", NULL};
-    char *what CLEANUP(cleanup_mem) =
-        mem_printf("restarting %s%s", o->pods ? "the static pod " : "", name);
-    return host_do(&o->host, what, o->pods ? pod : unit, args, NULL, NULL, err);
+    char *what CLEANUP(cleanup_mem) = mem_printf("restarting %s", name);
+    return host_do(&o->host, what, unit, args, NULL, NULL, err);
+}
+
+/* "; and what master-restart said", to be freed. */
+static char *and_said(const struct node *n)
+{
+    const char *said = of(n)->said;
+    return said ? mem_printf("; %s", said) : mem_strdup("");
 }
 
 static int did_not_come(const struct node *n, const char *what, const char *why, struct error *err)
 {
-    return error_set(err, RESULT_FAILED, "node %s: %s %s", n->name, what, why);
+    char *said CLEANUP(cleanup_mem) = and_said(n);
+    return error_set(err, RESULT_FAILED, "node %s: %s %s%s", n->name, what, why, said);
 }
 
 /* Until another process than `before` is there, or has been: one that ends at once is the
@@ -261,11 +297,12 @@ static int controllers_follow(struct node *n, const struct openshift3_part *api,
 static int no_controllers(const struct node *n, const char *why, struct error *err)
 {
     const struct openshift3 *o = of(n);
+    char *said CLEANUP(cleanup_mem) = and_said(n);
     if (o->pods)
         return error_set(err, RESULT_FAILED,
                          "node %s: the controllers' pod %s (" OPENSHIFT_LOGS
-                         " controllers controllers there tells why)",
-                         n->name, why);
+                         " controllers controllers there tells why)%s",
+                         n->name, why, said);
     return error_set(err, RESULT_FAILED, "node %s: %s %s (journalctl -u %s there tells why)",
                      n->name, o->controllers, why, o->controllers);
 }
@@ -282,9 +319,9 @@ static int restart_controllers(struct node *n, const struct openshift3_part *api
         return -1;
     if (!wanted || follow)
         return 0;
-    int64_t deadline = loop_now() + CONTROLLERS_MS;
     if (restart(n, true, failed, err) < 0)
         return -1;
+    int64_t deadline = loop_now() + CONTROLLERS_MS;
     for (int seen = 0; seen < LOOKS;) {
         if (controllers_follow(n, api, &wanted, &follow, &failed, err) < 0)
             return -1;

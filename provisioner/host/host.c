@@ -111,7 +111,7 @@ int host_run(const struct host *h, const char *script, const char *const *args,
 }
 
 /* sudo's own words (and sudo-rs's), in the locale C. */
-static bool is_sudo_refusing(const struct ssh_answer *a)
+bool host_is_refused(const struct host *h, const struct ssh_answer *a)
 {
     static const char *const words[] = {
         "sudo: a password is required",
@@ -129,7 +129,7 @@ static bool is_sudo_refusing(const struct ssh_answer *a)
         "command not found: sudo",
         "sudo: inaccessible",
     };
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+    for (size_t i = 0; !h->root && i < ARRAY_LEN(words); i++) {
         if (strstr(buf_str(&a->errors), words[i]))
             return true;
     }
@@ -155,7 +155,7 @@ int host_explain(const struct host *h, const char *what, const struct ssh_answer
     add_words(&lines, &a->errors);
     error_set(err, RESULT_FAILED, "node %s: %s: %s (exit status %d)", h->name, what,
               lines.len ? buf_str(&lines) : "it failed without a word", a->status);
-    if (!h->root && is_sudo_refusing(a))
+    if (host_is_refused(h, a))
         host_next_sudo(h, err);
     return -1;
 }

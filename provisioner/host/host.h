@@ -45,6 +45,9 @@ int host_do(const struct host *h, const char *what, const char *script, const ch
 int host_explain(const struct host *h, const char *what, const struct ssh_answer *a,
                  struct error *err);
 
+/* Whether it was sudo that failed, by its words: the command was not begun. */
+bool host_is_refused(const struct host *h, const struct ssh_answer *a);
+
 /* Sets what is to be done where sudo refuses. Always gives -1. */
 int host_next_sudo(const struct host *h, struct error *err);
 
