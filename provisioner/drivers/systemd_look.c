@@ -225,39 +225,71 @@ static bool is_apiserver(const struct host_process *p)
     bool flags = false;
     for (size_t i = 1; name && p->args[i]; i++)
         flags = flags || str_starts(p->args[i], "--");
-    return flags && (strstr(name, "apiserver") || strstr(name, "hyperkube"));
+    if (!flags || !strstr(name, "hyperkube"))
+        return flags && strstr(name, "apiserver");
+    return str_eq(p->args[1], "apiserver") || str_eq(p->args[1], "kube-apiserver");
 }
 
-/* The unit's main process, or, where that is a script, the kube-apiserver that it has started. */
-static int find_process(const struct host *h, struct systemd_look *l, struct error *err)
+/* Those of that name in the unit's control group: how many, and the first. `any`: hyperkube is
+ * every program of Kubernetes. */
+static int find_in_group(const struct host *h, struct systemd_look *l, const char *name, bool any,
+                         size_t *mine, struct error *err)
 {
     struct host_process *list = NULL;
     size_t count = 0;
+    const char *group = host_unit_get(&l->unit, "ControlGroup");
+    if (host_processes(h, name, &list, &count, err) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (!host_process_is_in(&list[i], group) || (any && !is_apiserver(&list[i])) || (*mine)++)
+            continue;
+        l->process = list[i];
+        list[i] = (struct host_process){0};
+    }
+    host_processes_free(list, count);
+    return 0;
+}
+
+/* The main process is something else: a script, which has started it, or what runs it in a
+ * container. */
+static int find_child(const struct host *h, struct systemd_look *l, struct error *err)
+{
+    static const char *const engines[] = {"docker", "podman", "nerdctl", "rkt"};
+    char *main CLEANUP(cleanup_mem) = mem_strdup(name_of(l->process.args[0]));
+    size_t mine = 0;
+    host_process_free(&l->process);
+    if (find_in_group(h, l, "kube-apiserver", false, &mine, err) < 0 ||
+        (!mine && find_in_group(h, l, "hyperkube", true, &mine, err) < 0))
+        return -1;
+    l->running = mine == 1;
+    if (mine > 1)
+        return error_set(err, RESULT_REFUSED,
+                         "node %s: the unit's main process is a script, and %zu processes "
+                         "kube-apiserver run in its control group (%s): which is the one that "
+                         "serves can't be told",
+                         h->name, mine, host_unit_get(&l->unit, "ControlGroup"));
+    for (size_t i = 0; !mine && i < ARRAY_LEN(engines); i++)
+        if (str_eq(main, engines[i])) {
+            error_set(err, RESULT_REFUSED,
+                      "node %s: %s starts kube-apiserver in a container (%s): which files that "
+                      "sees can't be told from the unit",
+                      h->name, host_unit_get(&l->unit, "Id"), main);
+            error_next(err, "let the unit start kube-apiserver itself, or a kubelet as a static "
+                            "pod (kind kubeadm)");
+            return -1;
+        }
+    return 0;
+}
+
+/* The unit's main process, or the kube-apiserver that it has started. */
+static int find_process(const struct host *h, struct systemd_look *l, struct error *err)
+{
     bool found = false;
     if (host_unit_process(h, &l->unit, &l->process, &found, err) < 0)
         return -1;
     l->running = found && is_apiserver(&l->process);
-    if (found && !l->running) {
-        host_process_free(&l->process);
-        const char *group = host_unit_get(&l->unit, "ControlGroup");
-        size_t mine = 0;
-        if (host_processes(h, "kube-apiserver", &list, &count, err) < 0)
-            return -1;
-        for (size_t i = 0; i < count; i++) {
-            if (!host_process_is_in(&list[i], group) || mine++)
-                continue;
-            l->process = list[i];
-            list[i] = (struct host_process){0};
-        }
-        l->running = mine == 1;
-        host_processes_free(list, count);
-        if (mine > 1)
-            return error_set(err, RESULT_REFUSED,
-                             "node %s: the unit's main process is a script, and %zu processes "
-                             "kube-apiserver run in its control group (%s): which is the one that "
-                             "serves can't be told",
-                             h->name, mine, group);
-    }
+    if (found && !l->running && find_child(h, l, err) < 0)
+        return -1;
     if (l->running)
         set_flags(&l->runs, l->process.args);
     /* A script that starts it may give what the files don't show. */
