@@ -19,6 +19,7 @@ void static_pod_free(struct static_pod *p)
         mem_free(p->args[i]);
     mem_free(p->args);
     mem_free(p->image);
+    mem_free(p->user);
     mem_free(p->restart);
     yaml_tree_free(p->document);
     mem_free(p);
@@ -202,6 +203,10 @@ static int read_pod(struct static_pod *p, const char *name, struct error *err)
         return refuse(name, yaml_path(d, "spec", "containers", NULL), err,
                       "there is not one container that runs kube-apiserver");
     p->image = mem_strdup(text_of(yaml_get(container, "image")));
+    const char *user = text_of(yaml_path(container, "securityContext", "runAsUser", NULL));
+    if (!user)
+        user = text_of(yaml_path(d, "spec", "securityContext", "runAsUser", NULL));
+    p->user = mem_strdup(user);
     p->restart =
         mem_strdup(text_of(yaml_path(d, "metadata", "annotations", STATIC_POD_RESTART, NULL)));
     p->host_network =

@@ -30,6 +30,7 @@ struct static_pod {
     char **args;   /* what follows the program's name; the flags. NULL-terminated */
     char *image;   /* or NULL */
     char *restart; /* what STATIC_POD_RESTART says, or NULL */
+    char *user;    /* runAsUser, of the container or else of the pod; NULL: none is named */
     bool host_network;
     struct static_pod_mount *mounts;
     size_t count;

@@ -13,7 +13,8 @@
 #include "provisioner/host/host.h"
 #include "templates/static_pod.h"
 
-#define KUBEADM_MANIFEST "/etc/kubernetes/manifests/kube-apiserver.yaml"
+#define KUBEADM_MANIFESTS "/etc/kubernetes/manifests"
+#define KUBEADM_MANIFEST KUBEADM_MANIFESTS "/kube-apiserver.yaml"
 /* What the manifest was before the change that is under way. Not in the kubelet's folder: it would
  * run it. */
 #define KUBEADM_KEPT "/etc/kubernetes/.encrypt-kube-apiserver.yaml"
@@ -97,6 +98,10 @@ int kubeadm_read_file(struct node *n, const char *path, struct buf *out, bool *m
 int kubeadm_changed_at(struct node *n, const char *path, long long *out, struct error *err);
 int kubeadm_read_node_file(struct node *n, const char *path, struct buf *out, bool *missing,
                            struct error *err);
+/* REFUSED where another file beside the manifest may be one of kube-apiserver too. */
+int kubeadm_check_folder(struct node *n, struct error *err) MUST_CHECK;
+/* …by its name. Pure. */
+bool kubeadm_is_double(const char *name, size_t len);
 int kubeadm_check_place(struct node *n, const char *path, struct error *err);
 int kubeadm_rehearse(struct node *n, const char *path, struct error *err);
 int kubeadm_put_file(struct node *n, const struct node_text *file, const struct node_text *beside,

@@ -189,15 +189,19 @@ static int look_again(struct change *c, struct sight *out, struct error *err)
     return 0;
 }
 
-static int not_done(struct change *c, const char *what, int64_t ms, struct error *err)
+/* `gone`: no kube-apiserver runs. */
+static int not_done(struct change *c, const char *what, bool gone, int64_t ms, struct error *err)
 {
     c->late = true;
     error_set(err, RESULT_FAILED, "node %s: %s was changed, and within %lld s %s", c->n->name,
               KUBEADM_MANIFEST, (long long)ms / 1000, what);
     error_next(err,
                "on node %s: systemctl status kubelet; journalctl -u kubelet -n 50 (it tells "
-               "why it does not run a manifest)",
-               c->n->name);
+               "why it does not run a manifest)%s",
+               c->n->name,
+               gone ? "; where it says nothing of it: systemctl restart kubelet (of 1.22 and 1.23 "
+                      "some lose a static pod that is changed twice in a short time)"
+                    : "");
     return -1;
 }
 
@@ -221,14 +225,14 @@ static int wait_replaced(struct change *c, bool *acted, struct error *err)
         if (gone && started && now - gone > RUNS_MS && now - started > RUNS_MS)
             return 0;
         if (gone && now - gone > APPEARS_MS)
-            return not_done(c, "the kubelet has ended kube-apiserver and started no other",
+            return not_done(c, "the kubelet has ended kube-apiserver and started no other", true,
                             APPEARS_MS, err);
         if (s.old_there && now - began > acts_ms)
             return not_done(c,
                             *acted ? "kube-apiserver has not ended"
                                    : "the kubelet has not put another kube-apiserver in place of "
                                      "the one that runs",
-                            acts_ms, err);
+                            false, acts_ms, err);
         if (loop_pause(c->n->loop, POLL_MS, err) < 0)
             return -1;
     }
@@ -344,6 +348,17 @@ int kubeadm_check_start(struct node *n, const struct apiserver_want *want, struc
     if (link) {
         error_set(err, RESULT_REFUSED, "node %s: " KUBEADM_MANIFEST " is a symbolic link", n->name);
         error_next(err, "on node %s: put the file that it leads to in its place", n->name);
+        return -1;
+    }
+    if (kubeadm_check_folder(n, err) < 0)
+        return -1;
+    if (c.v.pod->user && !str_eq(c.v.pod->user, "0")) {
+        error_set(err, RESULT_REFUSED,
+                  "node %s: " KUBEADM_MANIFEST " has runAsUser: %s: what is put there is root's "
+                  "alone, and kube-apiserver could not read it",
+                  n->name, c.v.pod->user);
+        error_next(err, "let kube-apiserver run as root (kubeadm's feature gate "
+                        "RootlessControlPlane off)");
         return -1;
     }
     /* (Some mark, as a restart has one.) */

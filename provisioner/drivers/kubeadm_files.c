@@ -34,6 +34,48 @@ static int check_not_moved(struct node *n, struct error *err)
     return moved ? kubeadm_refuse_without(n, err) : 0;
 }
 
+bool kubeadm_is_double(const char *name, size_t len)
+{
+    static const char own[] = "kube-apiserver", file[] = "kube-apiserver.yaml";
+    static const char *const copies[] = {"bak", "backup", "old", "orig", "save", "copy"};
+    if (len < strlen(own) || strncmp(name, own, strlen(own)) != 0 ||
+        (len == strlen(file) && strncmp(name, file, len) == 0))
+        return false;
+    if (len == strlen(own) || name[strlen(own)] != '-')
+        return true;
+    /* kube-apiserver-haproxy.yaml is another program; kube-apiserver-old.yaml is not. */
+    char *rest CLEANUP(cleanup_mem) = mem_strndup(name + strlen(own), len - strlen(own));
+    for (size_t i = 0; i < ARRAY_LEN(copies); i++)
+        if (strstr(rest, copies[i]))
+            return true;
+    return false;
+}
+
+/* The kubelet runs every file there that does not begin with a dot, whatever its end, and of two
+ * pods of one name now the one, now the other. */
+int kubeadm_check_folder(struct node *n, struct error *err)
+{
+    static const char script[] = "as_root ls -A " KUBEADM_MANIFESTS;
+    struct buf names CLEANUP(buf_free) = {0};
+    if (host_do(kubeadm_host(n), "listing " KUBEADM_MANIFESTS, script, NULL, NULL, &names, err) < 0)
+        return -1;
+    for (const char *at = buf_str(&names); *at;) {
+        size_t len = strcspn(at, "\n");
+        if (kubeadm_is_double(at, len)) {
+            error_set(err, RESULT_REFUSED,
+                      "node %s: " KUBEADM_MANIFESTS "/%.*s lies beside kube-apiserver.yaml: the "
+                      "kubelet runs that too, whatever its name ends with, and may take it for the "
+                      "pod of the same name, without the flag",
+                      n->name, (int)len, at);
+            error_next(err, "on node %s: move it out of that folder (mv %s/%.*s /root/)", n->name,
+                       KUBEADM_MANIFESTS, (int)len, at);
+            return -1;
+        }
+        at += len + (at[len] == '\n');
+    }
+    return 0;
+}
+
 int kubeadm_host_path(struct node *n, const char *path, char **out, struct error *err)
 {
     struct static_pod *pod CLEANUP(cleanup_static_pod) = NULL;

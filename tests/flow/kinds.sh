@@ -39,6 +39,12 @@ kubeadm_before() {
     for node in $(nodes); do "$TB" exec "$node" cat "$kubeadm_manifest" >"$WORK/$node.manifest"; done
     kubeadm_config >"$WORK/kubeadm-config"
 }
+# The kubelet runs any file there; an empty one it can't.
+kubeadm_refuses() {
+    "$TB" exec node2 touch "$kubeadm_manifest.bak"
+    ok 'a backup that lies beside a manifest is refused' fails_with 4 'kube-apiserver.yaml.bak lies beside' run up
+    "$TB" exec node2 rm "$kubeadm_manifest.bak"
+}
 # shellcheck disable=SC2034 # by its kind
 kubeadm_binds='["/run/kms:/run/kms"]'
 

@@ -117,6 +117,25 @@ static void without_a_manifest_the_binds_tell_where_a_socket_lies(void **state)
     assert_non_null(strstr(err.next, "- \"/run/kms:/run/kms\""));
 }
 
+/* The kubelet runs a backup that lies there. */
+static void a_second_manifest_is_seen_by_its_name(void **state)
+{
+    (void)state;
+    static const char *const doubles[] = {"kube-apiserver.yaml.bak", "kube-apiserver.yaml~",
+                                          "kube-apiserver.bak",      "kube-apiserver.yml",
+                                          "kube-apiserver-old.yaml", "kube-apiserver_1.yaml",
+                                          "kube-apiserver"};
+    static const char *const others[] = {"kube-apiserver.yaml", ".kube-apiserver.yaml.swp",
+                                         "etcd.yaml", "kube-apiserver-haproxy.yaml",
+                                         "kube-controller-manager.yaml"};
+    for (size_t i = 0; i < ARRAY_LEN(doubles); i++)
+        if (!kubeadm_is_double(doubles[i], strlen(doubles[i])))
+            fail_msg("%s", doubles[i]);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (kubeadm_is_double(others[i], strlen(others[i])))
+            fail_msg("%s", others[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +144,7 @@ int main(void)
         cmocka_unit_test(restarts_are_counted_by_the_numbers_of_logs),
         cmocka_unit_test(a_process_without_its_name_is_its_flags),
         cmocka_unit_test(the_pod_is_told_by_the_cgroup),
+        cmocka_unit_test(a_second_manifest_is_seen_by_its_name),
         cmocka_unit_test(without_a_manifest_the_binds_tell_where_a_socket_lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
