@@ -122,6 +122,9 @@ struct driver {
      * their changes, and what puts files or restarts apiservers is REFUSED. */
     const struct owned_kind *owned;
 
+    /* A port of etcd's on the nodes' loopback address that --etcd-servers does not name, and that
+     * may be the only one that speaks JSON; 0: none. */
+    int etcd_http_port;
     /* Where the kind keeps an administrator's kubeconfig on its nodes; NULL: nowhere. */
     const char *admin_kubeconfig;
     /* Whether a state file must be there before anything is done: RKE writes one, deploys from it

@@ -116,6 +116,7 @@ int session_open_etcd(struct session *s, struct error *err)
 
     struct http_server *servers = NULL;
     size_t count = 0;
+    int more = session_driver(s)->etcd_http_port;
     char *list CLEANUP(cleanup_mem) = mem_strdup(urls);
     char *rest = list;
     int rc = 0;
@@ -124,6 +125,12 @@ int session_open_etcd(struct session *s, struct error *err)
             continue;
         MEM_GROW(servers, count);
         rc = add_etcd_server(s, url, pem, count, &servers[count], err);
+        count += rc == 0;
+    }
+    if (rc == 0 && count && more) {
+        char *url CLEANUP(cleanup_mem) = mem_printf("https://127.0.0.1:%d", more);
+        MEM_GROW(servers, count);
+        rc = add_etcd_server(s, url, pem, 0, &servers[count], err);
         count += rc == 0;
     }
     if (rc < 0 || count == 0) {

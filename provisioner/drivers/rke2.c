@@ -21,7 +21,6 @@ static const struct owned_kind rke2 = {
     .tls = RKE2 "/",
     .crictl = "/var/lib/rancher/rke2/bin/crictl",
     .crictl_config = "/var/lib/rancher/rke2/agent/etc/crictl.yaml",
-    .always_etcd = true,
     .apart = true,
 };
 
@@ -237,12 +236,15 @@ static int no_look_for_socket(struct node *n, const struct node_socket *at, enum
     return theirs(n, err);
 }
 
+/* Since about 1.28 etcd's client port serves gRPC alone (k3s pull request 8402), and JSON has a
+ * port of its own. */
 #define OWNED                                                                                      \
-    .open = owned_open, .close = owned_close, .read_file = owned_read_file,                        \
-    .read_node_file = owned_read_file, .check_place = no_place, .put_file = no_put,                \
-    .remove_file = no_place, .claim_file = no_claim, .start_with = no_start_with,                  \
-    .start = no_start, .settle = no_settle, .go_back = no_go_back, .find_socket = no_find_socket,  \
-    .look_for_socket = no_look_for_socket, .log_tail = owned_log_tail
+    .etcd_http_port = 2382, .open = owned_open, .close = owned_close,                              \
+    .read_file = owned_read_file, .read_node_file = owned_read_file, .check_place = no_place,      \
+    .put_file = no_put, .remove_file = no_place, .claim_file = no_claim,                           \
+    .start_with = no_start_with, .start = no_start, .settle = no_settle, .go_back = no_go_back,    \
+    .find_socket = no_find_socket, .look_for_socket = no_look_for_socket,                          \
+    .log_tail = owned_log_tail
 
 const struct driver driver_rke2 = {
     .kind = "rke2",

@@ -7,7 +7,7 @@
 
 enum {
     READY_MS = 300000, /* a server's restart, where --timeout does not say */
-    RELOAD_MS = 75000, /* automatic reload looks once a minute */
+    POD_MS = 45000,    /* the kubelet takes up a changed manifest */
     LISTEN_MS = 60000, /* an active server that doesn't tell its state */
     POLL_MS = 1000,
 };
@@ -134,30 +134,52 @@ static int wait_for_word(struct owned_run *r, size_t i, int64_t until, struct er
 }
 
 /* rke2's static pod outlives the unit's restart, and the kubelet puts another in its place a while
- * after. Where automatic reload is on, the old one has the file within a minute too. *other: it is
- * another process. */
-static int wait_for_another(struct owned_run *r, size_t i, const char *process, bool *other,
-                            struct error *err)
+ * after; or never, where the pod's own file has not changed (its newer versions leave that to
+ * automatic reload). *shown: it is another process, or its metric tells that it has loaded what
+ * lies there. */
+static int wait_for_another(struct owned_run *r, size_t i, const char *process, int64_t ms,
+                            bool *shown, struct error *err)
 {
     struct member *m = &r->s->members[i];
     bool told = false;
-    int64_t until = loop_now() + (m->seen.automatic_reload ? RELOAD_MS : patience(r));
+    int64_t until = loop_now() + ms;
     for (;;) {
-        if (owned_look_at(r, i, err) < 0)
+        if (owned_look_at(r, i, err) < 0 ||
+            (m->seen.automatic_reload && owned_ask_reload(r, i, err) < 0))
             return -1;
-        *other = m->seen.running && !str_eq(m->seen.process, process);
-        if (*other || loop_now() >= until)
+        bool loaded =
+            m->seen.automatic_reload && m->reload.told && str_eq(m->reload.sha256, m->file_sha256);
+        *shown = m->seen.running && (loaded || !str_eq(m->seen.process, process));
+        if (*shown || loop_now() >= until)
             return 0;
         if (!told)
-            tell(r->s, ENCRYPT_NODE, "restart", m->node.name, "%s",
-                 m->seen.automatic_reload
-                     ? "its kube-apiserver is the process that it was: waiting for another, or 75 "
-                       "s until it must have loaded the file by itself"
-                     : "its kube-apiserver is the process that it was: waiting for another");
+            tell(r->s, ENCRYPT_NODE, "restart", m->node.name,
+                 "its kube-apiserver is the process that it was: waiting for another");
         told = true;
         if (owned_pause(r, POLL_MS, err) < 0)
             return -1;
     }
+}
+
+/* The server was restarted, and may keep its pod: then the container is stopped. */
+static int renew_pod(struct owned_run *r, size_t i, const char *process, bool container,
+                     bool *shown, struct error *err)
+{
+    struct member *m = &r->s->members[i];
+    char *why CLEANUP(cleanup_mem) = NULL;
+    bool can_stop = r->kind->crictl && !container;
+    if (wait_for_another(r, i, process, can_stop ? POD_MS : patience(r), shown, err) < 0)
+        return -1;
+    if (*shown || !can_stop)
+        return 0;
+    tell(r->s, ENCRYPT_NODE, "restart", m->node.name,
+         "the server kept its pod: the container kube-apiserver is stopped, by crictl");
+    if (owned_stop_container(r, i, &why, err) < 0)
+        return -1;
+    if (why)
+        tell(r->s, ENCRYPT_WARNING, "restart", m->node.name, "its container can't be stopped: %s",
+             why);
+    return why ? 0 : wait_for_another(r, i, process, patience(r), shown, err);
 }
 
 static int refuse_same_process(struct owned_run *r, size_t i, bool container, struct error *err)
@@ -229,7 +251,7 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
     node_record_placed(journal_node(s->journal, m->node.name), m->file_sha256, process);
     if (owned_record(r, err) < 0)
         return -1;
-    bool other = true, container = false;
+    bool renewed = true, container = false;
     if (restart_container(r, i, &container, err) < 0)
         return -1;
     if (!container) {
@@ -243,10 +265,10 @@ int owned_restart(struct owned_run *r, size_t i, struct error *err)
     bool shown = str_eq(n->runs.process, process) && str_eq(n->runs.sha256, m->file_sha256);
     bool wants = owned_wants_another(s->journal->owned != NULL, before, m->file_sha256);
     if (process && !shown && wants && (container || str_eq(process, m->seen.process)) &&
-        (wait_for_another(r, i, process, &other, err) < 0 ||
-         (other && wait_for_server(r, i, err) < 0)))
+        (renew_pod(r, i, process, container, &renewed, err) < 0 ||
+         (renewed && wait_for_server(r, i, err) < 0)))
         return -1;
-    if (!other && !m->seen.automatic_reload)
+    if (!renewed)
         return refuse_same_process(r, i, container, err);
     r->restarted_at = loop_now();
     if (wants || !str_eq(process, m->seen.process))

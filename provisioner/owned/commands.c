@@ -14,70 +14,6 @@ static int not_done(struct owned_run *r, struct error *err)
     return -1;
 }
 
-static int refuse_unconfigured(struct owned_run *r, struct error *err)
-{
-    error_set(err, RESULT_REFUSED,
-              "the servers were started without encryption: there is no %s, and they can't begin "
-              "with it later by their commands",
-              r->kind->config);
-    error_next(err,
-               "`secrets-encryption: true` in %s on every server, restart them one by one, look at "
-               "`%s secrets-encrypt status`; then run this again",
-               r->kind->settings, r->kind->program);
-    return -1;
-}
-
-/* Stages wherever they may be had: only there all servers read the fresh key before one writes with
- * it, and the old key goes after the proof. */
-static int choose_way(struct owned_run *r, enum provider_type type, bool *at_once,
-                      struct error *err)
-{
-    enum provider_type next = PROVIDER_IDENTITY;
-    if (owned_next_provider(r, &next, err) < 0)
-        return -1;
-    *at_once = type != PROVIDER_AESCBC || next == PROVIDER_SECRETBOX;
-    if (!*at_once)
-        return 0;
-    if (r->s->count > 1) {
-        error_set(err, RESULT_REFUSED,
-                  "keys of the provider secretbox are rotated by `%s secrets-encrypt rotate-keys` "
-                  "alone, and on several servers that loses secrets: until each of the others is "
-                  "restarted it can't read what the first one writes, and goes on writing with the "
-                  "key that is dropped",
-                  r->kind->program);
-        error_next(err,
-                   "secrets-encryption-provider: aescbc in %s on every server (restart them), or "
-                   "one server alone while the key is rotated; docs/kinds/rke2.md tells more",
-                   r->kind->settings);
-        return -1;
-    }
-    tell(r->s, ENCRYPT_WARNING, NULL, NULL,
-         "secretbox: by rotate-keys, which drops the old key by itself: what is stored is counted "
-         "before and after, and not in between");
-    return 0;
-}
-
-/* What can be judged by what the servers have and say. */
-static int check_change(struct owned_run *r, const char *why, bool *at_once, struct error *err)
-{
-    struct session *s = r->s;
-    enum provider_type type = PROVIDER_IDENTITY;
-    const struct encryption_config *from = r->seen[r->leader].config;
-    *at_once = false;
-    if (!r->seen[0].status.configured || !from)
-        return refuse_unconfigured(r, err);
-    if (!owned_only_key(from, &type)) {
-        error_set(err, RESULT_REFUSED,
-                  "node %s: %s has not one key and identity: somebody's change was left half-way, "
-                  "or the configuration is not %s's own",
-                  s->members[r->leader].node.name, r->kind->config, r->kind->program);
-        error_next(err, "encrypt status --config %s; docs/kinds/rke2.md (when something is stuck)",
-                   s->options->config);
-        return -1;
-    }
-    return str_eq(why, "rotate-key") ? choose_way(r, type, at_once, err) : 0;
-}
-
 /* With the lock: what was checked before somebody else may have changed, who had it then. */
 static int check_again(struct owned_run *r, const struct encryption_config *from, struct error *err)
 {
@@ -96,7 +32,8 @@ static int begin(struct owned_run *r, const char *why, bool staged, struct error
     struct encryption_config *from CLEANUP(cleanup_encryption_config) =
         encryption_config_copy(r->seen[r->leader].config);
     bool at_once = false;
-    if (check_change(r, why, &at_once, err) < 0 || (at_once && owned_check_can_show(r, err) < 0) ||
+    if (owned_check_change(r, why, &at_once, err) < 0 ||
+        (at_once && owned_check_can_show(r, err) < 0) ||
         owned_check_may(r, at_once, s->options->snapshot >= 0, err) < 0)
         return -1;
     if (staged && at_once)
@@ -219,7 +156,8 @@ int owned_decide(struct owned_run *r, enum owned_command command, const char **w
                  struct owned_facts *facts, struct error *err)
 {
     bool at_once = false;
-    if (decide(r, command, why, err) < 0 || (*why && check_change(r, *why, &at_once, err) < 0))
+    if (decide(r, command, why, err) < 0 ||
+        (*why && owned_check_change(r, *why, &at_once, err) < 0))
         return -1;
     struct owned_record as_if = {.at_once = at_once};
     as_if.why = mem_strdup(*why ? *why : "");

@@ -24,7 +24,6 @@ struct owned_kind {
     const char *config;   /* …/server/cred/encryption-config.json */
     const char *settings; /* the server's own: /etc/rancher/rke2/config.yaml */
     const char *tls;      /* …/server/: where the files are that its apiserver's arguments name */
-    bool always_etcd;     /* it knows no other datastore */
     const char *crictl, *crictl_config; /* to stop the apiserver's container alone; NULL: none */
     bool apart; /* its apiserver is a process of its own, which may outlive the unit's restart */
 };
@@ -147,6 +146,11 @@ int owned_decide(struct owned_run *r, enum owned_command command, const char **w
                  struct owned_facts *facts, struct error *err) MUST_CHECK;
 /* run.c: what the planner is told of an open change. */
 struct owned_facts owned_facts_of(const struct owned_record *o);
+
+/* change.c: REFUSED where `why` ("rotate-key", "enable", "disable") can't be opened by what the
+ * leader has and its settings say. *at_once: by rotate-keys alone, with no stages. */
+int owned_check_change(struct owned_run *r, const char *why, bool *at_once,
+                       struct error *err) MUST_CHECK;
 
 /* checks.c: before something is changed or restarted; REFUSED. */
 /* A restart replaces a server's file by the datastore's: no key may be in that file alone. */

@@ -38,10 +38,12 @@ int owned_find_etcd(const struct owned_run *r, bool *has, struct error *err)
     bool all_run = true;
     *has = false;
     for (size_t i = 0; i < s->count; i++) {
-        *has = *has || apiserver_flag(&s->members[i].seen, "etcd-servers");
+        const char *urls = apiserver_flag(&s->members[i].seen, "etcd-servers");
+        /* (unix: is kine's socket, before a database.) */
+        *has = *has || (urls && !str_starts(urls, "unix:"));
         all_run = all_run && s->members[i].seen.running;
     }
-    if (*has || (all_run && !r->kind->always_etcd))
+    if (*has || all_run)
         return 0;
     return error_set(err, RESULT_STOPPED, "no kube-apiserver of the cluster tells where etcd is");
 }
