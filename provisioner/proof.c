@@ -110,24 +110,9 @@ static int prove_store(struct run *r, char **leaving, int64_t *revision, struct 
     return 0;
 }
 
-/* Where an apiserver took a file up by itself the sender lives on: what it had encrypted with the
- * old key may wait in it as long as a request may take. */
-static int64_t longest_request(const struct session *s)
-{
-    int64_t longest = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct apiserver *seen = &s->members[i].seen;
-        int64_t ms = seen->automatic_reload && seen->config_path
-                         ? reload_request_timeout_ms(apiserver_flag(seen, "request-timeout"))
-                         : 0;
-        longest = ms > longest ? ms : longest;
-    }
-    return longest;
-}
-
 static int wait_for_writes_in_flight(struct run *r, struct error *err)
 {
-    int64_t request = longest_request(r->s);
+    int64_t request = reload_longest_request_ms(r->s);
     int64_t until = r->switched_at + IN_FLIGHT_MS + request;
     int64_t left = until - loop_now();
     if (left <= 0)

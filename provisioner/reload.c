@@ -46,6 +46,19 @@ void reload_read(const char *metrics, struct reload_seen *out)
         count(metrics, "failure", CONTROLLER "automatic_reload_failures_total", &out->counted);
 }
 
+int64_t reload_longest_request_ms(const struct session *s)
+{
+    int64_t longest = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct apiserver *seen = &s->members[i].seen;
+        int64_t ms = seen->automatic_reload && seen->config_path
+                         ? reload_request_timeout_ms(apiserver_flag(seen, "request-timeout"))
+                         : 0;
+        longest = ms > longest ? ms : longest;
+    }
+    return longest;
+}
+
 int64_t reload_request_timeout_ms(const char *flag)
 {
     static const struct {

@@ -40,6 +40,11 @@ struct encryption_config;
 struct member;
 struct session;
 
+/* The longest of those of the members that have automatic reload: where an apiserver took a file up
+ * by itself the sender lives on, and what it had encrypted with the old key may wait in it as long
+ * as a request may take. 0: none has. */
+int64_t reload_longest_request_ms(const struct session *s);
+
 /* Asks the member's apiserver, where it has automatic reload, runs and is known how to be reached;
  * fills member->reload. No answer is no error: then nothing is told. The error is for INTERRUPTED.
  */

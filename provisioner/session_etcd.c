@@ -29,8 +29,9 @@ static const struct member *way_to(const struct session *s, const char *host, si
     return &s->members[i % s->count];
 }
 
+/* `way`: through that node; NULL: see way_to(). */
 static int add_etcd_server(struct session *s, const char *url, const char *const pem[3], size_t i,
-                           struct http_server *out, struct error *err)
+                           const struct member *way, struct http_server *out, struct error *err)
 {
     CURLU *parsed = curl_url();
     char *host = NULL;
@@ -47,24 +48,34 @@ static int add_etcd_server(struct session *s, const char *url, const char *const
     bool brackets = len > 2 && host[0] == '[' && host[len - 1] == ']';
     char *address CLEANUP(cleanup_mem) =
         brackets ? mem_strndup(host + 1, len - 2) : mem_strdup(host);
-    const struct member *way = way_to(s, address, i);
+    bool own = way != NULL;
+    if (!own)
+        way = way_to(s, address, i);
     const char *socket = NULL;
     long number = strtol(port, NULL, 10);
     int rc = ssh_forward_tcp(way->node.ssh, address, (uint16_t)number, &socket, err);
     if (rc == 0)
-        *out = (struct http_server){.loop = s->loop,
-                                    .what = mem_printf("etcd at %s", url),
-                                    .url = mem_strdup(url),
-                                    .socket = mem_strdup(socket),
-                                    .ca = mem_strdup(pem[0]),
-                                    .cert = mem_strdup(pem[1]),
-                                    .key = mem_strdup(pem[2]),
-                                    .explain = ssh_explain,
-                                    .way = way->node.ssh};
+        *out = (struct http_server){
+            .loop = s->loop,
+            .what = mem_printf("etcd at %s%s%s", url, own ? " on " : "", own ? way->node.name : ""),
+            .url = mem_strdup(url),
+            .socket = mem_strdup(socket),
+            .ca = mem_strdup(pem[0]),
+            .cert = mem_strdup(pem[1]),
+            .key = mem_strdup(pem[2]),
+            .explain = ssh_explain,
+            .way = way->node.ssh};
     curl_free(host);
     curl_free(port);
     curl_url_cleanup(parsed);
     return rc;
+}
+
+/* Of kinds with an embedded etcd a server may be without one (k3s' --disable-etcd): the others tell
+ * where it is. */
+static bool has_none_itself(const struct session *s, const struct member *m)
+{
+    return session_driver(s)->etcd_http_port && !apiserver_flag(&m->seen, "etcd-servers");
 }
 
 /* What one apiserver stores, all store in the same place. Gives the first one, whose flags tell
@@ -75,7 +86,7 @@ static int same_etcd(struct session *s, struct member **out, struct error *err)
     for (size_t i = 0; i < s->count; i++) {
         struct member *m = &s->members[i];
         /* (One that joins may yet turn out to be another cluster's.) */
-        if (!m->seen.exists || m->joins)
+        if (!m->seen.exists || m->joins || has_none_itself(s, m))
             continue;
         if (!*out)
             *out = m;
@@ -93,6 +104,58 @@ static int same_etcd(struct session *s, struct member **out, struct error *err)
         return error_set(err, RESULT_REFUSED,
                          "no node has a kube-apiserver whose flags tell where "
                          "etcd is");
+    return 0;
+}
+
+struct servers {
+    struct http_server *list;
+    size_t count;
+};
+
+static int add(struct session *s, const char *url, const char *const pem[3],
+               const struct member *way, struct servers *to, struct error *err)
+{
+    MEM_GROW(to->list, to->count);
+    if (add_etcd_server(s, url, pem, to->count, way, &to->list[to->count], err) < 0)
+        return -1;
+    to->count++;
+    return 0;
+}
+
+/* `way` as add_etcd_server() has it. */
+static int add_all(struct session *s, const char *urls, const char *const pem[3],
+                   const struct member *way, struct servers *to, struct error *err)
+{
+    char *list CLEANUP(cleanup_mem) = mem_strdup(urls);
+    char *rest = list;
+    for (char *url; (url = strsep(&rest, ","));)
+        if (*url && add(s, url, pem, way, to, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* The first URL with another port; to be freed. */
+static char *with_port(const char *urls, int port)
+{
+    size_t len = strcspn(urls, ",");
+    while (len && strchr("0123456789", urls[len - 1]))
+        len--;
+    return mem_printf("%.*s%d", (int)len, urls, port);
+}
+
+/* An embedded etcd is on each node's own loopback address, which is reached through that node. */
+static int add_embedded(struct session *s, int port, const char *const pem[3], struct servers *to,
+                        struct error *err)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const struct member *m = &s->members[i];
+        const char *urls = apiserver_flag(&m->seen, "etcd-servers");
+        if (!m->seen.exists || m->joins || !urls)
+            continue;
+        char *more CLEANUP(cleanup_mem) = with_port(urls, port);
+        if (add_all(s, urls, pem, m, to, err) < 0 || add(s, more, pem, m, to, err) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -114,32 +177,17 @@ int session_open_etcd(struct session *s, struct error *err)
         return -1;
     const char *const pem[3] = {ca, cert, key};
 
-    struct http_server *servers = NULL;
-    size_t count = 0;
-    int more = session_driver(s)->etcd_http_port;
-    char *list CLEANUP(cleanup_mem) = mem_strdup(urls);
-    char *rest = list;
-    int rc = 0;
-    for (char *url; rc == 0 && (url = strsep(&rest, ","));) {
-        if (!*url)
-            continue;
-        MEM_GROW(servers, count);
-        rc = add_etcd_server(s, url, pem, count, &servers[count], err);
-        count += rc == 0;
-    }
-    if (rc == 0 && count && more) {
-        char *url CLEANUP(cleanup_mem) = mem_printf("https://127.0.0.1:%d", more);
-        MEM_GROW(servers, count);
-        rc = add_etcd_server(s, url, pem, 0, &servers[count], err);
-        count += rc == 0;
-    }
-    if (rc < 0 || count == 0) {
-        for (size_t i = 0; i < count; i++)
-            http_server_free(&servers[i]);
-        mem_free(servers);
+    struct servers servers = {0};
+    int port = session_driver(s)->etcd_http_port;
+    int rc = port ? add_embedded(s, port, pem, &servers, err)
+                  : add_all(s, urls, pem, NULL, &servers, err);
+    if (rc < 0 || servers.count == 0) {
+        for (size_t i = 0; i < servers.count; i++)
+            http_server_free(&servers.list[i]);
+        mem_free(servers.list);
         return rc < 0 ? -1 : error_set(err, RESULT_REFUSED, "--etcd-servers is empty");
     }
-    s->etcd = etcd_new(s->loop, servers, count);
+    s->etcd = etcd_new(s->loop, servers.list, servers.count);
     /* The apiserver puts a slash before a prefix that has none. */
     s->etcd_prefix =
         mem_printf("%s%s", prefix && prefix[0] != '/' ? "/" : "", prefix ? prefix : "/registry");

@@ -100,7 +100,7 @@ int kubeadm_read_node_file(struct node *n, const char *path, struct buf *out, bo
                            struct error *err);
 /* REFUSED where another file beside the manifest may be one of kube-apiserver too. */
 int kubeadm_check_folder(struct node *n, struct error *err) MUST_CHECK;
-/* …by its name. Pure. */
+/* …by its name, as `ls -p` has it. Pure. */
 bool kubeadm_is_double(const char *name, size_t len);
 int kubeadm_check_place(struct node *n, const char *path, struct error *err);
 int kubeadm_rehearse(struct node *n, const char *path, struct error *err);

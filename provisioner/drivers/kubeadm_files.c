@@ -38,16 +38,19 @@ bool kubeadm_is_double(const char *name, size_t len)
 {
     static const char own[] = "kube-apiserver", file[] = "kube-apiserver.yaml";
     static const char *const copies[] = {"bak", "backup", "old", "orig", "save", "copy"};
-    if (len < strlen(own) || strncmp(name, own, strlen(own)) != 0 ||
+    if (len < strlen(own) || name[len - 1] == '/' || strncmp(name, own, strlen(own)) != 0 ||
         (len == strlen(file) && strncmp(name, file, len) == 0))
         return false;
     if (len == strlen(own) || name[strlen(own)] != '-')
         return true;
     /* kube-apiserver-haproxy.yaml is another program; kube-apiserver-old.yaml is not. */
+    static const char between[] = "-._";
     char *rest CLEANUP(cleanup_mem) = mem_strndup(name + strlen(own), len - strlen(own));
-    for (size_t i = 0; i < ARRAY_LEN(copies); i++)
-        if (strstr(rest, copies[i]))
-            return true;
+    char *at = rest;
+    for (char *word; (word = strsep(&at, between));)
+        for (size_t i = 0; i < ARRAY_LEN(copies); i++)
+            if (str_eq(word, copies[i]))
+                return true;
     return false;
 }
 
@@ -55,7 +58,7 @@ bool kubeadm_is_double(const char *name, size_t len)
  * pods of one name now the one, now the other. */
 int kubeadm_check_folder(struct node *n, struct error *err)
 {
-    static const char script[] = "as_root ls -A " KUBEADM_MANIFESTS;
+    static const char script[] = "as_root ls -Ap " KUBEADM_MANIFESTS;
     struct buf names CLEANUP(buf_free) = {0};
     if (host_do(kubeadm_host(n), "listing " KUBEADM_MANIFESTS, script, NULL, NULL, &names, err) < 0)
         return -1;

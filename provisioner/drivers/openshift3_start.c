@@ -134,7 +134,8 @@ static int restart_pod(struct openshift3 *o, const char *name, struct error *err
     mem_free(STEAL(o->said));
     if (host_run(&h, script, args, NULL, &a, err) < 0)
         return error_wrap(err, "restarting the static pod %s", name);
-    if (a.status == NOT_EXECUTABLE || a.status == NOT_FOUND || host_is_refused(&h, &a))
+    if (a.status == NOT_EXECUTABLE || a.status == NOT_FOUND ||
+        (a.status && host_is_refused(&h, &a)))
         return host_explain(&h, "restarting the static pod", &a, err);
     if (a.status || a.errors.len) {
         host_explain(&h, OPENSHIFT_RESTART, &a, &said);

@@ -46,6 +46,7 @@ struct systemd_look {
     struct apiserver says; /* what that comes to without ours: the flags */
     bool whole;            /* all of it could be told */
     char *program;         /* of its command; NULL: not known */
+    const char *engine;    /* the main process is that, and starts a container; NULL: not */
     bool flag_told;        /* `says` has the flag that the files give, or none: the command is the
                               program that runs, and nothing that could hold the flag was out of
                               sight */

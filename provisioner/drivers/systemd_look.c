@@ -269,15 +269,8 @@ static int find_child(const struct host *h, struct systemd_look *l, struct error
                          "serves can't be told",
                          h->name, mine, host_unit_get(&l->unit, "ControlGroup"));
     for (size_t i = 0; !mine && i < ARRAY_LEN(engines); i++)
-        if (str_eq(main, engines[i])) {
-            error_set(err, RESULT_REFUSED,
-                      "node %s: %s starts kube-apiserver in a container (%s): which files that "
-                      "sees can't be told from the unit",
-                      h->name, host_unit_get(&l->unit, "Id"), main);
-            error_next(err, "let the unit start kube-apiserver itself, or a kubelet as a static "
-                            "pod (kind kubeadm)");
-            return -1;
-        }
+        if (str_eq(main, engines[i]))
+            l->engine = engines[i];
     return 0;
 }
 

@@ -135,21 +135,26 @@ static int ask_definitions(const struct http_server *api, struct api_groups *g, 
     const struct resource definitions = {.api = group->versions[0].path,
                                          .plural = "customresourcedefinitions"};
     char *token CLEANUP(cleanup_mem) = NULL;
+    bool table = false, bare = false;
     do {
         struct http_request r CLEANUP(http_reset) = {0};
-        kube_list_request(&r, api, &definitions, DEFINITIONS_PAGE, token, false);
+        kube_list_request(&r, api, &definitions, DEFINITIONS_PAGE, token, table);
         struct kube_page page CLEANUP(kube_page_free) = {0};
         if (kube_perform(&r, err) < 0)
             return -1;
         if (r.status != 200)
             return http_error(&r, err);
-        if (kube_page_read(&r, &page, NULL, err) < 0)
+        bare = false;
+        if (kube_page_read(&r, &page, table ? NULL : &bare, err) < 0)
             return -1;
+        table = table || bare;
         for (size_t i = 0; i < page.count; i++)
             api_groups_add_definition(g, STEAL(page.names[i]));
+        if (bare)
+            continue;
         mem_free(token);
         token = STEAL(page.token);
-    } while (token);
+    } while (token || bare);
     return 0;
 }
 

@@ -177,9 +177,9 @@ static int renew_pod(struct owned_run *r, size_t i, const char *process, bool co
     if (owned_stop_container(r, i, &why, err) < 0)
         return -1;
     if (why)
-        tell(r->s, ENCRYPT_WARNING, "restart", m->node.name, "its container can't be stopped: %s",
-             why);
-    return why ? 0 : wait_for_another(r, i, process, patience(r), shown, err);
+        tell(r->s, ENCRYPT_WARNING, "restart", m->node.name,
+             "its container can't be stopped, so another is waited for: %s", why);
+    return wait_for_another(r, i, process, patience(r), shown, err);
 }
 
 static int refuse_same_process(struct owned_run *r, size_t i, bool container, struct error *err)

@@ -31,25 +31,39 @@ static bool is_identity_alone(const struct encryption_config *c)
            c->items[0].providers[0].type == PROVIDER_IDENTITY;
 }
 
-/* Their enable and disable write a file of identity and the keys of the type that the settings name
- * (aescbc where they name none), and save it at once: those of another type would be gone from it,
- * and from the datastore (WriteEncryptionConfig() in k3s' pkg/secretsencrypt/config.go). */
+/* Their disable writes a file of identity and the keys of the type that the settings name (aescbc
+ * where they name none), and saves it at once: those of another type would be gone from it, and
+ * from the datastore. Their enable has to find a key of that type. (WriteEncryptionConfig() in k3s'
+ * pkg/secretsencrypt/config.go.) */
 static int check_settings_name(struct owned_run *r, enum provider_type type, const char *why,
                                struct error *err)
 {
+    const char *node = r->s->members[r->leader].node.name;
     enum provider_type next = PROVIDER_IDENTITY;
-    if (owned_next_provider(r, &next, err) < 0)
+    bool elsewhere = false;
+    if (owned_next_provider(r, &next, &elsewhere, err) < 0)
         return -1;
+    if (elsewhere) {
+        error_set(err, RESULT_REFUSED,
+                  "node %s: %s reads its settings from another file than %s, and which provider "
+                  "they name isn't known: where that is not the key's, `%s` may drop the key",
+                  node, r->kind->unit, r->kind->settings, why);
+        error_next(err, "put the settings into %s of every server, restart them one by one",
+                   r->kind->settings);
+        return -1;
+    }
     if (next == PROVIDER_IDENTITY)
         next = PROVIDER_AESCBC;
     if (next == type)
         return 0;
     error_set(err, RESULT_REFUSED,
               "node %s: the key is for %s, and the server's settings have "
-              "secrets-encryption-provider: %s: its `%s` would write a file without that key, and "
-              "what is stored could not be read",
-              r->s->members[r->leader].node.name, provider_type_name(type),
-              provider_type_name(next), why);
+              "secrets-encryption-provider: %s: %s",
+              node, provider_type_name(type), provider_type_name(next),
+              str_eq(why, "disable")
+                  ? "its `disable` would write a file without that key, and what is stored could "
+                    "not be read"
+                  : "its `enable` finds no key of that");
     error_next(err,
                "secrets-encryption-provider: %s in %s of every server, restart them one by one; "
                "then run this again (another provider comes by rotate-key, while it is enabled)",
@@ -63,7 +77,8 @@ static int choose_way(struct owned_run *r, enum provider_type type, bool *at_onc
                       struct error *err)
 {
     enum provider_type next = PROVIDER_IDENTITY;
-    if (owned_next_provider(r, &next, err) < 0)
+    bool elsewhere = false;
+    if (owned_next_provider(r, &next, &elsewhere, err) < 0)
         return -1;
     *at_once = type != PROVIDER_AESCBC || next == PROVIDER_SECRETBOX;
     if (!*at_once)

@@ -196,7 +196,11 @@ bool owned_container_id(const char *text, char out[OWNED_ID + 1]);
  * first is pure: *out stays where this text doesn't name one. */
 int owned_setting_provider(const char *text, size_t len, const char *path, enum provider_type *out,
                            struct error *err) MUST_CHECK;
-int owned_next_provider(struct owned_run *r, enum provider_type *out, struct error *err) MUST_CHECK;
+/* The same of what systemd says of the unit's ExecStart and Environment. *elsewhere: the server
+ * reads its settings from another file than r->kind->settings. Pure. */
+void owned_unit_provider(const char *text, enum provider_type *out, bool *elsewhere);
+int owned_next_provider(struct owned_run *r, enum provider_type *out, bool *elsewhere,
+                        struct error *err) MUST_CHECK;
 /* REFUSED where the SSH user may not run by sudo what the change will need on some server. */
 int owned_check_may(struct owned_run *r, bool at_once, bool snapshot, struct error *err) MUST_CHECK;
 

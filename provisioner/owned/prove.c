@@ -39,8 +39,8 @@ int owned_find_etcd(const struct owned_run *r, bool *has, struct error *err)
     *has = false;
     for (size_t i = 0; i < s->count; i++) {
         const char *urls = apiserver_flag(&s->members[i].seen, "etcd-servers");
-        /* (unix: is kine's socket, before a database.) */
-        *has = *has || (urls && !str_starts(urls, "unix:"));
+        /* (A socket is kine's, before a database; with TLS it is unixs.) */
+        *has = *has || (urls && !str_starts(urls, "unix:") && !str_starts(urls, "unixs:"));
         all_run = all_run && s->members[i].seen.running;
     }
     if (*has || all_run)
@@ -176,11 +176,13 @@ static int rewrite(struct owned_run *r, const struct resource *res, struct want 
 
 static int wait_for_writes_in_flight(struct owned_run *r, struct error *err)
 {
-    int64_t until = (r->restarted_at ? r->restarted_at : loop_now()) + IN_FLIGHT_MS;
+    int64_t request = reload_longest_request_ms(r->s);
+    int64_t until = (r->restarted_at ? r->restarted_at : loop_now()) + IN_FLIGHT_MS + request;
     if (loop_now() < until)
         tell(r->s, ENCRYPT_NODE, "prove", NULL,
-             "%.0f s until writes of the replaced apiservers can no longer arrive in etcd",
-             (double)(until - loop_now()) / 1000);
+             "%.0f s until writes of %s can no longer arrive in etcd",
+             (double)(until - loop_now()) / 1000,
+             request ? "before the file was taken up" : "the replaced apiservers");
     while (loop_now() < until)
         if (session_check_stop(r->s, err) < 0 || loop_pause(r->s->loop, 100, err) < 0)
             return -1;

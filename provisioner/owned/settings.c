@@ -7,6 +7,13 @@
 
 /* --- the type of the next key --- */
 
+static enum provider_type type_of(const char *name, size_t len)
+{
+    return len == 9 && strncmp(name, "secretbox", len) == 0 ? PROVIDER_SECRETBOX
+           : len == 6 && strncmp(name, "aescbc", len) == 0  ? PROVIDER_AESCBC
+                                                            : PROVIDER_IDENTITY;
+}
+
 int owned_setting_provider(const char *text, size_t len, const char *path, enum provider_type *out,
                            struct error *err)
 {
@@ -18,9 +25,7 @@ int owned_setting_provider(const char *text, size_t len, const char *path, enum 
     const struct yaml *v = y ? yaml_get(y, "secrets-encryption-provider") : NULL;
     if (!v || v->kind != YAML_KIND_SCALAR)
         return 0;
-    *out = str_eq(v->scalar, "secretbox") ? PROVIDER_SECRETBOX
-           : str_eq(v->scalar, "aescbc")  ? PROVIDER_AESCBC
-                                          : PROVIDER_IDENTITY;
+    *out = type_of(v->scalar, strlen(v->scalar));
     return 0;
 }
 
@@ -43,11 +48,31 @@ static bool ends_with(const char *text, size_t len, const char *end)
     return len > n && memcmp(text + len - n, end, n) == 0;
 }
 
-/* The settings, then those of the folder beside them in the order of their names: the last word
- * counts. */
-int owned_next_provider(struct owned_run *r, enum provider_type *out, struct error *err)
+void owned_unit_provider(const char *text, enum provider_type *out, bool *elsewhere)
+{
+    static const char flag[] = "--secrets-encryption-provider", config[] = "--config";
+    static const char around[] = " '\"=", end[] = " '\";\n";
+    for (const char *at = text; (at = strstr(at, flag));) {
+        at += strlen(flag);
+        at += strspn(at, around);
+        *out = type_of(at, strcspn(at, end));
+    }
+    *elsewhere = strstr(text, " -c ") || strstr(text, "_CONFIG_FILE=");
+    for (const char *at = text; (at = strstr(at, config));) {
+        at += strlen(config);
+        *elsewhere = *elsewhere || (*at && strchr(around, *at));
+    }
+}
+
+/* The settings, then those of the folder beside them in the order of their names, then the unit's
+ * arguments: the last word counts. */
+int owned_next_provider(struct owned_run *r, enum provider_type *out, bool *elsewhere,
+                        struct error *err)
 {
     static const char list[] = "as_root ls -A \"$1\"";
+    static const char show[] = "systemctl show -p ExecStart -p Environment \"$1\"";
+    struct buf unit CLEANUP(buf_free) = {0};
+    const char *of_unit[] = {r->kind->unit, NULL};
     const struct host *h = owned_host(&r->s->members[r->leader].node);
     struct buf names CLEANUP(buf_free) = {0};
     char *folder CLEANUP(cleanup_mem) = mem_printf("%s.d", r->kind->settings);
@@ -66,6 +91,9 @@ int owned_next_provider(struct owned_run *r, enum provider_type *out, struct err
             return -1;
         at += len + (at[len] == '\n');
     }
+    if (host_do(h, "asking systemd how the server is started", show, of_unit, NULL, &unit, err) < 0)
+        return -1;
+    owned_unit_provider(buf_str(&unit), out, elsewhere);
     return 0;
 }
 

@@ -125,9 +125,10 @@ static void a_second_manifest_is_seen_by_its_name(void **state)
                                           "kube-apiserver.bak",      "kube-apiserver.yml",
                                           "kube-apiserver-old.yaml", "kube-apiserver_1.yaml",
                                           "kube-apiserver"};
-    static const char *const others[] = {"kube-apiserver.yaml", ".kube-apiserver.yaml.swp",
-                                         "etcd.yaml", "kube-apiserver-haproxy.yaml",
-                                         "kube-controller-manager.yaml"};
+    static const char *const others[] = {
+        "kube-apiserver.yaml",          ".kube-apiserver.yaml.swp",     "etcd.yaml",
+        "kube-apiserver-haproxy.yaml",  "kube-controller-manager.yaml", "kube-apiserver-backup/",
+        "kube-apiserver-threshold.yaml"};
     for (size_t i = 0; i < ARRAY_LEN(doubles); i++)
         if (!kubeadm_is_double(doubles[i], strlen(doubles[i])))
             fail_msg("%s", doubles[i]);

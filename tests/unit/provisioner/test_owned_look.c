@@ -344,6 +344,40 @@ static void the_last_word_of_the_settings_counts(void **state)
                      PROVIDER_AESCBC);
 }
 
+#define EXEC(args)                                                                                 \
+    "ExecStart={ path=/usr/local/bin/k3s ; argv[]=/usr/local/bin/k3s server" args                  \
+    " ; ignore_errors=no ; start_time=[n/a] }\nEnvironment="
+
+static void the_unit_s_arguments_count_more_than_the_settings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum provider_type type;
+        bool elsewhere;
+    } table[] = {
+        {EXEC(""), PROVIDER_AESCBC, false},
+        {EXEC(" --secrets-encryption --kubelet-arg=config=/x"), PROVIDER_AESCBC, false},
+        {EXEC(" --secrets-encryption-provider=secretbox"), PROVIDER_SECRETBOX, false},
+        {EXEC(" --secrets-encryption-provider secretbox --token-file /x"), PROVIDER_SECRETBOX,
+         false},
+        {EXEC(" '--secrets-encryption-provider=secretbox'"), PROVIDER_SECRETBOX, false},
+        {EXEC(" --secrets-encryption-provider=secretbox --secrets-encryption-provider=aescbc"),
+         PROVIDER_AESCBC, false},
+        {EXEC(" --config /etc/k3s.yaml"), PROVIDER_AESCBC, true},
+        {EXEC(" --config=/etc/k3s.yaml"), PROVIDER_AESCBC, true},
+        {EXEC(" -c /etc/k3s.yaml"), PROVIDER_AESCBC, true},
+        {EXEC("") "K3S_CONFIG_FILE=/etc/k3s.yaml", PROVIDER_AESCBC, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        enum provider_type type = PROVIDER_AESCBC;
+        bool elsewhere = false;
+        owned_unit_provider(table[i].text, &type, &elsewhere);
+        if (type != table[i].type || elsewhere != table[i].elsewhere)
+            fail_msg("%s", table[i].text);
+    }
+}
+
 /* A restart puts the datastore's file in the place of a server's own. */
 static void no_key_is_in_a_file_alone_before_restarts(void **state)
 {
@@ -376,6 +410,7 @@ int main(void)
         cmocka_unit_test(what_a_patch_changed_is_not_proved),
         cmocka_unit_test(one_container_is_stopped_or_none),
         cmocka_unit_test(the_last_word_of_the_settings_counts),
+        cmocka_unit_test(the_unit_s_arguments_count_more_than_the_settings),
         cmocka_unit_test(no_key_is_in_a_file_alone_before_restarts),
         cmocka_unit_test(whose_command_is_at_work_is_not_guessed),
         cmocka_unit_test(a_restart_half_way_is_warned_of),
