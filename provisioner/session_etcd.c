@@ -137,10 +137,11 @@ static int add_all(struct session *s, const char *urls, const char *const pem[3]
 /* The first URL with another port; to be freed. */
 static char *with_port(const char *urls, int port)
 {
-    size_t len = strcspn(urls, ",");
-    while (len && strchr("0123456789", urls[len - 1]))
-        len--;
-    return mem_printf("%.*s%d", (int)len, urls, port);
+    size_t len = strcspn(urls, ","), host = len;
+    while (host && strchr("0123456789", urls[host - 1]))
+        host--;
+    bool has = host && host < len && urls[host - 1] == ':';
+    return mem_printf("%.*s:%d", (int)(has ? host - 1 : len), urls, port);
 }
 
 /* An embedded etcd is on each node's own loopback address, which is reached through that node. */
