@@ -281,8 +281,12 @@ static int look_at_apiserver(struct doctor *d, size_t i, const char *about, stru
         return 0;
     }
     if (!m->seen.running) {
-        struct encrypt_finding *f = wrong(d, about, "its kube-apiserver does not run");
+        struct encrypt_finding *f = wrong(d, about, "its kube-apiserver does not run%s%s",
+                                          m->seen.unseen ? ", as far as is seen: " : "",
+                                          m->seen.unseen ? m->seen.unseen : "");
         mend_logs(d, f, m);
+        if (m->seen.unseen)
+            return 0;
         const char *words = m->node.driver->words.start;
         char *start CLEANUP(cleanup_mem) = words ? node_words(d, m, words) : NULL;
         if (doctor_open_change(d)) {

@@ -15,6 +15,7 @@ void apiserver_free(struct apiserver *a)
     mem_free(a->config_path);
     mem_free(a->doubt);
     mem_free(a->doubt_next);
+    mem_free(a->unseen);
     mem_free(a->next_start);
     *a = (struct apiserver){0};
 }

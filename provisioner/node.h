@@ -46,6 +46,8 @@ struct apiserver {
                          after it had started, and not by us); NULL: there is none */
     char *doubt_next; /* in doubt: the configuration's path that its settings name for its next
                          start; NULL: none */
+    char *unseen;     /* not running as far as the kind can see: where it may run all the same, and
+                         what to do; NULL: nowhere */
 };
 void apiserver_free(struct apiserver *a);
 /* The value of a flag (`--name=value` or `--name value`; name without dashes), or NULL. The last

@@ -202,8 +202,9 @@ int preflight_cluster(struct session *s, struct error *err)
         if (m->joins)
             continue;
         if (!m->seen.exists || !m->seen.running)
-            return error_set(err, RESULT_REFUSED, "node %s: kube-apiserver does not run",
-                             m->node.name);
+            return error_set(err, RESULT_REFUSED, "node %s: kube-apiserver does not run%s%s",
+                             m->node.name, m->seen.unseen ? ", as far as is seen: " : "",
+                             m->seen.unseen ? m->seen.unseen : "");
         if (kube_ready(&m->node.api, &ready, &why, err) < 0)
             return -1;
         if (!ready)

@@ -137,7 +137,9 @@ static int ask_ready(struct status *d, size_t i, struct error *err)
         return 0;
     }
     if (!m->seen.running) {
-        status_problem(d, "node %s: its kube-apiserver does not run", name);
+        status_problem(d, "node %s: its kube-apiserver does not run%s%s", name,
+                       m->seen.unseen ? ", as far as is seen: " : "",
+                       m->seen.unseen ? m->seen.unseen : "");
         return 0;
     }
     if (m->seen.doubt)

@@ -116,6 +116,11 @@ static int systemd_observe(struct node *n, struct apiserver *out, struct error *
     } else {
         take_what_it_says(&l, out);
     }
+    if (l.engine)
+        out->unseen = mem_printf(
+            "%s starts it in a container (%s), and which files that sees can't be told: let the "
+            "unit start kube-apiserver itself, or a kubelet as a static pod (kind kubeadm)",
+            host_unit_get(&l.unit, "Id"), l.engine);
     out->next_start = what_the_next_start_lacks(s, &l);
     out->unsettled = systemd_next_differs(&l) || (!l.own_foreign && l.own_there != l.own_loaded);
     return 0;

@@ -132,15 +132,6 @@ int systemd_check_start(struct node *n, const struct apiserver_want *want, struc
     struct systemd_look l CLEANUP(systemd_look_free) = {0};
     if (systemd_look_at(n, &l, err) < 0)
         return -1;
-    if (l.engine) {
-        error_set(err, RESULT_REFUSED,
-                  "node %s: %s starts kube-apiserver in a container (%s): which files that sees "
-                  "can't be told from the unit",
-                  n->name, host_unit_get(&l.unit, "Id"), l.engine);
-        error_next(err, "let the unit start kube-apiserver itself, or a kubelet as a static pod "
-                        "(kind kubeadm)");
-        return -1;
-    }
     return l.exists ? systemd_check_dropin(n, &l, want->config_path, err) : 0;
 }
 
