@@ -147,10 +147,7 @@ static int run(const struct host *h, const char *what, const char *path, const c
 int host_file_is(const struct host *h, const char *type, const char *path, bool *is,
                  struct error *err)
 {
-    /* Only test(1) itself can say either; sudo that fails says neither. */
-    static const char script[] = "as_root test \"$1\" \"$2\" && exit 0\n"
-                                 "as_root test ! \"$1\" \"$2\" && exit 80\n"
-                                 "exit 1";
+    static const char script[] = IS "is \"$1\" \"$2\" || exit 80";
     struct ssh_answer a CLEANUP(ssh_answer_free) = {0};
     const char *args[] = {type, path, NULL};
     if (run(h, "looking for", path, script, args, NULL, IS_MISSING, &a, err) < 0)
