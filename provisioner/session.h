@@ -122,6 +122,8 @@ int member_observe(struct member *m, struct error *err) MUST_CHECK;
 /* Finds etcd by the apiserver's own flags, with the client certificate from the node. Once per
  * session. */
 int session_open_etcd(struct session *s, struct error *err) MUST_CHECK;
+/* The first of --etcd-servers with another port; to be freed. Pure. */
+char *etcd_url_with_port(const char *urls, int port);
 
 /* An apiserver that is ready now. FAILED where none is; it says why of each. */
 int session_ready_api(struct session *s, const struct http_server **out,

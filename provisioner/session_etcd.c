@@ -134,8 +134,7 @@ static int add_all(struct session *s, const char *urls, const char *const pem[3]
     return 0;
 }
 
-/* The first URL with another port; to be freed. */
-static char *with_port(const char *urls, int port)
+char *etcd_url_with_port(const char *urls, int port)
 {
     size_t len = strcspn(urls, ","), host = len;
     while (host && strchr("0123456789", urls[host - 1]))
@@ -153,7 +152,7 @@ static int add_embedded(struct session *s, int port, const char *const pem[3], s
         const char *urls = apiserver_flag(&m->seen, "etcd-servers");
         if (!m->seen.exists || m->joins || !urls)
             continue;
-        char *more CLEANUP(cleanup_mem) = with_port(urls, port);
+        char *more CLEANUP(cleanup_mem) = etcd_url_with_port(urls, port);
         if (add_all(s, urls, pem, m, to, err) < 0 || add(s, more, pem, m, to, err) < 0)
             return -1;
     }

@@ -344,6 +344,98 @@ static void the_last_word_of_the_settings_counts(void **state)
                      PROVIDER_AESCBC);
 }
 
+static void etcd_is_told_by_the_flag_and_a_socket_is_none(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *flag;
+        bool running, has;
+        int rc;
+    } table[] = {
+        {"--etcd-servers=https://127.0.0.1:2379", true, true, 0},
+        {"--etcd-servers=https://127.0.0.1:2379", false, true, 0},
+        {"--etcd-servers=unix:///var/lib/rancher/rke2/server/kine.sock", true, false, 0},
+        {"--etcd-servers=unixs:///var/lib/rancher/rke2/server/kine.sock", true, false, 0},
+        {"--a", true, false, 0},
+        {"--a", false, false, -1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct error err CLEANUP(error_clear) = {0};
+        bool has = !table[i].has;
+        struct one o;
+        one_make(&o, with_keys("a", NULL), STAGE_START);
+        char **args = mem_alloc(2, sizeof(*args));
+        args[0] = mem_strdup(table[i].flag);
+        apiserver_set_args(&o.member.seen, args);
+        o.member.seen.running = table[i].running;
+        assert_int_equal(owned_find_etcd(&o.r, &has, &err), table[i].rc);
+        if (has != table[i].has)
+            fail_msg("%s", table[i].flag);
+        apiserver_free(&o.member.seen);
+        o.member.seen = (struct apiserver){0};
+        one_free(&o);
+    }
+}
+
+/* k3s on a cluster that had none: nothing of it is somebody's change left half-way. */
+static void identity_alone_is_told_as_what_it_is(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"kind\":\"EncryptionConfiguration\",\"apiVersion\":"
+                               "\"apiserver.config.k8s.io/v1\",\"resources\":[{\"resources\":"
+                               "[\"secrets\"],\"providers\":[{\"identity\":{}}]}]}";
+    static const char *const whys[] = {"enable", "disable", "rotate-key"};
+    for (size_t i = 0; i < ARRAY_LEN(whys); i++) {
+        struct encryption_config *c = NULL;
+        struct error err CLEANUP(error_clear) = {0};
+        bool at_once = false;
+        struct one o;
+        assert_int_equal(
+            encryption_config_read(text, strlen(text), "test", ENCRYPTION_LENIENT, &c, &err), 0);
+        one_make(&o, c, STAGE_START);
+        o.r.seen[0].status.configured = true;
+        assert_int_equal(owned_check_change(&o.r, whys[i], &at_once, &err), -1);
+        assert_int_equal(err.result, RESULT_REFUSED);
+        assert_non_null(strstr(err.message, "identity alone"));
+        assert_non_null(strstr(err.next, "rotate-keys"));
+        one_free(&o);
+    }
+}
+
+/* Several servers that are given the setting by turns make a key each. */
+static void without_a_file_several_servers_are_told_otherwise_than_one(void **state)
+{
+    (void)state;
+    for (size_t count = 1; count <= 2; count++) {
+        struct error err CLEANUP(error_clear) = {0};
+        bool at_once = false;
+        struct one o;
+        one_make(&o, NULL, STAGE_START);
+        o.s.count = count;
+        assert_int_equal(owned_check_change(&o.r, "enable", &at_once, &err), -1);
+        o.s.count = 1;
+        assert_int_equal(str_starts(err.next, "don't put"), count > 1);
+        one_free(&o);
+    }
+}
+
+static void etcd_s_other_port(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *urls, *want;
+    } table[] = {
+        {"https://127.0.0.1:2379", "https://127.0.0.1:2382"},
+        {"https://[::1]:2379,https://10.0.0.1:2379", "https://[::1]:2382"},
+        {"https://127.0.0.1", "https://127.0.0.1:2382"},
+        {"https://[::1]", "https://[::1]:2382"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char *url CLEANUP(cleanup_mem) = etcd_url_with_port(table[i].urls, 2382);
+        assert_string_equal(url, table[i].want);
+    }
+}
+
 #define EXEC(args)                                                                                 \
     "ExecStart={ path=/usr/local/bin/k3s ; argv[]=/usr/local/bin/k3s server" args                  \
     " ; ignore_errors=no ; start_time=[n/a] }\nEnvironment="
@@ -411,6 +503,10 @@ int main(void)
         cmocka_unit_test(one_container_is_stopped_or_none),
         cmocka_unit_test(the_last_word_of_the_settings_counts),
         cmocka_unit_test(the_unit_s_arguments_count_more_than_the_settings),
+        cmocka_unit_test(etcd_is_told_by_the_flag_and_a_socket_is_none),
+        cmocka_unit_test(identity_alone_is_told_as_what_it_is),
+        cmocka_unit_test(without_a_file_several_servers_are_told_otherwise_than_one),
+        cmocka_unit_test(etcd_s_other_port),
         cmocka_unit_test(no_key_is_in_a_file_alone_before_restarts),
         cmocka_unit_test(whose_command_is_at_work_is_not_guessed),
         cmocka_unit_test(a_restart_half_way_is_warned_of),

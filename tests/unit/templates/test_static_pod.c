@@ -297,6 +297,32 @@ static void what_cant_be_edited_is_refused_and_says_what_to_do(void **state)
     }
 }
 
+/* The container's counts more than the pod's. */
+static void whose_user_it_runs_as_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pod, *container, *want;
+    } table[] = {
+        {"", "", NULL},
+        {"  securityContext:\n    runAsUser: 4242\n", "", "4242"},
+        {"  securityContext:\n    runAsUser: 4242\n", "    securityContext:\n      runAsUser: 0\n",
+         "0"},
+        {"  securityContext:\n    fsGroup: 1\n", "    securityContext:\n      runAsUser: 65532\n",
+         "65532"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct buf text CLEANUP(buf_free) = {0};
+        buf_printf(&text,
+                   "kind: Pod\nmetadata:\n  name: x\nspec:\n%s  containers:\n  - name: x\n%s"
+                   "    command:\n    - kube-apiserver\n    - --a=b\n",
+                   table[i].pod, table[i].container);
+        struct static_pod *p CLEANUP(cleanup_static_pod) = parse(&text);
+        if (!str_eq(p->user, table[i].want))
+            fail_msg("row %zu: %s", i, p->user ? p->user : "none");
+    }
+}
+
 /* The kernel takes them so, and so do we. */
 static void a_path_may_be_written_in_many_ways(void **state)
 {
@@ -335,6 +361,7 @@ int main(void)
         cmocka_unit_test(what_it_says_is_read_as_the_kubelet_does),
         cmocka_unit_test(others_are_told_apart),
         cmocka_unit_test(what_cant_be_edited_is_refused_and_says_what_to_do),
+        cmocka_unit_test(whose_user_it_runs_as_is_told),
         cmocka_unit_test(a_path_may_be_written_in_many_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
