@@ -353,6 +353,40 @@ static void acts_late(void)
     looks_since_written++;
 }
 
+static void not_begun(const char *why)
+{
+    struct error err CLEANUP(error_clear) = {0};
+    struct apiserver_want want = {.config_path = PATH};
+    assert_int_equal(driver_kubeadm.check_start(node, &want, &err), -1);
+    assert_int_equal(err.result, RESULT_REFUSED);
+    if (!strstr(err.message, why))
+        fail_msg("%s", err.message);
+    assert_non_null(err.next);
+}
+
+static void what_the_kubelet_would_run_beside_it_is_refused(void **state)
+{
+    (void)state;
+    put_manifest(KUBEADM_MANIFEST, false, NULL);
+    processes("kube-apiserver", plain);
+    put(KUBEADM_MANIFEST ".bak", "");
+    not_begun("kube-apiserver.yaml.bak lies beside");
+    away(KUBEADM_MANIFEST ".bak");
+    put(KUBEADM_MANIFESTS "/kube-apiserver-old.yaml", "");
+    not_begun("kube-apiserver-old.yaml lies beside");
+}
+
+static void an_apiserver_that_is_not_root_is_refused(void **state)
+{
+    (void)state;
+    char *text CLEANUP(cleanup_mem) = manifest(false, NULL);
+    struct buf other CLEANUP(buf_free) = {0};
+    replace("spec:\n", "spec:\n  securityContext:\n    runAsUser: 4242\n", text, &other);
+    put(KUBEADM_MANIFEST, buf_str(&other));
+    processes("kube-apiserver", plain);
+    not_begun("runAsUser: 4242");
+}
+
 static void a_container_that_came_up_again_is_not_the_new_one(void **state)
 {
     (void)state;
@@ -392,6 +426,8 @@ int main(void)
         ON_A_NODE(by_hand_the_manifest_comes_back_whatever_happens),
         ON_A_NODE(by_hand_what_was_put_meanwhile_stays),
         ON_A_NODE(a_container_that_came_up_again_is_not_the_new_one),
+        ON_A_NODE(what_the_kubelet_would_run_beside_it_is_refused),
+        ON_A_NODE(an_apiserver_that_is_not_root_is_refused),
     };
     /* Ignored where the tests are started in the background, and a shell leaves that as it is. */
     if (signal(SIGINT, SIG_DFL) == SIG_ERR || signal(SIGHUP, SIG_DFL) == SIG_ERR)
