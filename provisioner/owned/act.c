@@ -174,7 +174,8 @@ static int renew_pod(struct owned_run *r, size_t i, const char *process, bool co
         return 0;
     tell(r->s, ENCRYPT_NODE, "restart", m->node.name,
          "the server kept its pod: the container kube-apiserver is stopped, by crictl");
-    if (owned_stop_container(r, i, &why, err) < 0)
+    if (session_check_stop(r->s, err) < 0 || owned_hold_lock(r, err) < 0 ||
+        owned_stop_container(r, i, &why, err) < 0)
         return -1;
     if (why)
         tell(r->s, ENCRYPT_WARNING, "restart", m->node.name,
